@@ -1,0 +1,59 @@
+"""Back-propagation over arbitrary DAGs: drawn in NetworkX, compiled once, trained by Numba kernels.
+
+>>> import networkx as nx
+>>> import dagbp
+>>> G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y")])
+>>> net = dagbp.compile(G, seed=0)
+>>> history = net.fit([[0.0, 1.0], [1.0, 1.0]], [1.0, 0.0], epochs=3, verbose=0)
+>>> len(history.loss)
+3
+"""
+
+from dagbp import activations, losses, optimizers
+from dagbp._builders import (
+    barabasi_albert,
+    from_adjacency,
+    layered,
+    random_dag,
+    residual,
+    watts_strogatz,
+)
+from dagbp._errors import (
+    DagbpError,
+    DagbpWarning,
+    DataError,
+    DerivativeError,
+    DivergenceError,
+    GraphError,
+    OptionError,
+    UnreachableWarning,
+)
+from dagbp._network import Backprop, Forward, Network, compile
+from dagbp._training import History
+from dagbp._version import __version__
+
+__all__ = [
+    "Backprop",
+    "DagbpError",
+    "DagbpWarning",
+    "DataError",
+    "DerivativeError",
+    "DivergenceError",
+    "Forward",
+    "GraphError",
+    "History",
+    "Network",
+    "OptionError",
+    "UnreachableWarning",
+    "__version__",
+    "activations",
+    "barabasi_albert",
+    "compile",
+    "from_adjacency",
+    "layered",
+    "losses",
+    "optimizers",
+    "random_dag",
+    "residual",
+    "watts_strogatz",
+]

@@ -1,0 +1,207 @@
+"""Samples, targets and weights, checked and brought to the one form that kernels take.
+
+Every array leaves here C-contiguous, writable in type and of the network's dtype, so that kernels
+keep one signature a dtype; an array that is so already is passed on without a copy.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._errors import DataError
+from dagbp._kernels.records import Loss as LossRow
+from dagbp.losses import Loss
+
+Array = npt.NDArray[Any]
+
+
+class Targets(NamedTuple):
+    """Real targets (N, n_outputs), or class labels (N,); the other one is empty."""
+
+    values: Array
+    labels: npt.NDArray[np.int64]
+
+
+class Problem(NamedTuple):
+    """What to learn, checked: features, targets, the loss's row function, sample weights."""
+
+    features: Array
+    targets: Targets
+    loss: LossRow
+    weight: npt.NDArray[np.float64]
+
+
+NO_TARGETS = np.empty(0, np.int64)
+
+
+def features(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X") -> Array:
+    """Return X as an array (n_samples, n_inputs); a DataFrame's columns are taken by label."""
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        X = _columns(X, labels, name)
+    values = _numeric(X, dtype, name)
+    if values.ndim != 2 or values.shape[1] != len(labels):
+        raise DataError(
+            f"{name} must have shape (n_samples, {len(labels)}), one column for each input, "
+            f"got shape {values.shape}"
+        )
+    return values
+
+
+def targets(
+    Y: Any, labels: Sequence[Hashable], n_samples: int, loss: Loss, dtype: np.dtype[Any]
+) -> Targets:
+    """Return Y as targets (n_samples, n_outputs), or as class labels where the loss takes them."""
+    if hasattr(Y, "columns") and hasattr(Y, "iloc"):
+        Y = _columns(Y, labels, "Y")
+    raw = _array(Y, "Y")
+    n_outputs = len(labels)
+    if loss.labels == "classes" and raw.ndim == 1:
+        result = Targets(np.empty((0, n_outputs), dtype), _class_labels(raw, n_outputs))
+    else:
+        values = _numeric(raw, dtype, "Y")
+        if values.ndim == 1 and n_outputs == 1:
+            values = values.reshape(-1, 1)
+        if values.ndim != 2 or values.shape[1] != n_outputs:
+            raise DataError(_targets_shape(values.shape, n_outputs, loss))
+        result = Targets(values, NO_TARGETS)
+        _check_probabilities(values, loss)
+    length = len(result.values) or len(result.labels)
+    if length != n_samples:
+        raise DataError(f"Y has {length} samples, X has {n_samples}; they must be equal")
+    return result
+
+
+def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
+    """Return the weights scaled to a mean of one; none given: an empty array."""
+    if weight is None:
+        return np.empty(0)
+    values = _numeric(weight, np.dtype(np.float64), "sample_weight")
+    if values.shape != (n_samples,):
+        raise DataError(f"sample_weight must have shape ({n_samples},), got shape {values.shape}")
+    if n_samples and values.min() < 0:
+        k = int(values.argmin())
+        raise DataError(f"sample_weight must be >= 0, got {values[k]} at sample {k}")
+    if n_samples and not values.sum() > 0:
+        raise DataError("sample_weight must have a positive sum, got zeros only")
+    return values / values.mean() if n_samples else values
+
+
+def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
+    present = set(frame.columns)
+    missing = [label for label in labels if label not in present]
+    if missing:
+        raise DataError(
+            f"{name} is a DataFrame without a column for {len(missing)} of {len(labels)} nodes: "
+            f"{', '.join(map(repr, missing[:5]))}{', ...' if len(missing) > 5 else ''}; name its "
+            f"columns after the nodes, or pass {name}.to_numpy() with the columns in their order"
+        )
+    return np.column_stack([frame[label] for label in labels]) if labels else frame.iloc[:, :0]
+
+
+def _array(values: Any, name: str) -> Array:
+    """Return `values` as an array of real numbers, of whatever dtype."""
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} must be a dense array; pass {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{name} has masked entries; fill them first")
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
+    array = _array(values, name)
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype) if array.ndim else array.astype(dtype)
+    _check_finite(result, array, name)
+    return as_writable(result)
+
+
+def _check_finite(result: Array, given: Array, name: str) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(result.sum(dtype=np.float64)):  # a sum can only be finite if each term is
+            return
+    bad = np.flatnonzero(~np.isfinite(result.ravel()))
+    if len(bad) == 0:
+        return
+    where = tuple(int(i) for i in np.unravel_index(bad[0], result.shape))
+    value = given[where]
+    beyond = f", which is beyond {result.dtype}" if np.isfinite(value) else ""
+    raise DataError(f"{name} must be finite, got {value} at index {where}{beyond}")
+
+
+class _Writable:
+    """The memory of a read-only array, declared writable: only the *type* matters to Numba."""
+
+    def __init__(self, array: Array) -> None:
+        self._owner = array
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def as_writable(array: Array) -> Array:
+    """Return the same memory as an array that Numba types as writable. Kernels only read it."""
+    if array.flags.writeable:
+        return array
+    if array.size == 0:
+        return np.empty(array.shape, array.dtype)
+    return np.asarray(_Writable(array))
+
+
+def _class_labels(raw: Array, n_outputs: int) -> npt.NDArray[np.int64]:
+    labels = raw.astype(np.int64) if raw.dtype.kind in "biu" else _whole_numbers(raw)
+    wrong = np.flatnonzero((labels < 0) | (labels >= n_outputs))
+    if len(wrong):
+        k = int(wrong[0])
+        raise DataError(
+            f"class labels in Y must be 0 ... {n_outputs - 1}, one class for each of the "
+            f"{n_outputs} outputs, got {raw[k]} at sample {k}"
+        )
+    return labels
+
+
+def _whole_numbers(raw: Array) -> npt.NDArray[np.int64]:
+    whole = np.isfinite(raw) & (np.rint(raw) == raw) & (np.abs(raw) < 2**53)
+    if not whole.all():
+        k = int(np.argmin(whole))
+        raise DataError(f"class labels in Y must be whole numbers, got {raw[k]} at sample {k}")
+    return raw.astype(np.int64)
+
+
+def _targets_shape(shape: tuple[int, ...], n_outputs: int, loss: Loss) -> str:
+    also = " or class labels of shape (n_samples,)" if loss.labels == "classes" else ""
+    hint = ""
+    if len(shape) == 1 and loss.labels == "no":
+        hint = "; for class labels use loss='softmax_cross_entropy'"
+    return (
+        f"Y must have shape (n_samples, {n_outputs}), one column for each output{also}, "
+        f"got shape {shape}{hint}"
+    )
+
+
+def _check_probabilities(values: Array, loss: Loss) -> None:
+    if loss.labels == "no" or values.size == 0:
+        return
+    for extreme in (values.argmin(), values.argmax()):
+        where = tuple(int(i) for i in np.unravel_index(extreme, values.shape))
+        if not 0 <= values[where] <= 1:
+            raise DataError(
+                f"loss {loss.name!r} needs targets in [0, 1], got {values[where]} at index {where}"
+            )
+
+
+def vector(values: Any, size: int, dtype: np.dtype[Any], name: str) -> Array:
+    """Return `values` as an array (size,) of finite numbers."""
+    flat = _numeric(values, dtype, name)
+    if flat.shape != (size,):
+        raise DataError(f"{name} must have shape ({size},), got shape {flat.shape}")
+    return flat

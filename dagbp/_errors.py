@@ -1,0 +1,44 @@
+"""Errors and warnings: each text names the thing, what it must be, and what came."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DagbpError(ValueError):
+    """Base of the library's errors; a `ValueError`, so that broad handlers still work."""
+
+
+class GraphError(DagbpError):
+    """The drawn graph, or an attribute of a node or an edge, cannot be compiled."""
+
+
+class DataError(DagbpError):
+    """An array of samples, targets, labels, weights or parameters does not fit the network."""
+
+
+class OptionError(DagbpError):
+    """An argument has a value, or a name, that does not exist."""
+
+
+class DerivativeError(DagbpError):
+    """A registered function's derivative disagrees with its finite differences."""
+
+
+class DivergenceError(DagbpError, ArithmeticError):
+    """Training produced a loss that is not finite; the last finite parameters are kept."""
+
+
+class DagbpWarning(UserWarning):
+    """Base of the library's warnings."""
+
+
+class UnreachableWarning(DagbpWarning):
+    """An output that no input reaches: its prediction is a constant."""
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return the tail of an error text: the nearest known name, then all of them."""
+    names = [str(k) for k in known]
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{hint} Known: {', '.join(names)}."

@@ -1,0 +1,57 @@
+"""Random initial weights, scaled by each node's in-degree."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp import activations
+from dagbp._drawing import Drawing
+from dagbp._errors import OptionError, did_you_mean
+from dagbp._plan import Plan
+
+SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
+
+
+def draw_weights(drawing: Drawing, plan: Plan, scheme: str, seed: Any) -> npt.NDArray[np.float64]:
+    """Return weights (E,) in in-edge order: those the drawing gives, and random ones for the rest.
+
+    ``"glorot"``: uniform with variance 2 / (in-degree of the target + out-degree of the source)
+    (Glorot and Bengio, 2010); ``"he"``: normal, 2 / in-degree (He et al., 2015); ``"lecun"``:
+    normal, 1 / in-degree (LeCun et al., 1998); ``"zeros"``; ``"auto"``: what suits the target's
+    activation.
+    """
+    if scheme not in SCHEMES:
+        raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
+    random = generator(seed)
+    in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)
+    target = np.repeat(np.arange(len(in_degree)), in_degree)
+    fan_in, fan_out = in_degree[target], out_degree[plan.in_src]
+    normal = random.standard_normal(len(target))
+    uniform = random.uniform(-1.0, 1.0, len(target))
+    choices = {
+        "glorot": uniform * np.sqrt(6.0 / (fan_in + fan_out)),
+        "he": normal * np.sqrt(2.0 / fan_in),
+        "lecun": normal * np.sqrt(1.0 / fan_in),
+        "zeros": np.zeros(len(target)),
+    }
+    if scheme == "auto":
+        names = [activations.get(name).init for name in drawing.activation_names]
+        suited = np.array(names)[drawing.activation[plan.node[target]]]
+        weights = np.select([suited == name for name in choices], list(choices.values()))
+    else:
+        weights = choices[scheme]
+    given = drawing.weight[plan.in_edge]
+    return np.where(np.isnan(given), weights, given)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Return a NumPy generator; `seed` is None, a whole number >= 0 or a Generator."""
+    if isinstance(seed, (bool, float, str)) or (isinstance(seed, (int, np.integer)) and seed < 0):
+        raise OptionError(f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}")
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}"
+        ) from error

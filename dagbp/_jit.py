@@ -1,0 +1,71 @@
+"""The only place that configures Numba: one decorator, its floating-point flags, its disk cache.
+
+Numba stamps a cached function with the one file that defines it, so a change in an imported helper
+leaves old machine code running (numba issue 1833). Here one stamp covers every source file of the
+package that holds kernels, and the versions of Numba and llvmlite.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+
+# `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
+FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+# For formulas whose rounding is reasoned about: nothing may be reordered or approximated.
+EXACT = {"nsz", "contract"}
+
+_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy"}
+
+
+@cache
+def stamp() -> str:
+    """Return a digest of every file that compiled code can depend on."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256(f"{numba.__version__} {version('llvmlite')}".encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _StampedCache(FunctionCache):  # type: ignore[misc]
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = stamp()
+
+
+def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
+    """Keep `compiled` on disk if a writable place exists and Numba's cache is as expected."""
+    try:
+        compiled._cache = _StampedCache(function)
+    except (RuntimeError, AttributeError, OSError):
+        return  # no cache: a slower start, never stale code
+
+
+def jit(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
+    """Compile `function` on its first call; release the GIL; keep the machine code on disk."""
+    if function is None:
+        return lambda f: jit(f, fastmath=fastmath)
+    dispatcher = numba.jit(**_OPTIONS, fastmath=fastmath)(function)
+    _enable_cache(dispatcher, function)
+    return dispatcher
+
+
+def compile_callback(
+    function: Callable[..., Any], signature: Any, *, fastmath: set[str] = EXACT, disk: bool = True
+) -> CFunc:
+    """Compile `function` now as a C function with the given signature; see its `address`."""
+    args, result = signature.args, signature.return_type
+    callback = CFunc(
+        function, (args, result), {}, {"nopython": True, "error_model": "numpy", "fastmath": fastmath}
+    )
+    if disk:
+        _enable_cache(callback, function)
+    callback.compile()
+    return callback

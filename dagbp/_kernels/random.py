@@ -1,0 +1,26 @@
+"""Random numbers whose whole state is one array element, so that training resumes bit for bit."""
+
+import numpy as np
+
+from dagbp._jit import jit
+
+u64 = np.uint64
+
+
+@jit
+def next_random(state):
+    """Return 64 random bits and advance state (1,) uint64, in place: SplitMix64 (Steele 2014)."""
+    state[0] += u64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> u64(30))) * u64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> u64(27))) * u64(0x94D049BB133111EB)
+    return z ^ (z >> u64(31))
+
+
+@jit
+def shuffle(order, state):
+    """Permute `order` uniformly, in place: Fisher and Yates, from the end."""
+    for i in range(np.uintp(order.shape[0]) - np.uintp(1), np.uintp(0), -1):
+        unit = np.float64(next_random(state) >> u64(11)) * 2.0**-53
+        j = np.uintp(unit * np.float64(i + np.uintp(1)))
+        order[i], order[j] = order[j], order[i]

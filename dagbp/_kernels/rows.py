@@ -1,0 +1,78 @@
+"""Activations as C functions of whole rows, which kernels call by address.
+
+    void forward(T *s, T *x, uintp n)                    x = theta(s)
+    void backward(T *s, T *x, T *g, T *d, uintp n)       d = g theta'(s)
+
+One template each, specialised by what its free names `f` and `df` mean. x may be s, d may be any
+of the others; built-in rows take n in multiples of 64 bytes.
+"""
+
+from types import FunctionType
+
+import numpy as np
+from numba.core import types
+from numba.core.typing import signature
+
+from dagbp._jit import compile_callback
+from dagbp._kernels.vector import chunk_lanes, load_chunk, store_chunk
+
+u = np.uintp
+
+
+def forward(s, x, n):
+    """Template: x = f(s), 64 bytes at a time."""
+    for i in range(u(0), n, chunk_lanes(s)):
+        store_chunk(x, i, f(load_chunk(s, i)))  # noqa: F821
+
+
+def backward(s, x, g, d, n):
+    """Template: d = g df(s, x), 64 bytes at a time."""
+    for i in range(u(0), n, chunk_lanes(s)):
+        slope = df(load_chunk(s, i), load_chunk(x, i))  # noqa: F821
+        store_chunk(d, i, load_chunk(g, i) * slope)
+
+
+def scalar_forward(s, x, n):
+    """Template: x = f(s), of a user's scalar function."""
+    for i in range(n):
+        x[i] = f(s[i])  # noqa: F821
+
+
+def scalar_backward(s, x, g, d, n):
+    """Template: d = g df(s, x), of a user's scalar function."""
+    for i in range(n):
+        d[i] = g[i] * df(s[i], x[i])  # noqa: F821
+
+
+def specialise(template, name, **names):
+    """Return a copy of a template in which its free names mean `names`, called after `name`.
+
+    A closure would never hit Numba's disk cache. The copies share one code object: only the name
+    tells their files there apart, so it must be the same in every process.
+    """
+    function = FunctionType(template.__code__, {**template.__globals__, **names})
+    function.__name__ = function.__qualname__ = f"{template.__name__}_{name}"
+    function.__module__ = template.__module__
+    return function
+
+
+def _compile(template, n_pointers, name, dtype, disk, **formula):
+    pointer = types.CPointer(types.float32 if np.dtype(dtype) == np.float32 else types.float64)
+    row = signature(types.void, *[pointer] * n_pointers, types.uintp)
+    return compile_callback(specialise(template, name, **formula), row, disk=disk)
+
+
+def compile_pair(name, f, df, dtype):
+    """Compile the forward and the backward row of a pair of vector formulas; keep them on disk."""
+    return (
+        _compile(forward, 2, name, dtype, True, f=f),
+        _compile(backward, 4, name, dtype, True, df=df),
+    )
+
+
+def compile_scalar_pair(name, f, df, dtype):
+    """Compile the rows of a pair of jitted scalar functions, for this process only."""
+    return (
+        _compile(scalar_forward, 2, name, dtype, False, f=f),
+        _compile(scalar_backward, 4, name, dtype, False, df=df),
+    )

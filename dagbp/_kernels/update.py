@@ -1,0 +1,188 @@
+"""Optimizers as C row functions over a stretch of parameters, and the passes around them.
+
+Signature: `void update(T *p, T *g, T *state, double *hyper, uintp n, uintp stride, uintp step)`:
+parameters and gradients p, g (n,), slot k of the state at state + k * stride, step = 1, 2, ... .
+Hyper-parameters: learning rate, weight decay, then the optimizer's own. Every operation rounds in
+T. The loops are plain so that LLVM vectorises them; a step is bound by memory.
+"""
+
+import numpy as np
+from numba.core import types
+from numba.core.typing import signature
+
+from dagbp._jit import jit
+from dagbp._kernels.vector import array_pointer, as_element, call_address, offset
+
+u = np.uintp
+
+
+def row_signature(dtype):
+    """Return the C signature of an update row for parameters of `dtype`."""
+    p = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
+    n = types.uintp
+    return signature(types.void, p, p, p, types.CPointer(types.float64), n, n, n)
+
+
+def sgd(p, g, state, hyper, n, stride, step):
+    """p -= a (g + d p), in place."""
+    a, d = as_element(p, hyper[0]), as_element(p, hyper[1])
+    for i in range(n):
+        p[i] -= a * (g[i] + d * p[i])
+
+
+def momentum(p, g, state, hyper, n, stride, step):
+    """v <- mu v + (g + d p); p -= a v, in place."""
+    a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
+    for i in range(n):
+        v = mu * state[i] + (g[i] + d * p[i])
+        state[i] = v
+        p[i] -= a * v
+
+
+def nesterov(p, g, state, hyper, n, stride, step):
+    """v <- mu v + (g + d p); p -= a (g + d p + mu v), in place."""
+    a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
+    for i in range(n):
+        gi = g[i] + d * p[i]
+        v = mu * state[i] + gi
+        state[i] = v
+        p[i] -= a * (gi + mu * v)
+
+
+@jit
+def _adam_step(p, g, state, hyper, i, stride, step_size, root_scale):
+    """Return the change of p_i; m and v in place.
+
+    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; a m^ / (sqrt(v^) + eps) with the bias
+    corrections m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) folded into two numbers of the step.
+    """
+    b1, b2, eps = as_element(p, hyper[2]), as_element(p, hyper[3]), as_element(p, hyper[4])
+    m = b1 * state[i] + as_element(p, 1 - hyper[2]) * g
+    v = b2 * state[stride + i] + as_element(p, 1 - hyper[3]) * g * g
+    state[i] = m
+    state[stride + i] = v
+    return step_size * m / (np.sqrt(v) * root_scale + eps)
+
+
+def adam(p, g, state, hyper, n, stride, step):
+    """Adam (Kingma and Ba, 2015), the decay added to the gradient, in place."""
+    d = as_element(p, hyper[1])
+    step_size = as_element(p, hyper[0] / (1 - hyper[2] ** step))
+    root_scale = as_element(p, 1 / np.sqrt(1 - hyper[3] ** step))
+    for i in range(n):
+        gi = g[i] + d * p[i]
+        p[i] -= _adam_step(p, gi, state, hyper, i, stride, step_size, root_scale)
+
+
+def adamw(p, g, state, hyper, n, stride, step):
+    """Adam with decoupled decay, p -= a d p (Loshchilov and Hutter, 2019), in place."""
+    shrink = as_element(p, 1 - hyper[0] * hyper[1])
+    step_size = as_element(p, hyper[0] / (1 - hyper[2] ** step))
+    root_scale = as_element(p, 1 / np.sqrt(1 - hyper[3] ** step))
+    for i in range(n):
+        change = _adam_step(p, g[i], state, hyper, i, stride, step_size, root_scale)
+        p[i] = shrink * p[i] - change
+
+
+def rmsprop(p, g, state, hyper, n, stride, step):
+    """v <- r v + (1 - r) g^2; b <- mu b + g / (sqrt(v) + eps); p -= a b, in place."""
+    a, d, r = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
+    mu, eps, rest = as_element(p, hyper[3]), as_element(p, hyper[4]), as_element(p, 1 - hyper[2])
+    for i in range(n):
+        gi = g[i] + d * p[i]
+        v = r * state[i] + rest * gi * gi
+        b = mu * state[stride + i] + gi / (np.sqrt(v) + eps)
+        state[i] = v
+        state[stride + i] = b
+        p[i] -= a * b
+
+
+def adagrad(p, g, state, hyper, n, stride, step):
+    """v <- v + g^2; p -= a g / (sqrt(v) + eps) (Duchi et al., 2011), in place."""
+    a, d, eps = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
+    for i in range(n):
+        gi = g[i] + d * p[i]
+        v = state[i] + gi * gi
+        state[i] = v
+        p[i] -= a * gi / (np.sqrt(v) + eps)
+
+
+# --- passes of one thread over its share of the parameters ----------------------------------------
+
+
+@jit
+def share(n, t, n_threads):
+    """Return thread t's stretch [first, last) of n elements, cut at multiples of 64."""
+    size = (u(n) // u(64) // u(n_threads) + u(1)) * u(64)
+    return min(u(t) * size, u(n)), min((u(t) + u(1)) * size, u(n))
+
+
+@jit
+def reduce_gradients(gradient, runs, first, last, n_threads):
+    """gradient[0] <- the sum over threads, the others <- 0, in place; return the sum of squares.
+
+    Over [first, last) of the trained stretches only: what is frozen counts in no norm.
+    """
+    for t in range(u(1), u(n_threads)):
+        for k in range(first, last):
+            gradient[u(0), k] += gradient[t, k]
+            gradient[t, k] = 0
+    squares = 0.0
+    for r in range(u(runs.shape[0])):
+        squares += _squares(gradient, max(first, u(runs[r, 0])), min(last, u(runs[r, 1])))
+    return squares
+
+
+@jit
+def _squares(gradient, first, last):
+    """Return the sum of squares of gradient[0, first:last], in double precision between blocks."""
+    result = 0.0
+    for block in range(first, last, u(1024)):
+        part = gradient.dtype.type(0)
+        for k in range(block, min(block + u(1024), last)):
+            part += gradient[u(0), k] * gradient[u(0), k]
+        result += np.float64(part)
+    if not np.isfinite(result):  # perhaps only float32 overflowed
+        result = 0.0
+        for k in range(first, last):
+            result += np.float64(gradient[u(0), k]) ** 2
+    return result
+
+
+@jit
+def clip(gradient, first, last, scale, magnitude):
+    """g <- scale g, then clipped to [-magnitude, magnitude], in place."""
+    zero = gradient.dtype.type(0)
+    scale, magnitude = zero + scale, zero + magnitude
+    for k in range(first, last):
+        gradient[k] = min(max(scale * gradient[k], -magnitude), magnitude)
+
+
+@jit
+def apply(update, values, gradient, first, last, step):
+    """Call the optimizer on the trained stretches in [first, last), then clear the gradient."""
+    for r in range(u(update.runs.shape[0])):
+        begin = max(first, u(update.runs[r, 0]))
+        end = min(last, u(update.runs[r, 1]))
+        if begin < end:
+            call_address(
+                u(update.address),
+                (
+                    offset(array_pointer(values), begin),
+                    offset(array_pointer(gradient), begin),
+                    offset(array_pointer(update.state[u(0)]), begin),
+                    array_pointer(update.hyper),
+                    end - begin,
+                    u(update.state.shape[1]),
+                    u(step),
+                ),
+            )
+    for k in range(first, last):
+        gradient[k] = 0
+
+
+@jit
+def refresh_in_weights(net, first, last):
+    """w_in[first:last] <- the same weights, out of out-edge order."""
+    for k in range(first, last):
+        net.w_in[k] = net.values[u(net.in_slot[k])]

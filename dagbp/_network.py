@@ -1,0 +1,657 @@
+"""A compiled network: a plan and its parameters, seen by the names in the user's graph."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp import _data, activations, losses, optimizers
+from dagbp._drawing import Drawing, plan_drawing
+from dagbp._edge_arrays import read_edges
+from dagbp._engine import Engine
+from dagbp._errors import DataError, OptionError
+from dagbp._graph import read_networkx, write_networkx
+from dagbp._initialise import draw_weights
+from dagbp._kernels.records import Loss as LossRow
+from dagbp._summary import describe, summarise
+from dagbp._views import EdgeValues, Names, NodeValues
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from dagbp._training import History
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Forward:
+    """Every node's signal and activation.
+
+    Attributes
+    ----------
+    s : mapping of node to array (n_samples,)
+        Signals (pre-activations) of the computed nodes.
+    x : mapping of node to array (n_samples,)
+        Activations; of an input node its feature.
+    """
+
+    s: NodeValues
+    x: NodeValues
+
+
+@dataclass(frozen=True, repr=False)
+class Backprop:
+    """What back-propagation computes, by the names in the graph.
+
+    Attributes
+    ----------
+    loss : float
+        Averaged over samples, summed over outputs.
+    s, x : mappings of node to array (n_samples,)
+        Signals of the computed nodes, activations of all nodes.
+    delta : mapping of node to array (n_samples,)
+        Sensitivities de/ds of the computed nodes: of each sample's own error e, neither averaged
+        nor weighted.
+    grad_weight : mapping of (source, target) to float
+        Gradient of `loss` by the edge's weight, frozen edges included.
+    grad_bias : mapping of node to float
+        Gradient of `loss` by the computed nodes' biases.
+    """
+
+    loss: float
+    s: NodeValues
+    x: NodeValues
+    delta: NodeValues
+    grad_weight: EdgeValues
+    grad_bias: NodeValues
+
+
+class Network:
+    """A DAG of neurons, ready to run and to train. Made by `compile` or `Network.from_edges`.
+
+    Attributes
+    ----------
+    inputs, outputs : list of hashable
+        Labels, in the order of the columns of X and Y.
+    dtype : numpy.dtype
+        float32 or float64, of everything inside.
+    n_threads : int or None
+        Most threads to use; None: as many cores as the work keeps busy.
+    """
+
+    def __init__(
+        self,
+        drawing: Drawing,
+        *,
+        dtype: npt.DTypeLike,
+        seed: Any,
+        init: str,
+        n_threads: int | None,
+        graph: "nx.DiGraph[Any] | None" = None,
+    ) -> None:
+        real = _real_dtype(dtype)
+        self.n_threads = n_threads
+        plan = plan_drawing(drawing, stacklevel=4)
+        weights = draw_weights(drawing, plan, init, seed)
+        self._names, self._graph, self._lock = Names(drawing, plan), graph, RLock()
+        computed = plan.node[plan.n_inputs :]
+        trained = [drawing.edge_trainable[plan.in_edge][plan.out_slot], drawing.bias_trainable[computed]]
+        self._engine = Engine(
+            plan,
+            drawing.activation_names,
+            drawing.activation[plan.node],
+            np.concatenate(trained),
+            real,
+        )
+        self._has_bias = drawing.has_bias[computed]
+        self.parameters = np.concatenate([weights, drawing.bias[computed]])
+
+    @classmethod
+    def from_edges(
+        cls,
+        src: npt.ArrayLike,
+        dst: npt.ArrayLike,
+        n_nodes: int | None = None,
+        *,
+        inputs: Any = None,
+        outputs: Any = None,
+        weight: npt.ArrayLike | None = None,
+        trainable: npt.ArrayLike | None = None,
+        activation: str | Sequence[str | None] = "tanh",
+        output_activation: str = "identity",
+        bias: npt.ArrayLike | None = None,
+        bias_trainable: bool = True,
+        dtype: npt.DTypeLike = "float32",
+        seed: Any = None,
+        init: str = "auto",
+        n_threads: int | None = None,
+    ) -> "Network":
+        """Compile edges given as arrays; nodes are 0 ... n_nodes - 1.
+
+        Parameters
+        ----------
+        src, dst : array_like of int, shape (n_edges,)
+            Source and target of each edge.
+        n_nodes : int, optional
+            Default: the largest node of an edge, plus one.
+        inputs, outputs : iterable of int, optional
+            Default: nodes without in-edges, and without out-edges.
+        weight : array_like of float, shape (n_edges,), optional
+            Initial weights; default: drawn by `init`.
+        trainable : bool or array_like of bool, shape (n_edges,), optional
+            Which weights `fit` changes; default: all.
+        activation : str or sequence of str
+            One for all computed nodes, or one for each of the n_nodes.
+        output_activation : str
+            Of the outputs, where `activation` is one name.
+        bias : array_like of float, shape (n_nodes,), or False, optional
+            Initial biases; default: zeros. False: no biases.
+        bias_trainable : bool
+            Whether `fit` changes the biases.
+        dtype, seed, init, n_threads
+            As in `compile`.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        GraphError
+            For indices out of range, repeated edges, self-loops, cycles, or arrays that do not fit.
+
+        Examples
+        --------
+        >>> import dagbp
+        >>> net = dagbp.Network.from_edges([0, 1, 0, 2], [2, 2, 3, 3], n_nodes=4, seed=0)
+        >>> net.inputs, net.outputs
+        ([0, 1], [3])
+        >>> net.predict([[0.5, 1.0]]).shape
+        (1, 1)
+        """
+        drawing = read_edges(
+            src,
+            dst,
+            n_nodes,
+            inputs,
+            outputs,
+            known=activations.names(),
+            weight=weight,
+            trainable=trainable,
+            activation=activation,
+            output_activation=output_activation,
+            bias=bias,
+            bias_trainable=bias_trainable,
+        )
+        return cls(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads)
+
+    # --- what it is ---
+
+    @cached_property
+    def inputs(self) -> list[Hashable]:
+        """Labels of the inputs, in the order of X's columns."""
+        drawing = self._names.drawing
+        return [drawing.labels[i] for i in drawing.inputs]
+
+    @cached_property
+    def outputs(self) -> list[Hashable]:
+        """Labels of the outputs, in the order of Y's columns."""
+        drawing = self._names.drawing
+        return [drawing.labels[i] for i in drawing.outputs]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The floating-point type of everything inside."""
+        return self._engine.dtype
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, inputs included."""
+        return len(self._engine.plan.node)
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges."""
+        return self._engine.n_edges
+
+    @property
+    def n_threads(self) -> int | None:
+        """Most threads to use; None: as many cores as the work keeps busy."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, value: int | None) -> None:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and not (whole and 1 <= value <= 1024):
+            raise OptionError(f"n_threads must be None or a whole number >= 1, got {value!r}")
+        self._n_threads = value
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one flat array (read-only): weights in CSR order, then biases.
+
+        Weights stand by target and then by source, in topological order; the biases of all
+        computed nodes follow, in the same order. An absent bias is a zero that stays zero.
+        Assign a new array to set them.
+        """
+        flat = self._engine.parameters()
+        flat.flags.writeable = False
+        return flat
+
+    @parameters.setter
+    def parameters(self, values: npt.ArrayLike) -> None:
+        size = self.n_edges + self._engine.n_computed
+        flat = _data.vector(values, size, self.dtype, "parameters")
+        absent = np.flatnonzero(~self._has_bias & (flat[self.n_edges :] != 0))
+        if len(absent):
+            node = self._label_of_row(self._engine.plan.n_inputs + int(absent[0]))
+            raise DataError(
+                f"node {node!r} has no bias, so its parameter must be 0, got "
+                f"{flat[self.n_edges + absent[0]]}"
+            )
+        with self._lock:
+            self._engine.set_parameters(flat)
+
+    @property
+    def weights(self) -> EdgeValues:
+        """The weights now, by edge: ``net.weights["a", "b"]``."""
+        return EdgeValues(self._names, self.parameters[: self.n_edges])
+
+    @property
+    def biases(self) -> NodeValues:
+        """The biases now, by computed node."""
+        return self._of_computed(self.parameters[self.n_edges :])
+
+    # --- running it ---
+
+    def predict(self, X: Any) -> Array:
+        """Return the outputs for each sample.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n_samples, n_inputs)
+            Features; an array's columns in the order of `inputs`, a DataFrame's by node label.
+
+        Returns
+        -------
+        array, shape (n_samples, n_outputs)
+            Columns in the order of `outputs`.
+
+        Raises
+        ------
+        DataError
+            If X does not fit the inputs, or is not finite.
+        """
+        features = _data.features(X, self.inputs, self.dtype)
+        with self._lock:
+            return self._engine.predict(features, self.n_threads)
+
+    def forward(self, X: Any) -> Forward:
+        """Return every node's signal and activation for each sample.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Forward
+
+        Examples
+        --------
+        >>> import networkx as nx, dagbp
+        >>> G = nx.DiGraph([("a", "y")])
+        >>> G.edges["a", "y"]["weight"] = 2.0
+        >>> dagbp.compile(G).forward([[3.0]]).s["y"]
+        array([6.], dtype=float32)
+        """
+        features = _data.features(X, self.inputs, self.dtype)
+        with self._lock:
+            record = self._engine.inspect(features, None, None)
+        return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
+
+    def backprop(
+        self,
+        X: Any,
+        Y: Any,
+        loss: str | losses.Loss = "squared_error",
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Backprop:
+        """Return the loss, every s, x and delta, and every gradient, by node and edge.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n_samples, n_inputs)
+        Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
+        loss : str or Loss
+        sample_weight : array_like, shape (n_samples,), optional
+            Weights of the samples in `loss` and the gradients; they are scaled to a mean of 1.
+
+        Returns
+        -------
+        Backprop
+
+        Examples
+        --------
+        >>> import networkx as nx, dagbp
+        >>> G = nx.DiGraph([("a", "y")])
+        >>> G.edges["a", "y"]["weight"] = 2.0
+        >>> bp = dagbp.compile(G).backprop([[3.0]], [[5.0]])
+        >>> bp.loss, float(bp.delta["y"][0]), float(bp.grad_weight["a", "y"])
+        (1.0, 2.0, 6.0)
+        """
+        problem = self._problem(X, Y, loss, sample_weight)
+        with self._lock:
+            record = self._engine.inspect(*problem[:3])
+            value, gradient = self._engine.differentiate(*problem, self.n_threads)
+        flat = self._engine.flat(gradient)
+        return Backprop(
+            value,
+            self._of_computed(record.s),
+            NodeValues(self._names, record.x, 0),
+            self._of_computed(record.delta),
+            EdgeValues(self._names, flat[: self.n_edges]),
+            self._of_computed(flat[self.n_edges :]),
+        )
+
+    def loss_and_gradient(
+        self,
+        X: Any,
+        Y: Any,
+        loss: str | losses.Loss = "squared_error",
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> tuple[float, Array]:
+        """Return the mean loss and its gradient, aligned with `parameters`.
+
+        Parameters
+        ----------
+        X, Y, loss, sample_weight
+            As in `backprop`.
+
+        Returns
+        -------
+        value : float
+        gradient : array, shape (n_parameters,)
+            Zero for parameters that do not train, ready for `scipy.optimize`.
+        """
+        problem = self._problem(X, Y, loss, sample_weight)
+        with self._lock:
+            value, gradient = self._engine.differentiate(*problem, self.n_threads)
+        return value, self._engine.flat(gradient * self._engine.trained)
+
+    def evaluate(
+        self,
+        X: Any,
+        Y: Any,
+        loss: str | losses.Loss = "squared_error",
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> float:
+        """Return the loss, averaged over samples and summed over outputs.
+
+        Parameters
+        ----------
+        X, Y, loss, sample_weight
+            As in `backprop`.
+        """
+        problem = self._problem(X, Y, loss, sample_weight)
+        with self._lock:
+            return self._engine.evaluate(*problem, self.n_threads)
+
+    def fit(
+        self,
+        X: Any,
+        Y: Any,
+        *,
+        loss: str | losses.Loss = "squared_error",
+        optimizer: str | optimizers.Optimizer = "adam",
+        learning_rate: float | None = None,
+        epochs: int = 10,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        validation_data: tuple[Any, ...] | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        seed: int | None = None,
+        verbose: int = 1,
+    ) -> "History":
+        """Train on minibatches, whole epochs inside compiled code.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (n_samples, n_inputs)
+        Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
+        loss : str or Loss
+            A name out of `dagbp.losses.names()`.
+        optimizer : str or Optimizer
+            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``.
+        learning_rate : float, optional
+            In place of the optimizer's.
+        epochs : int
+            Passes over the samples.
+        batch_size : int
+            Samples of a step; the last batch of an epoch may be smaller.
+        shuffle : bool
+            Draw a new order of the samples for each epoch.
+        validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
+            Evaluated after each epoch.
+        sample_weight : array_like, shape (n_samples,), optional
+            Scaled to a mean of 1 over all samples.
+        seed : int, optional
+            Of the shuffling. The same seed on the same number of threads gives the same bits.
+        verbose : int
+            0: no progress bar. Otherwise one is drawn on a terminal if training lasts.
+
+        Returns
+        -------
+        History
+            The loss of each epoch: the mean over its steps, each before its update.
+
+        Raises
+        ------
+        DataError, OptionError
+            Before anything has changed.
+        DivergenceError
+            If a loss or gradient is not finite. That step is not taken: the parameters are those
+            of the last finite one. Its `history` attribute holds the epochs so far.
+        KeyboardInterrupt
+            On Ctrl-C, after the step in progress; the network is as that step left it.
+
+        Examples
+        --------
+        >>> import dagbp
+        >>> net = dagbp.compile(dagbp.layered([2, 8, 1], activation="tanh"), seed=0)
+        >>> X, Y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> history = net.fit(X, Y, learning_rate=0.05, epochs=500, seed=0)
+        >>> net.predict(X).round().ravel().tolist()
+        [0.0, 1.0, 1.0, 0.0]
+        """
+        from dagbp._training import Options, fit
+
+        options = Options(
+            optimizer=optimizers.get(optimizer, learning_rate),
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            verbose=verbose,
+        )
+        problem = self._problem(X, Y, loss, sample_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._validation(validation_data, loss)
+        with self._lock:
+            return fit(self._engine, problem, validation, options, self.n_threads)
+
+    # --- out of it ---
+
+    def to_networkx(self) -> "nx.DiGraph[Any]":
+        """Return the graph with the same labels, order and attributes, and today's parameters.
+
+        Weights stand on the edges as ``weight``, biases on the computed nodes that have one as
+        ``bias``.
+        """
+        plan, drawing = self._engine.plan, self._names.drawing
+        flat = self.parameters.astype(np.float64)
+        weight, bias = np.empty(self.n_edges), np.zeros(self.n_nodes)
+        weight[plan.in_edge] = flat[: self.n_edges]
+        bias[plan.node[plan.n_inputs :]] = flat[self.n_edges :]
+        return write_networkx(self._graph, drawing, weight, bias)
+
+    def summary(self) -> str:
+        """Return a table of what the network is, what a training step takes, and what will run."""
+        return summarise(self._engine, self._names.drawing, self.n_threads)
+
+    def __repr__(self) -> str:
+        return describe(self._engine, self._names.drawing)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a process: locks, buffers, addresses."""
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=RLock())
+
+    # --- inside ---
+
+    def _problem(
+        self, X: Any, Y: Any, loss: str | losses.Loss, weight: npt.ArrayLike | None
+    ) -> _data.Problem:
+        """Return X, Y, the loss and the weights, checked, as the engine takes them."""
+        chosen = losses.get(loss)
+        self._check_loss_fits(chosen)
+        features = _data.features(X, self.inputs, self.dtype)
+        targets = _data.targets(Y, self.outputs, len(features), chosen, self.dtype)
+        weights = _data.sample_weight(weight, len(features))
+        hyper = np.array(chosen.hyper, np.float64)
+        row = LossRow(chosen.address(self.dtype), hyper)
+        return _data.Problem(features, targets, row, weights)
+
+    def _validation(
+        self, data: tuple[Any, ...], loss: str | losses.Loss
+    ) -> _data.Problem:
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise OptionError(
+                "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
+                f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
+            )
+        return self._problem(data[0], data[1], loss, data[2] if len(data) == 3 else None)
+
+    def _check_loss_fits(self, loss: losses.Loss) -> None:
+        """Refuse an entropy of anything but raw outputs, and a softmax over one output."""
+        if loss.labels == "no":
+            return
+        if loss.labels == "classes" and len(self.outputs) < 2:
+            raise DataError(
+                f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
+                "has 1; use 'binary_cross_entropy'"
+            )
+        drawing = self._names.drawing
+        for node in drawing.outputs:
+            name = drawing.activation_names[drawing.activation[node]]
+            if name in ("sigmoid", "hard_sigmoid"):
+                raise DataError(
+                    f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
+                    f"itself, but output {drawing.labels[node]!r} has activation {name!r}; give it "
+                    "'identity'"
+                )
+
+    def _of_computed(self, values: Array) -> NodeValues:
+        """Return values of the computed nodes by name; of all rows, the inputs' are left out."""
+        first = self._engine.plan.n_inputs
+        if len(values) != self._engine.n_computed:
+            values = values[first:]
+        return NodeValues(self._names, values, first)
+
+    def _label_of_row(self, row: int) -> Hashable:
+        return self._names.drawing.labels[int(self._engine.plan.node[row])]
+
+
+def compile(  # noqa: A001  (the verb of the library; `dagbp.compile`)
+    G: "nx.DiGraph[Any]",
+    inputs: Any = None,
+    outputs: Any = None,
+    *,
+    activation: str = "tanh",
+    output_activation: str = "identity",
+    dtype: npt.DTypeLike = "float32",
+    seed: Any = None,
+    init: str = "auto",
+    n_threads: int | None = None,
+) -> Network:
+    """Compile a directed acyclic graph of neurons.
+
+    Parameters
+    ----------
+    G : networkx.DiGraph
+        Nodes are neurons, edges weights. Node attributes: ``activation``, a name; ``bias``, its
+        initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
+        the bias. Edge attributes: ``weight``, its initial value (default: drawn by `init`);
+        ``trainable``, False to fix it. Others are kept for `Network.to_networkx`.
+    inputs, outputs : iterable of nodes, optional
+        In the order of the columns of X and Y. Default: the nodes without in-edges, and those
+        without out-edges, in graph order. An output may feed other nodes. A node without in-edges
+        that is no input is the constant theta(bias).
+    activation, output_activation : str
+        Of nodes without that attribute.
+    dtype : {"float32", "float64"}
+    seed : int or numpy.random.Generator, optional
+        Of the initial weights.
+    init : {"auto", "glorot", "he", "lecun", "zeros"}
+        Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
+    n_threads : int, optional
+        Most threads to use; default: as many cores as the work keeps busy.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    GraphError
+        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or an attribute does
+        not fit; it names the node or edge.
+    OptionError
+        If another argument has a value that does not exist.
+
+    Warns
+    -----
+    UnreachableWarning
+        If no input reaches some output.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> import dagbp
+    >>> G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y")])
+    >>> net = dagbp.compile(G, activation="relu", seed=0)
+    >>> net.inputs, net.outputs
+    (['a', 'b'], ['y'])
+    >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
+    (2, 1)
+    """
+    drawing = read_networkx(
+        G,
+        inputs,
+        outputs,
+        known=activations.names(),
+        activation=activation,
+        output_activation=output_activation,
+    )
+    return Network(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads, graph=G)
+
+
+def _real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        real = np.dtype(dtype)
+    except TypeError:
+        real = None
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return real

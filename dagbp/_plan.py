@@ -1,0 +1,271 @@
+"""From a drawing's arrays to the frozen tuple of integer arrays that every kernel reads.
+
+Rows number the nodes in topological order: the inputs first, in the user's order, then level by
+level, and within a level as drawn. Each edge stands in two views of one sparse matrix: by target
+(CSR, read by the forward pass) and by source (CSC, read by the backward pass).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._jit import jit
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+
+# Rows are 32-bit, which halves the index traffic of the kernels and leaves them one signature; a
+# pair of rows also fits one int64.
+MAX_NODES = int(np.iinfo(np.int32).max)
+
+
+class CycleFound(Exception):
+    """The edges hold a cycle; `nodes` are its drawing indices in order, each once."""
+
+    def __init__(self, nodes: list[int]) -> None:
+        super().__init__(nodes)
+        self.nodes = nodes
+
+
+class Plan(NamedTuple):
+    """A topology as arrays: n nodes, E edges, all arrays C-contiguous.
+
+    "Row" is a node's place in topological order, "slot" an edge's place in one of the two views;
+    a drawing's own numbering of nodes and edges appears only in `node`, `row` and `in_edge`.
+
+    Attributes
+    ----------
+    node : int64 (n,)
+        Drawing index of each row.
+    row : int64 (n,)
+        Row of each drawing index.
+    level : int64 (n,)
+        By row, ascending: 0 for inputs, 1 for constants (no in-edges, yet no input), and else one
+        more than the highest level among the predecessors.
+    in_ptr : int64 (n + 1,)
+        In-edges of row j are the slots ``in_ptr[j]:in_ptr[j + 1]``.
+    in_src : int32 (E,)
+        Source row of each in-slot, ascending within a target.
+    in_edge : int64 (E,)
+        Drawing edge of each in-slot.
+    out_ptr : int64 (n + 1,)
+        Out-edges of row i are the slots ``out_ptr[i]:out_ptr[i + 1]``.
+    out_dst : int32 (E,)
+        Target row of each out-slot, ascending within a source.
+    out_slot : int64 (E,)
+        In-slot of each out-slot: where the edge's weight is.
+    outputs : int64 (n_outputs,)
+        Rows of the outputs, in the user's order.
+    output_slot : int64 (n,)
+        By row: place in `outputs`, -1 for any other node.
+    n_inputs : int
+        Rows below it are the inputs.
+    """
+
+    node: Int64
+    row: Int64
+    level: Int64
+    in_ptr: Int64
+    in_src: Int32
+    in_edge: Int64
+    out_ptr: Int64
+    out_dst: Int32
+    out_slot: Int64
+    outputs: Int64
+    output_slot: Int64
+    n_inputs: int
+
+
+def make_plan(
+    n_nodes: int,
+    src: npt.ArrayLike,
+    dst: npt.ArrayLike,
+    inputs: npt.ArrayLike,
+    outputs: npt.ArrayLike,
+) -> Plan:
+    """Order the nodes and build both views of the edges, in O(n_nodes + n_edges).
+
+    Parameters
+    ----------
+    n_nodes : int
+        Number of nodes, at most `MAX_NODES`.
+    src, dst : array_like of int, shape (n_edges,)
+        Ends of each edge. Trusted: within range, no pair twice.
+    inputs, outputs : array_like of int
+        Nodes that hold features (without in-edges) and nodes that are read out, in column order.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    CycleFound
+        With the nodes of one cycle.
+
+    Examples
+    --------
+    >>> plan = make_plan(3, src=[2, 2, 0], dst=[0, 1, 1], inputs=[2], outputs=[1])
+    >>> plan.node, plan.level
+    (array([2, 0, 1]), array([0, 1, 2]))
+    >>> plan.in_ptr, plan.in_src
+    (array([0, 0, 1, 3]), array([0, 0, 1], dtype=int32))
+    """
+    src, dst, inputs, outputs = (_int64(a) for a in (src, dst, inputs, outputs))
+    level = _levels(n_nodes, src, dst, inputs)
+    node = _topological_order(level, inputs)
+    row = _inverse(node)
+    in_ptr, in_src, in_edge = _by_target(n_nodes, row[src], row[dst])
+    out_ptr, out_slot = _group(in_src, n_nodes)
+    output_slot = np.full(n_nodes, -1, np.int64)
+    output_slot[row[outputs]] = np.arange(len(outputs))
+    return Plan(
+        node=node,
+        row=row,
+        level=level[node],
+        in_ptr=in_ptr,
+        in_src=in_src.astype(np.int32),
+        in_edge=in_edge,
+        out_ptr=out_ptr,
+        out_dst=row[dst][in_edge][out_slot].astype(np.int32),
+        out_slot=out_slot,
+        outputs=row[outputs],
+        output_slot=output_slot,
+        n_inputs=len(inputs),
+    )
+
+
+def depth(plan: Plan) -> int:
+    """Return the highest level: the edges of the longest path that starts at an input."""
+    return int(plan.level[-1])
+
+
+def reached(plan: Plan) -> npt.NDArray[np.bool_]:
+    """Return, by row, whether a path leads there from some input, shape (n,).
+
+    Examples
+    --------
+    >>> plan = make_plan(4, src=[0, 2], dst=[1, 3], inputs=[0], outputs=[1, 3])
+    >>> reached(plan)[plan.row]
+    array([ True,  True, False, False])
+    """
+    found = np.arange(len(plan.node)) < plan.n_inputs
+    constants = np.diff(plan.in_ptr)[plan.n_inputs :] == 0
+    if not constants.any():  # then each walk against the edges ends at an input
+        return np.ones_like(found)
+    _spread(plan.in_ptr, plan.in_src, found)
+    return found
+
+
+def _int64(values: npt.ArrayLike) -> Int64:
+    """Return `values` as the one kind of array that the jitted functions are compiled for."""
+    return np.require(values, np.int64, ["C", "W"])
+
+
+def _levels(n_nodes: int, src: Int64, dst: Int64, inputs: Int64) -> Int64:
+    """Return each node's level, by drawing index; raise `CycleFound` if there is none."""
+    ptr, edge = _group(src, n_nodes)
+    waiting = np.bincount(dst, minlength=n_nodes)
+    level = np.ones(n_nodes, np.int64)
+    level[inputs] = 0
+    done = _longest_paths(ptr, dst[edge], waiting, level, np.empty(n_nodes, np.int64))
+    if done < n_nodes:
+        raise CycleFound(_one_cycle(src, dst, waiting > 0))
+    return level
+
+
+def _topological_order(level: Int64, inputs: Int64) -> Int64:
+    """Return the nodes in row order: inputs as given, the others by level and then as drawn."""
+    other = np.ones(len(level), np.bool_)
+    other[inputs] = False
+    others = np.flatnonzero(other)
+    _, order = _group(level[others], int(level.max(initial=0)) + 1)
+    return np.concatenate([inputs, others[order]])
+
+
+def _by_target(n_nodes: int, src: Int64, dst: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return the pointers, source rows and edges of the view by target, sources ascending."""
+    _, by_source = _group(src, n_nodes)
+    ptr, order = _group(dst[by_source], n_nodes)
+    edge = by_source[order]
+    return ptr, src[edge], edge
+
+
+def _one_cycle(src: Int64, dst: Int64, stuck: npt.NDArray[np.bool_]) -> list[int]:
+    """Return a cycle among the `stuck` nodes, each of which has a stuck predecessor."""
+    inside = stuck[src] & stuck[dst]
+    predecessor = np.full(len(stuck), -1, np.int64)
+    predecessor[dst[inside]] = src[inside]
+    walk: dict[int, None] = {}  # insertion order is the walk, against the edges
+    node = int(np.argmax(stuck))
+    while node not in walk:
+        walk[node] = None
+        node = int(predecessor[node])
+    backwards = list(walk)
+    cycle = backwards[backwards.index(node) :][::-1]
+    first = cycle.index(min(cycle))
+    return cycle[first:] + cycle[:first]
+
+
+def _inverse(permutation: Int64) -> Int64:
+    inverse = np.empty_like(permutation)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse
+
+
+def _group(key: Int64, n_keys: int) -> tuple[Int64, Int64]:
+    """Return where each key's run begins, (n_keys + 1,), and the positions sorted by key."""
+    start = np.zeros(n_keys + 2, np.int64)
+    order = np.empty(len(key), np.int64)
+    _counting_sort(key, start, order)
+    return start[:-1], order
+
+
+@jit
+def _counting_sort(key: Any, start: Any, order: Any) -> None:
+    """Sort positions stably by key, in place: start (n_keys + 2,) of zeros, order (len(key),).
+
+    Counts are kept two places up, so that filling moves each start to where it belongs.
+    """
+    for k in key:
+        start[k + 2] += 1
+    for k in range(2, start.shape[0]):
+        start[k] += start[k - 1]
+    for position in range(key.shape[0]):
+        k = key[position] + 1
+        order[start[k]] = position
+        start[k] += 1
+
+
+@jit
+def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> int:
+    """level_j = max(level_j, 1 + max over i->j of level_i), in place; return the nodes finished.
+
+    `waiting` counts in-edges not yet seen, and stays positive on and behind a cycle.
+    """
+    tail = 0
+    for i in range(waiting.shape[0]):
+        if waiting[i] == 0:
+            queue[tail] = i
+            tail += 1
+    head = 0
+    while head < tail:
+        i = queue[head]
+        head += 1
+        for e in range(ptr[i], ptr[i + 1]):
+            j = dst[e]
+            level[j] = max(level[j], level[i] + 1)
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                queue[tail] = j
+                tail += 1
+    return tail
+
+
+@jit
+def _spread(in_ptr: Any, in_src: Any, found: Any) -> None:
+    """found_j |= any over i->j of found_i, in place, in topological order."""
+    for j in range(in_ptr.shape[0] - 1):
+        for e in range(in_ptr[j], in_ptr[j + 1]):
+            found[j] |= found[in_src[e]]

@@ -1,0 +1,81 @@
+"""What a network is and what it takes, in words."""
+
+from collections import Counter
+
+import numpy as np
+
+from dagbp._drawing import Drawing
+from dagbp._engine import ROW_BYTES, Engine
+from dagbp._plan import depth
+
+
+def describe(engine: Engine, drawing: Drawing) -> str:
+    """Return one line: the sizes that tell networks apart."""
+    n, plan = len(drawing.labels), engine.plan
+    return (
+        f"<Network: {n:,} nodes ({plan.n_inputs:,} inputs, {len(plan.outputs):,} outputs), "
+        f"{engine.n_edges:,} edges, depth {depth(plan):,}, {engine.dtype}>"
+    )
+
+
+def summarise(engine: Engine, drawing: Drawing, thread_limit: int | None) -> str:
+    """Return a table: nodes, edges, parameters, memory of a training step, kernels."""
+    rows = {
+        **_wiring(engine, drawing),
+        **_parameters(engine, drawing),
+        **_running(engine, thread_limit),
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
+    plan, n, edges = engine.plan, len(drawing.labels), engine.n_edges
+    hidden = n - len(set(drawing.inputs.tolist()) | set(drawing.outputs.tolist()))
+    in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
+    mean = in_degree.mean() if len(in_degree) else 0.0
+    used = Counter(
+        drawing.activation_names[code] for code in drawing.activation[plan.node[plan.n_inputs :]]
+    )
+    possible = n * (n - 1) // 2 - plan.n_inputs * (plan.n_inputs - 1) // 2
+    return {
+        "nodes": f"{n:,}: {plan.n_inputs:,} inputs, {hidden:,} hidden, "
+        f"{len(plan.outputs):,} outputs",
+        "edges": f"{edges:,}, {mean:.1f} into a computed node on average, "
+        f"{in_degree.max(initial=0):,} at most",
+        "depth": f"{depth(plan):,} edges on the longest path",
+        "density": f"{edges / max(1, possible):.3%} of all edges that this order of nodes allows",
+        "activations": ", ".join(f"{name} {count:,}" for name, count in used.most_common()),
+    }
+
+
+def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
+    biases = int(drawing.has_bias.sum())
+    trained = int(engine.trained.sum())
+    return {
+        "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, {biases:,} biases; "
+        f"{trained:,} trained",
+    }
+
+
+def _running(engine: Engine, thread_limit: int | None) -> dict[str, str]:
+    batch = 8 * engine.lanes
+    threads = engine.threads_for(batch, thread_limit)
+    memory = engine.step_bytes(threads)
+    return {
+        "training step": f"{_bytes(memory)} of tiles and gradients on {threads} thread"
+        f"{'s' * (threads > 1)} at batch {batch}; {_bytes(memory // threads)} on one",
+        "kernels": f"sparse rows, {engine.dtype}, tiles of {engine.lanes} samples "
+        f"({ROW_BYTES} bytes a node)",
+    }
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            break
+        size /= 1024
+    else:
+        unit = "GiB"
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -1,0 +1,152 @@
+"""Minibatch training: options checked, epochs handed to the kernels, history brought back."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from dagbp._data import Problem
+from dagbp._engine import Engine, aligned, new_clock
+from dagbp._errors import DivergenceError, OptionError
+from dagbp._initialise import generator
+from dagbp._kernels.records import (
+    DIVERGED,
+    EPOCH,
+    LAST_EPOCH,
+    STATUS,
+    STEP,
+    UPDATES,
+    Clock,
+    Data,
+    Update,
+)
+from dagbp.optimizers import Optimizer
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train; checked when made."""
+
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    seed: int | None
+    verbose: int
+
+    def __post_init__(self) -> None:
+        """Check the numbers that size loops."""
+        for name, least in (("epochs", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or value < least:
+                raise OptionError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+@dataclass
+class History:
+    """What training did, epoch by epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of each epoch: of every batch before its update.
+    val_loss : list of float
+        Loss on the validation data after each epoch; empty without such data.
+    n_updates : int
+        Steps taken.
+    seconds : float
+        Time spent.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    n_updates: int = 0
+    seconds: float = 0.0
+
+
+def fit(
+    engine: Engine,
+    problem: Problem,
+    validation: Problem | None,
+    options: Options,
+    thread_limit: int | None,
+) -> History:
+    """Train the engine's parameters in place; return the history. See `Network.fit`."""
+    history, began = History(), time.perf_counter()
+    n_samples = len(problem.features)
+    if n_samples == 0:
+        history.loss = [0.0] * options.epochs
+        return history
+    batch_size = min(int(options.batch_size), n_samples)
+    n_threads = engine.threads_for(batch_size, thread_limit)
+    seed = int(generator(options.seed).integers(2**63))
+    clock = new_clock(int(options.epochs), batch_size, bool(options.shuffle), seed)
+    update = _start(engine, options.optimizer)
+    order = np.arange(n_samples)
+    data = Data(problem.features, *problem.targets, problem.weight, order)
+    n_steps = options.epochs * -(-n_samples // batch_size)
+    with _bar(n_steps, options.verbose) as bar:
+        watch = _watcher(bar, clock)
+        for stop in _stops(options.epochs, validation is not None):
+            clock.count[LAST_EPOCH] = stop
+            engine.train(data, problem.loss, update, clock, n_threads, watch)
+            _record(history, clock, began)
+            if clock.count[STATUS] == DIVERGED:
+                raise _diverged(history, clock, options.optimizer)
+            if validation is not None:
+                history.val_loss.append(engine.evaluate(*validation, thread_limit))
+            watch()
+    return history
+
+
+def _stops(epochs: int, each: bool) -> list[int]:
+    """Return after which epochs the kernels hand back: each, or the last alone."""
+    if epochs == 0:
+        return []
+    return list(range(1, epochs + 1)) if each else [epochs]
+
+
+def _start(engine: Engine, optimizer: Optimizer) -> Update:
+    """Return the optimizer with a fresh state."""
+    state = aligned((max(1, optimizer.slots), len(engine.values)), engine.dtype)
+    return Update(
+        optimizer.address(engine.dtype), optimizer.hyper(), state, engine.runs(), optimizer.clips()
+    )
+
+
+def _bar(n_steps: int, verbose: int) -> "tqdm[Any]":
+    """Return a progress bar that appears after a second, on a terminal only."""
+    quiet = not verbose or not sys.stderr.isatty()
+    return tqdm(total=n_steps, unit="step", delay=1.0, disable=quiet, leave=False)
+
+
+def _watcher(bar: "tqdm[Any]", clock: Clock) -> Callable[[], None]:
+    def watch() -> None:
+        bar.update(int(clock.count[UPDATES]) - bar.n)
+
+    return watch
+
+
+def _record(history: History, clock: Clock, began: float) -> None:
+    history.loss = clock.epoch_loss[: clock.count[EPOCH]].tolist()
+    history.n_updates = int(clock.count[UPDATES])
+    history.seconds = time.perf_counter() - began
+
+
+def _diverged(history: History, clock: Clock, optimizer: Optimizer) -> DivergenceError:
+    error = DivergenceError(
+        f"training diverged: the loss or its gradient is not finite at step {clock.count[STEP]} of "
+        f"epoch {clock.count[EPOCH]} (both counted from 0), with learning_rate="
+        f"{optimizer.learning_rate}. That step was not taken; the parameters are those of the one "
+        "before. Lower the learning rate, scale the features, or clip the gradient"
+    )
+    error.history = history  # type: ignore[attr-defined]
+    return error

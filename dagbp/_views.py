@@ -1,0 +1,95 @@
+"""Arrays of nodes and edges, read by the names in the user's graph."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._drawing import Drawing
+from dagbp._plan import Plan
+
+Array = npt.NDArray[Any]
+
+
+class Names:
+    """The way from labels to rows and slots; shared by all views of one network."""
+
+    def __init__(self, drawing: Drawing, plan: Plan) -> None:
+        self.drawing, self.plan = drawing, plan
+
+    @cached_property
+    def index(self) -> Mapping[Hashable, int]:
+        """The drawing's index of each label."""
+        return {label: i for i, label in enumerate(self.drawing.labels)}
+
+    def row(self, label: Hashable) -> int:
+        """Return a node's row; KeyError if there is no such node."""
+        return int(self.plan.row[self.index[label]])
+
+    def slot(self, edge: tuple[Hashable, Hashable]) -> int:
+        """Return an edge's place in in-edge order; KeyError if there is no such edge."""
+        try:
+            source, target = self.row(edge[0]), self.row(edge[1])
+        except (TypeError, IndexError):
+            raise KeyError(edge) from None
+        first, last = self.plan.in_ptr[target], self.plan.in_ptr[target + 1]
+        slot = int(first + np.searchsorted(self.plan.in_src[first:last], source))
+        if slot == last or self.plan.in_src[slot] != source:
+            raise KeyError(edge)
+        return slot
+
+
+class NodeValues(Mapping[Hashable, Any]):
+    """One value, or one array over samples, for each of some nodes; by label.
+
+    `rows` are the plan's rows of the nodes that have a value; `values[k]` belongs to `rows[k]`.
+    """
+
+    def __init__(self, names: Names, values: Array, first_row: int) -> None:
+        self._names, self._values, self._first = names, values, first_row
+
+    def __getitem__(self, label: Hashable) -> Any:
+        place = self._names.row(label) - self._first
+        if place < 0:
+            raise KeyError(label)
+        return self._values[place]
+
+    def __iter__(self) -> Iterator[Hashable]:
+        labels: Sequence[Hashable] = self._names.drawing.labels
+        rows = self._names.plan.row
+        return (label for i, label in enumerate(labels) if rows[i] >= self._first)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return _show(self, "nodes")
+
+
+class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
+    """One value for each edge, by the pair (source, target); values in in-edge order."""
+
+    def __init__(self, names: Names, values: Array) -> None:
+        self._names, self._values = names, values
+
+    def __getitem__(self, edge: tuple[Hashable, Hashable]) -> Any:
+        return self._values[self._names.slot(edge)]
+
+    def __iter__(self) -> Iterator[tuple[Hashable, Hashable]]:
+        drawing = self._names.drawing
+        labels = drawing.labels
+        return ((labels[i], labels[j]) for i, j in zip(drawing.src, drawing.dst, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return _show(self, "edges")
+
+
+def _show(view: Mapping[Any, Any], things: str) -> str:
+    shown = [f"{key!r}: {view[key]!r}" for key, _ in zip(view, range(3), strict=False)]
+    more = ", ..." if len(view) > len(shown) else ""
+    return f"<{len(view)} {things}: {{{', '.join(shown)}{more}}}>"

@@ -1,0 +1,169 @@
+"""Losses: averaged over samples, summed over outputs.
+
+====================== ======================================================== ===============
+name                   error of one sample                                      class labels
+====================== ======================================================== ===============
+squared_error          sum of (x - y)^2, the lecture's, with no half            no
+absolute_error         sum of abs(x - y)                                        no
+huber                  sum of r^2/2 if abs(r) <= h else h (abs(r) - h/2), h = 1 no
+binary_cross_entropy   -sum of y log p + (1 - y) log(1 - p), p = sigmoid(x)     0 or 1
+softmax_cross_entropy  -sum of y log p, p = softmax(x)                          0 ... K - 1
+====================== ======================================================== ===============
+
+The two entropies take raw outputs (activation "identity") and fuse the last step, so that they
+neither overflow nor lose digits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+
+from dagbp import _jit
+from dagbp._errors import OptionError, did_you_mean
+
+__all__ = ["Huber", "Loss", "get", "names", "register"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss by name, with its hyper-parameters.
+
+    Attributes
+    ----------
+    name : str
+        As registered.
+    hyper : tuple of float
+        What its row function reads.
+    labels : {"no", "binary", "classes"}
+        Which class labels it takes in place of targets.
+    """
+
+    name: str
+    hyper: tuple[float, ...] = ()
+    labels: Literal["no", "binary", "classes"] = "no"
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the compiled row function for values of `dtype`."""
+        return _compiled(self.name, dtype).address
+
+
+@dataclass(frozen=True)
+class _Scalars:
+    """A user's loss: scalar functions of output and target."""
+
+    f: Callable[[float, float], float]
+    df: Callable[[float, float], float]
+
+
+def Huber(threshold: float = 1.0) -> Loss:  # noqa: N802  (reads as the record it returns)
+    """Return the Huber loss with this threshold between its parabola and its lines.
+
+    Examples
+    --------
+    >>> Huber(2.0).hyper
+    (2.0,)
+    """
+    if not np.isfinite(threshold) or threshold <= 0:
+        raise OptionError(f"Huber: threshold must be a finite number > 0, got {threshold!r}")
+    return Loss("huber", (float(threshold),))
+
+
+_BUILT_IN = {
+    "squared_error": Loss("squared_error"),
+    "absolute_error": Loss("absolute_error"),
+    "huber": Huber(),
+    "binary_cross_entropy": Loss("binary_cross_entropy", labels="binary"),
+    "softmax_cross_entropy": Loss("softmax_cross_entropy", labels="classes"),
+}
+_losses = dict(_BUILT_IN)
+_users: dict[str, _Scalars] = {}
+_lock = Lock()
+
+
+def names() -> list[str]:
+    """Return the names of all losses, the users' own included."""
+    return list(_losses)
+
+
+def get(loss: str | Loss) -> Loss:
+    """Return the loss that a name stands for.
+
+    Raises
+    ------
+    OptionError
+        For an unknown name, or what is neither a name nor a loss.
+    """
+    name = loss.name if isinstance(loss, Loss) else loss
+    if not isinstance(name, str):
+        raise OptionError(f"loss must be a name or a Loss, got {loss!r}")
+    if name not in _losses:
+        raise OptionError(f"unknown loss {name!r}{did_you_mean(name, names())}")
+    return loss if isinstance(loss, Loss) else _losses[name]
+
+
+def register(
+    name: str, f: Callable[[float, float], float], df: Callable[[float, float], float]
+) -> Loss:
+    """Add a loss of your own: the sum over outputs of f(x, y).
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    f : callable
+        ``f(x, y) -> float``, the error of one output x against its target y. Plain Python that
+        Numba can compile; it runs as machine code.
+    df : callable
+        ``df(x, y) -> float``, its derivative by x; checked against central differences.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    OptionError
+        If the name is taken or no string, or a function does not compile.
+    DerivativeError
+        Where `df` first disagrees with `f`, with both values.
+
+    Examples
+    --------
+    >>> import math
+    >>> import dagbp
+    >>> dagbp.losses.register(
+    ...     "log_cosh", lambda x, y: math.log(math.cosh(x - y)), lambda x, y: math.tanh(x - y)
+    ... ).name
+    'log_cosh'
+    """
+    from dagbp._derivative import check_partial
+
+    if not isinstance(name, str) or not name:
+        raise OptionError(f"a loss's name must be a string that is not empty, got {name!r}")
+    if name in _losses:
+        raise OptionError(f"loss {name!r} is registered already; choose another name")
+    f, df = check_partial(f"loss {name!r}", f, df)
+    with _lock:
+        _users[name] = _Scalars(f, df)
+        _losses[name] = Loss(name)
+    return _losses[name]
+
+
+@cache
+def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
+    from dagbp._kernels import loss
+    from dagbp._kernels.rows import specialise
+
+    signature = loss.row_signature(dtype)
+    if name in _users:
+        scalars = _users[name]
+        row = specialise(loss.scalar_row, name, f=scalars.f, df=scalars.df)
+        return _jit.compile_callback(row, signature, disk=False)
+    if name == "softmax_cross_entropy":
+        return _jit.compile_callback(loss.softmax_cross_entropy_row, signature)
+    row = specialise(loss.elementwise_row, name, formula=getattr(loss, name))
+    return _jit.compile_callback(row, signature)

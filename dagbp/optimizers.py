@@ -1,0 +1,247 @@
+"""Optimizers: hyper-parameters as frozen records; their state lives in the training run.
+
+Every optimizer takes `weight_decay`, and gradient clipping by `clip_norm` (the Euclidean norm of
+all trained parameters' gradient) and then `clip_value` (each component). `fit` takes a record or
+a name, which stands for the record with its defaults.
+
+Examples
+--------
+>>> from dagbp.optimizers import SGD
+>>> SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
+SGD(learning_rate=0.1, weight_decay=0.0, clip_norm=None, clip_value=None, momentum=0.9, nesterov=True)
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from dagbp import _jit
+from dagbp._errors import OptionError, did_you_mean
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "names"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(ABC):
+    """Base of all optimizers: what they share, and what a training run asks of them.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Step size, >= 0.
+    weight_decay : float
+        L2 coefficient, added to the gradient as ``weight_decay * parameter``.
+    clip_norm, clip_value : float, optional
+        Largest Euclidean norm of the whole gradient, and largest magnitude of a component;
+        the norm is clipped first.
+    """
+
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every hyper-parameter."""
+        for field in fields(self):
+            _check(type(self).__name__, field.name, getattr(self, field.name))
+
+    @property
+    @abstractmethod
+    def _row(self) -> str:
+        """The name of the update in `_kernels.update`."""
+
+    @abstractmethod
+    def _own(self) -> tuple[float, ...]:
+        """Hyper-parameters after the learning rate and the decay, in the update's order."""
+
+    @property
+    def slots(self) -> int:
+        """Numbers of state kept for each parameter."""
+        return _SLOTS[self._row]
+
+    def hyper(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the hyper-parameters as the update reads them."""
+        return np.array([self.learning_rate, self.weight_decay, *self._own()], np.float64)
+
+    def clips(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the largest norm and the largest component, infinite where not clipped."""
+        limits = (self.clip_norm, self.clip_value)
+        return np.array([math.inf if limit is None else limit for limit in limits])
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the compiled update for parameters of `dtype`."""
+        return _compiled(self._row, dtype).address
+
+
+def _check(owner: str, name: str, value: object) -> None:
+    if name == "nesterov":
+        valid, need = isinstance(value, (bool, np.bool_)), "True or False"
+    elif name in ("clip_norm", "clip_value"):
+        valid, need = value is None or (_is_number(value) and value > 0), "a number > 0, or None"  # type: ignore[operator]
+    elif name in ("beta1", "beta2", "rho", "momentum"):
+        valid, need = _is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
+    elif name == "epsilon":
+        valid, need = _is_number(value) and value > 0, "a number > 0"  # type: ignore[operator]
+    else:
+        valid, need = _is_number(value) and value >= 0, "a number >= 0"  # type: ignore[operator]
+    if not valid:
+        raise OptionError(f"{owner}: {name} must be {need}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    return real and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: v <- momentum v + g; p -= learning_rate v.
+
+    With `nesterov`, p -= learning_rate (g + momentum v) (Sutskever et al., 2013).
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
+            raise OptionError("SGD: nesterov=True needs momentum > 0, got momentum=0.0")
+
+    @property
+    def _row(self) -> str:
+        if self.momentum == 0:
+            return "sgd"
+        return "nesterov" if self.nesterov else "momentum"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.momentum,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam with bias correction (Kingma and Ba, 2015); the decay is added to the gradient."""
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def _row(self) -> str:
+        return "adam"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.beta1, self.beta2, self.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+    """Adam with decoupled decay, p -= learning_rate weight_decay p (Loshchilov and Hutter, 2019)."""
+
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def _row(self) -> str:
+        return "adamw"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.beta1, self.beta2, self.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton, 2012): v <- rho v + (1 - rho) g^2; p -= a g / (sqrt(v) + eps).
+
+    With `momentum`, the quotient g / (sqrt(v) + eps) is what gathers momentum.
+    """
+
+    learning_rate: float = 0.001
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+
+    @property
+    def _row(self) -> str:
+        return "rmsprop"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.rho, self.momentum, self.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adagrad(Optimizer):
+    """AdaGrad (Duchi, Hazan and Singer, 2011): v <- v + g^2; p -= a g / (sqrt(v) + eps)."""
+
+    learning_rate: float = 0.01
+    epsilon: float = 1e-10
+
+    @property
+    def _row(self) -> str:
+        return "adagrad"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.epsilon,)
+
+
+_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
+_DEFAULTS: dict[str, Callable[[], Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+}
+
+
+def names() -> list[str]:
+    """Return the names of all optimizers.
+
+    Examples
+    --------
+    >>> names()
+    ['sgd', 'adam', 'adamw', 'rmsprop', 'adagrad']
+    """
+    return list(_DEFAULTS)
+
+
+def get(optimizer: str | Optimizer, learning_rate: float | None = None) -> Optimizer:
+    """Return the record that a name stands for, with this learning rate if one is given.
+
+    Raises
+    ------
+    OptionError
+        For an unknown name, or what is neither a name nor a record.
+
+    Examples
+    --------
+    >>> get("adagrad", learning_rate=0.5).learning_rate
+    0.5
+    """
+    if isinstance(optimizer, str):
+        if optimizer not in _DEFAULTS:
+            raise OptionError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, names())}")
+        optimizer = _DEFAULTS[optimizer]()
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(
+            f"optimizer must be a name or a record of dagbp.optimizers, got {optimizer!r}"
+        )
+    return optimizer if learning_rate is None else replace(optimizer, learning_rate=learning_rate)
+
+
+@cache
+def _compiled(row: str, dtype: np.dtype[Any]) -> Any:
+    from dagbp._kernels import update
+
+    return _jit.compile_callback(getattr(update, row), update.row_signature(dtype))
