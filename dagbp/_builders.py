@@ -1,8 +1,8 @@
 """Functions that draw graphs: layers, random DAGs, small worlds; each returns a `networkx.DiGraph`.
 
-Every graph has its inputs as its only sources and its outputs as its only sinks, so that it
-compiles without naming either. Nodes carry ``activation``, those on layers also ``layer``, after
-which `networkx.multipartite_layout` arranges them.
+Every graph but a given matrix's has its inputs as its only sources and its outputs as its only
+sinks, so that it compiles without naming either. Nodes carry ``activation``, those on layers also
+``layer``, by which `networkx.multipartite_layout` arranges them.
 """
 
 import operator

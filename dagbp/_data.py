@@ -18,10 +18,10 @@ Array = npt.NDArray[Any]
 
 
 class Targets(NamedTuple):
-    """Real targets (N, n_outputs), or class labels (N,); the other one is empty."""
+    """Real targets (N, n_outputs), or class labels (N,) in their place."""
 
-    values: Array
-    labels: npt.NDArray[np.int64]
+    values: Array | None
+    labels: npt.NDArray[np.int64] | None = None
 
 
 class Problem(NamedTuple):
@@ -30,10 +30,7 @@ class Problem(NamedTuple):
     features: Array
     targets: Targets
     loss: LossRow
-    weight: npt.NDArray[np.float64]
-
-
-NO_TARGETS = np.empty(0, np.int64)
+    weight: npt.NDArray[np.float64] | None
 
 
 def features(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X") -> Array:
@@ -58,25 +55,25 @@ def targets(
     raw = _array(Y, "Y")
     n_outputs = len(labels)
     if loss.labels == "classes" and raw.ndim == 1:
-        result = Targets(np.empty((0, n_outputs), dtype), _class_labels(raw, n_outputs))
+        labels_ = _class_labels(raw, n_outputs)
+        result, length = Targets(None, labels_), len(labels_)
     else:
         values = _numeric(raw, dtype, "Y")
         if values.ndim == 1 and n_outputs == 1:
             values = values.reshape(-1, 1)
         if values.ndim != 2 or values.shape[1] != n_outputs:
             raise DataError(_targets_shape(values.shape, n_outputs, loss))
-        result = Targets(values, NO_TARGETS)
+        result, length = Targets(values), len(values)
         _check_probabilities(values, loss)
-    length = len(result.values) or len(result.labels)
     if length != n_samples:
         raise DataError(f"Y has {length} samples, X has {n_samples}; they must be equal")
     return result
 
 
-def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
-    """Return the weights scaled to a mean of one; none given: an empty array."""
+def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None:
+    """Return the weights scaled to a mean of one; None stands for ones."""
     if weight is None:
-        return np.empty(0)
+        return None
     values = _numeric(weight, np.dtype(np.float64), "sample_weight")
     if values.shape != (n_samples,):
         raise DataError(f"sample_weight must have shape ({n_samples},), got shape {values.shape}")

@@ -5,7 +5,7 @@ Arrays come in checked and leave by rows and slots; labels and options stay with
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -13,14 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._data import Targets
+from dagbp._data import Problem, Targets
 from dagbp._kernels import run
-from dagbp._kernels.records import ABORT, BARRIER_SIZE, COUNTS, Clock, Data, Loss, Net, Update, Work
+from dagbp._kernels.records import (
+    ABORT,
+    BARRIER_SIZE,
+    BATCH_SIZE,
+    COUNTS,
+    LAST_EPOCH,
+    LOSS_COLUMNS,
+    N_ROWS,
+    SHUFFLE,
+    VALUE,
+    Clock,
+    Data,
+    Loss,
+    Net,
+    Result,
+    Update,
+    Work,
+    pack,
+)
 from dagbp._kernels.vector import REGISTER_BYTES, tile_dtype
 from dagbp._plan import Plan
 from dagbp._team import available_cores, run_together
 
 Array = npt.NDArray[Any]
+Frame = npt.NDArray[np.uint64]
 
 # Four vector registers a row, and never less than two cache lines: `benchmarks/kernels.py`.
 ROW_BYTES = max(128, 4 * REGISTER_BYTES)
@@ -28,16 +47,15 @@ CACHE_LINE = 64
 # A second thread pays from about 50 us of work a step on: three barriers, and one more gradient.
 EDGE_SAMPLES_FOR_THREADS = 400_000
 
-NO_ORDER = np.empty(0, np.int64)
-NO_WEIGHT = np.empty(0, np.float64)
+NO_LOSS = Loss(0, None)
 
 
 class Record(NamedTuple):
-    """Every node's values by row, (n, n_samples); `delta` has no rows without targets."""
+    """Every node's values by row, (n, n_samples)."""
 
     s: Array
     x: Array
-    delta: Array
+    delta: Array | None = None
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -87,6 +105,7 @@ class Engine:
         self.plan, self.dtype = plan, dtype
         self._theta_names, self._theta = tuple(theta_names), theta
         self._rows: Array | None = None
+        self._kind = np.empty(0, tile_dtype(dtype, ROW_BYTES))
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
         self.values = aligned((self.padded(self.n_edges + self.n_computed),), dtype)
@@ -125,21 +144,27 @@ class Engine:
 
     # --- what kernels receive ---
 
-    def _net(self) -> Net:
+    def _net(self) -> Frame:
         rows, plan = self._addresses(), self.plan
-        return Net(
-            plan.n_inputs,
-            plan.in_ptr,
-            plan.in_src,
-            self._in_slot,
-            plan.out_ptr,
-            plan.out_dst,
-            plan.outputs,
-            plan.output_slot,
-            rows[0],
-            rows[1],
-            self.values,
-            self.w_in,
+        return pack(
+            Net(
+                n_nodes=len(plan.node),
+                n_inputs=plan.n_inputs,
+                n_edges=self.n_edges,
+                n_outputs=len(plan.outputs),
+                n_values=len(self.values),
+                in_ptr=plan.in_ptr,
+                in_src=plan.in_src,
+                in_slot=self._in_slot,
+                out_ptr=plan.out_ptr,
+                out_dst=plan.out_dst,
+                outputs=plan.outputs,
+                output_slot=plan.output_slot,
+                theta=rows[0],
+                d_theta=rows[1],
+                values=self.values,
+                w_in=self.w_in,
+            )
         )
 
     def _addresses(self) -> Array:
@@ -152,22 +177,24 @@ class Engine:
 
     def _buffers(self, n_threads: int, gradients: bool) -> Work:
         """Return tiles for so many threads, kept from call to call: fresh pages cost faults."""
-        tile = tile_dtype(self.dtype, ROW_BYTES)
         work = self._work
         if work is None or len(work.x) < n_threads:
             n, n_outputs = len(self.plan.node), len(self.plan.outputs)
+            kind = self._kind.dtype
             work = Work(
-                x=aligned((n_threads, n), tile),
-                d=aligned((n_threads, n), tile),
-                out=aligned((n_threads, n_outputs), tile),
-                y=aligned((n_threads, n_outputs), tile),
-                e=aligned((n_threads, n_outputs), tile),
-                row=aligned((n_threads, 3), tile),
-                gradient=np.zeros((0, 0), self.dtype),
-                loss=np.zeros((n_threads, 8)),
+                x=aligned((n_threads, n), kind),
+                d=aligned((n_threads, n), kind),
+                out=aligned((n_threads, n_outputs), kind),
+                y=aligned((n_threads, n_outputs), kind),
+                e=aligned((n_threads, n_outputs), kind),
+                row=aligned((n_threads, N_ROWS), kind),
+                gradient=None,
+                gradients=None,
+                loss=np.zeros((n_threads, LOSS_COLUMNS)),
             )
-        if gradients and len(work.gradient) < n_threads:
-            work = work._replace(gradient=aligned((n_threads, len(self.values)), self.dtype))
+        if gradients and (work.gradient is None or len(work.gradient) < n_threads):
+            gradient = aligned((n_threads, len(self.values)), self.dtype)
+            work = work._replace(gradient=gradient, gradients=gradient)
         self._work = work
         return work
 
@@ -201,56 +228,54 @@ class Engine:
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
         n_threads = self.threads_for(len(X), limit)
         work = self._buffers(n_threads, gradients=False)
-        _run_all(n_threads, run.predict, self._net(), self._data(X), work, out)
+        frames = self._net(), pack(self._samples(X)), pack(work), pack(Result(None, out, None))
+        _run_all(n_threads, run.predict, self._kind, *frames)
         return out
 
-    def inspect(self, X: Array, targets: Targets | None, loss: Loss | None) -> Record:
+    def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
         """Return s and x of every node and sample, and the deltas if there are targets."""
-        shape = len(self.plan.node), len(X)
-        record = Record(*(np.zeros(shape, self.dtype) for _ in range(2)), self._no_delta())
+        back = targets is not None
+        record = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
         work = self._buffers(1, gradients=True)
-        if targets is None or loss is None:
-            loss, data = Loss(0, NO_WEIGHT), self._data(X)
-        else:
-            record = record._replace(delta=np.zeros(shape, self.dtype))
-            data = self._data(X, targets)
-        run.inspect(self._net(), data, loss, work, *record, 0, 1)
-        work.gradient[:] = 0
-        return record
+        frames = pack(self._samples(X, targets)), pack(loss), pack(work)
+        out = pack(Result(*record) if back else Result(*record, None))
+        run.inspect(self._kind, self._net(), *frames, out, back)
+        return Record(*record)
 
-    def evaluate(
-        self, X: Array, targets: Targets, loss: Loss, weight: Array, limit: int | None
-    ) -> float:
+    def evaluate(self, problem: Problem, limit: int | None) -> float:
         """Return the mean loss."""
-        n_threads = self.threads_for(len(X), limit)
-        work = self._buffers(n_threads, gradients=True)
-        _run_all(n_threads, run.evaluate, self._net(), self._data(X, targets, weight), loss, work)
-        return float(work.loss[:n_threads, 0].sum())
+        return self._evaluate(problem, limit, back=False)[0]
 
-    def differentiate(
-        self, X: Array, targets: Targets, loss: Loss, weight: Array, limit: int | None
-    ) -> tuple[float, Array]:
+    def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient by every parameter, laid out like `values`."""
-        n_threads = self.threads_for(len(X), limit)
+        value, gradients = self._evaluate(problem, limit, back=True)
+        return value, gradients.sum(axis=0)
+
+    def _evaluate(self, problem: Problem, limit: int | None, back: bool) -> tuple[float, Array]:
+        n_threads = self.threads_for(len(problem.features), limit)
         work = self._buffers(n_threads, gradients=True)
-        work.gradient[:] = 0
-        data = self._data(X, targets, weight)
-        _run_all(n_threads, run.differentiate, self._net(), data, loss, work)
-        gradient = work.gradient[:n_threads].sum(axis=0)
-        work.gradient[:] = 0
-        return float(work.loss[:n_threads, 0].sum()), gradient
+        data = self._samples(problem.features, problem.targets, problem.weight)
+        frames = self._net(), pack(data), pack(problem.loss), pack(work)
+        _run_all(n_threads, run.evaluate, self._kind, *frames, back)
+        return float(work.loss[:n_threads, VALUE].sum()), work.gradient[:n_threads]
 
     def train(
-        self, data: Data, loss: Loss, update: Update, clock: Clock, n_threads: int, watch: Any
+        self,
+        problem: Problem,
+        order: npt.NDArray[np.int64],
+        update: Update,
+        clock: Clock,
+        n_threads: int,
+        watch: Callable[[], None],
     ) -> None:
         """Advance the clock to its last epoch, or to where an exception or a bad loss stops it."""
         work = self._buffers(n_threads, gradients=True)
-        work.gradient[:] = 0
+        data = self._samples(problem.features, problem.targets, problem.weight, order)
         clock.barrier[:] = 0
-        net = self._net()
+        records = (data, problem.loss, update, work, clock)
+        frames = self._net(), *(pack(record) for record in records)
         calls = [
-            partial(run.train, net, data, loss, update, work, clock, t, n_threads)
-            for t in range(n_threads)
+            partial(run.train, self._kind, *frames, t, n_threads) for t in range(n_threads)
         ]
         run_together(calls, stop=partial(clock.barrier.__setitem__, ABORT, 1), watch=watch)
 
@@ -259,19 +284,32 @@ class Engine:
         edges = np.diff(np.concatenate([[0], self.trained.astype(np.int8), [0]]))
         return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 
-    def _data(self, X: Array, targets: Targets | None = None, weight: Array = NO_WEIGHT) -> Data:
-        if targets is None:
-            targets = Targets(np.empty((0, 0), self.dtype), NO_ORDER)
-        return Data(X, targets.values, targets.labels, weight, NO_ORDER)
-
-    def _no_delta(self) -> Array:
-        return np.empty((0, 0), self.dtype)
+    def _samples(
+        self,
+        X: Array,
+        targets: Targets | None = None,
+        weight: Array | None = None,
+        order: npt.NDArray[np.int64] | None = None,
+    ) -> Data:
+        """Return samples as kernels take them."""
+        labels = None if targets is None else targets.labels
+        return Data(
+            n_samples=len(X),
+            n_inputs=self.plan.n_inputs,
+            n_outputs=len(self.plan.outputs),
+            features=X,
+            targets=None if targets is None else targets.values,
+            has_labels=labels is not None,
+            labels=labels,
+            has_weight=weight is not None,
+            weight=weight,
+            has_order=order is not None,
+            order=order,
+        )
 
 
 def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     """Return the clock of a run that has not begun."""
-    from dagbp._kernels.records import BATCH_SIZE, LAST_EPOCH, SHUFFLE
-
     count = np.zeros(COUNTS, np.int64)
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
     barrier = aligned((BARRIER_SIZE,), np.int64)

@@ -1,8 +1,4 @@
-"""What a drawn graph says, as arrays: NetworkX in, every mistake named, and back.
-
-The whole stratum is reached from here: `read_networkx` and `read_edges` give a `Drawing`, which
-keeps the user's own numbering; `plan_drawing` gives its plan; `draw` and `write_networkx` go back.
-"""
+"""NetworkX in and out: what a graph and its attributes say, each mistake named, and back."""
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import repeat
@@ -23,14 +19,10 @@ from dagbp._drawing import (
     drawing_of,
     known_name,
     mask,
-    plan_drawing,
     refuse_self_loops,
 )
-from dagbp._edge_arrays import read_edges
 from dagbp._errors import GraphError, OptionError
 from dagbp._ports import read_ports
-
-__all__ = ["Drawing", "draw", "plan_drawing", "read_edges", "read_networkx", "write_networkx"]
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
 
@@ -111,6 +103,7 @@ def draw(drawing: Drawing) -> Graph:
 
     Examples
     --------
+    >>> from dagbp._edge_arrays import read_edges
     >>> drawing = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
     >>> draw(drawing).edges(data=True)
     OutEdgeDataView([(0, 1, {'weight': 0.5}), (1, 2, {'weight': 2.0})])
@@ -222,18 +215,23 @@ def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
 
 def _check_input(label: Hashable, attributes: Mapping[str, Any]) -> None:
     """Refuse what would change an input: its value is its feature."""
-    for name, harmless in ("activation", (None, "identity")), ("bias", (None, False)):
-        value = attributes.get(name)
-        if not any(value is h or (isinstance(h, str) and value == h) for h in harmless):
-            raise GraphError(
-                f"node {label!r} is an input and has {name} {value!r}; an input's value is its "
-                "feature, so leave the attribute out"
-            )
+    name, bias = attributes.get("activation"), attributes.get("bias")
+    if not (name is None or (isinstance(name, str) and name == "identity")):
+        raise _input_error(label, "activation", name)
+    if not _means_no_bias(bias):
+        raise _input_error(label, "bias", bias)
+
+
+def _input_error(label: Hashable, name: str, value: Any) -> GraphError:
+    return GraphError(
+        f"node {label!r} is an input and has {name} {value!r}; an input's value is its feature: "
+        "leave the attribute out, or name the inputs without this node, which makes it a constant"
+    )
 
 
 def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
     """Return whether there is a bias, and its initial value."""
-    if value is None or (isinstance(value, bool | np.bool_) and not value):
+    if _means_no_bias(value):
         return False, 0.0
     if _is_real(value):
         return True, float(value)
@@ -241,6 +239,10 @@ def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
         f"node {label!r} has bias {value!r}, which must be a finite real number, or None or False "
         "for no bias; leave it out for one that is trained from 0"
     )
+
+
+def _means_no_bias(value: Any) -> bool:
+    return value is None or (isinstance(value, bool | np.bool_) and not value)
 
 
 def _trainable(value: Any, kind: str, *labels: Hashable) -> bool:

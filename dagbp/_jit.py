@@ -49,10 +49,20 @@ def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
 
 
 def jit(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
-    """Compile `function` on its first call; release the GIL; keep the machine code on disk."""
+    """Compile `function` where another compiled function calls it.
+
+    Without a way in from Python, and without a file: an entry's machine code holds it already.
+    """
     if function is None:
         return lambda f: jit(f, fastmath=fastmath)
-    dispatcher = numba.jit(**_OPTIONS, fastmath=fastmath)(function)
+    return numba.jit(**_OPTIONS, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile `function` on its first call from Python; release the GIL; keep the code on disk."""
+    dispatcher = numba.jit(**_OPTIONS, fastmath=FAST)(function)
     _enable_cache(dispatcher, function)
     return dispatcher
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
-from dagbp._engine import Engine
+from dagbp._engine import NO_LOSS, Engine
 from dagbp._errors import DataError, OptionError
 from dagbp._graph import read_networkx, write_networkx
 from dagbp._initialise import draw_weights
@@ -312,7 +312,7 @@ class Network:
         """
         features = _data.features(X, self.inputs, self.dtype)
         with self._lock:
-            record = self._engine.inspect(features, None, None)
+            record = self._engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
     def backprop(
@@ -349,7 +349,7 @@ class Network:
         problem = self._problem(X, Y, loss, sample_weight)
         with self._lock:
             record = self._engine.inspect(*problem[:3])
-            value, gradient = self._engine.differentiate(*problem, self.n_threads)
+            value, gradient = self._engine.differentiate(problem, self.n_threads)
         flat = self._engine.flat(gradient)
         return Backprop(
             value,
@@ -383,7 +383,7 @@ class Network:
         """
         problem = self._problem(X, Y, loss, sample_weight)
         with self._lock:
-            value, gradient = self._engine.differentiate(*problem, self.n_threads)
+            value, gradient = self._engine.differentiate(problem, self.n_threads)
         return value, self._engine.flat(gradient * self._engine.trained)
 
     def evaluate(
@@ -403,7 +403,7 @@ class Network:
         """
         problem = self._problem(X, Y, loss, sample_weight)
         with self._lock:
-            return self._engine.evaluate(*problem, self.n_threads)
+            return self._engine.evaluate(problem, self.n_threads)
 
     def fit(
         self,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._jit import jit
+from dagbp._jit import entry
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -222,7 +222,7 @@ def _group(key: Int64, n_keys: int) -> tuple[Int64, Int64]:
     return start[:-1], order
 
 
-@jit
+@entry
 def _counting_sort(key: Any, start: Any, order: Any) -> None:
     """Sort positions stably by key, in place: start (n_keys + 2,) of zeros, order (len(key),).
 
@@ -238,7 +238,7 @@ def _counting_sort(key: Any, start: Any, order: Any) -> None:
         start[k] += 1
 
 
-@jit
+@entry
 def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> int:
     """level_j = max(level_j, 1 + max over i->j of level_i), in place; return the nodes finished.
 
@@ -263,7 +263,7 @@ def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> 
     return tail
 
 
-@jit
+@entry
 def _spread(in_ptr: Any, in_src: Any, found: Any) -> None:
     """found_j |= any over i->j of found_i, in place, in topological order."""
     for j in range(in_ptr.shape[0] - 1):

@@ -22,7 +22,6 @@ from dagbp._kernels.records import (
     STEP,
     UPDATES,
     Clock,
-    Data,
     Update,
 )
 from dagbp.optimizers import Optimizer
@@ -91,18 +90,17 @@ def fit(
     clock = new_clock(int(options.epochs), batch_size, bool(options.shuffle), seed)
     update = _start(engine, options.optimizer)
     order = np.arange(n_samples)
-    data = Data(problem.features, *problem.targets, problem.weight, order)
     n_steps = options.epochs * -(-n_samples // batch_size)
     with _bar(n_steps, options.verbose) as bar:
         watch = _watcher(bar, clock)
         for stop in _stops(options.epochs, validation is not None):
             clock.count[LAST_EPOCH] = stop
-            engine.train(data, problem.loss, update, clock, n_threads, watch)
+            engine.train(problem, order, update, clock, n_threads, watch)
             _record(history, clock, began)
             if clock.count[STATUS] == DIVERGED:
                 raise _diverged(history, clock, options.optimizer)
             if validation is not None:
-                history.val_loss.append(engine.evaluate(*validation, thread_limit))
+                history.val_loss.append(engine.evaluate(validation, thread_limit))
             watch()
     return history
 
@@ -117,9 +115,9 @@ def _stops(epochs: int, each: bool) -> list[int]:
 def _start(engine: Engine, optimizer: Optimizer) -> Update:
     """Return the optimizer with a fresh state."""
     state = aligned((max(1, optimizer.slots), len(engine.values)), engine.dtype)
-    return Update(
-        optimizer.address(engine.dtype), optimizer.hyper(), state, engine.runs(), optimizer.clips()
-    )
+    runs = engine.runs()
+    address = optimizer.address(engine.dtype)
+    return Update(address, optimizer.hyper(), state, len(runs), runs, optimizer.clips())
 
 
 def _bar(n_steps: int, verbose: int) -> "tqdm[Any]":

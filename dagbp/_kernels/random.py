@@ -18,9 +18,11 @@ def next_random(state):
 
 
 @jit
-def shuffle(order, state):
-    """Permute `order` uniformly, in place: Fisher and Yates, from the end."""
-    for i in range(np.uintp(order.shape[0]) - np.uintp(1), np.uintp(0), -1):
+def shuffle(order, n, state):
+    """Permute `order` (n,) uniformly, in place: Fisher and Yates, from the end."""
+    i = n
+    while i > np.uintp(1):
+        i -= np.uintp(1)
         unit = np.float64(next_random(state) >> u64(11)) * 2.0**-53
         j = np.uintp(unit * np.float64(i + np.uintp(1)))
         order[i], order[j] = order[j], order[i]

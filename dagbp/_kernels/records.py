@@ -1,15 +1,23 @@
-"""What kernels receive: tuples of arrays, so that no topology, option or size is compiled in.
+"""What kernels receive: frames of addresses and sizes, so that nothing about a net is compiled in.
 
-Tuples of arrays hit Numba's disk cache, where closures and compiled classes never do.
-n nodes, m computed nodes (not inputs), E edges, P >= E + m parameters (padded), T threads.
+Each record here has two lives under the same field names. In Python its fields are NumPy arrays
+and numbers, and `pack` turns it into a frame, a uint64 array with an address or a number a field.
+In a kernel, `open_*` turns the frame back into the record, its fields now C pointers. Frames keep
+every signature to a few small arrays: calls take a microsecond and compiling a third of the time.
+The caller keeps the arrays alive.
+
+n nodes, E edges, P >= E + (n - n_inputs) parameters (padded), N samples, T threads.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
-Array = NDArray[np.generic]
+from dagbp._kernels.vector import Tile, tile_type
 
 
 class Net(NamedTuple):
@@ -20,77 +28,193 @@ class Net(NamedTuple):
     copy of the weights in CSR (in-edge) order that the forward pass reads.
     """
 
-    n_inputs: int
-    in_ptr: Array  # (n+1,) int64
-    in_src: Array  # (E,) int32: rows of sources, by target
-    in_slot: Array  # (E,) int64: CSR slot -> CSC slot
-    out_ptr: Array  # (n+1,) int64
-    out_dst: Array  # (E,) int32: rows of targets, by source
-    outputs: Array  # (n_outputs,) int64: rows
-    output_slot: Array  # (n,) int64: position among the outputs, or -1
-    forward_rows: Array  # (n,) uintp: addresses
-    backward_rows: Array  # (n,) uintp
-    values: Array  # (P,)
-    w_in: Array  # (E,)
+    n_nodes: Any
+    n_inputs: Any
+    n_edges: Any
+    n_outputs: Any
+    n_values: Any  # P
+    in_ptr: Any  # (n+1,) int64
+    in_src: Any  # (E,) int32: rows of sources, by target
+    in_slot: Any  # (E,) int64: CSR slot -> CSC slot
+    out_ptr: Any  # (n+1,) int64
+    out_dst: Any  # (E,) int32: rows of targets, by source
+    outputs: Any  # (n_outputs,) int64: rows
+    output_slot: Any  # (n,) int64: position among the outputs, or -1
+    theta: Any  # (n,) uint64: address of the activation's row function
+    d_theta: Any  # (n,) uint64: address of its derivative's
+    values: Any  # (P,)
+    w_in: Any  # (E,)
 
 
 class Data(NamedTuple):
-    """Samples in rows. Of `targets` and `labels` one is empty; an empty `weight` means ones."""
+    """Samples in rows; None for what is not given, a null pointer in a kernel."""
 
-    features: Array  # (N, n_inputs)
-    targets: Array  # (N, n_outputs) or (0, 0)
-    labels: Array  # (N,) int64 or (0,)
-    weight: Array  # (N,) float64 or (0,)
-    order: Array  # (N,) int64, or (0,) for 0, 1, 2, ...
+    n_samples: Any
+    n_inputs: Any
+    n_outputs: Any
+    features: Any  # (N, n_inputs)
+    targets: Any  # (N, n_outputs), or None
+    has_labels: Any
+    labels: Any  # (N,) int64 in place of targets, or None
+    has_weight: Any
+    weight: Any  # (N,) float64, or None for ones
+    has_order: Any
+    order: Any  # (N,) int64, or None for 0, 1, 2, ...
 
 
 class Loss(NamedTuple):
     """A loss's row function and its hyper-parameters."""
 
-    address: int
-    hyper: Array  # float64
+    address: Any
+    hyper: Any  # float64
 
 
 class Work(NamedTuple):
-    """Buffers of every thread: tiles of records (see `vector.tile_dtype`), and gradients."""
+    """Buffers. In Python those of all threads, in a kernel those of thread t, but for `gradients`."""
 
-    x: Array  # (T, n) tile: activations
-    d: Array  # (T, n) tile: signals on the way forward, deltas on the way back
-    out: Array  # (T, n_outputs) tile: activations of the outputs, in their order
-    y: Array  # (T, n_outputs) tile: targets
-    e: Array  # (T, n_outputs) tile: de/dx of the outputs
-    row: Array  # (T, 3) tile: one row each of scratch, loss, sample weight
-    gradient: Array  # (T, P)
-    loss: Array  # (T, 8) float64: [:, 0] the summed loss; padded to a cache line
+    x: Any  # (T, n) rows: activations
+    d: Any  # (T, n) rows: signals on the way forward, deltas on the way back
+    out: Any  # (T, n_outputs) rows: activations of the outputs, in their order
+    y: Any  # (T, n_outputs) rows: targets
+    e: Any  # (T, n_outputs) rows: de/dx of the outputs
+    row: Any  # (T, 3) rows: scratch, loss and weight of each sample
+    gradient: Any  # (T, P)
+    gradients: Any  # the same, from thread 0
+    loss: Any  # (T, 8) float64 from thread 0: the summed loss, the gradient's squares
 
 
 class Update(NamedTuple):
     """The optimizer: a row function, its hyper-parameters, and its state for each parameter."""
 
-    address: int
-    hyper: Array  # float64
-    state: Array  # (slots, P)
-    runs: Array  # (R, 2) int64: stretches of `values` that train
-    clip: Array  # (2,) float64: the largest global norm and the largest magnitude
+    address: Any
+    hyper: Any  # float64
+    state: Any  # (slots, P)
+    n_runs: Any
+    runs: Any  # (n_runs, 2) int64: stretches of `values` that train
+    clip: Any  # (2,) float64: the largest global norm and the largest magnitude
 
 
 class Clock(NamedTuple):
-    """Where training stands; arrays, so that it survives an interrupt between two steps.
+    """Where training stands; in arrays, so that it survives an interrupt between two steps."""
 
-    `count`: int64, see the indices below. `random`: (1,) uint64. `epoch_loss`: (epochs,) float64.
-    `barrier`: (64,) int64, element 0 counts arrivals, element 32 is the abort flag.
-    """
-
-    count: Array
-    random: Array
-    epoch_loss: Array
-    barrier: Array
-    yield_address: int
+    count: Any  # int64, see the indices below
+    random: Any  # (1,) uint64
+    epoch_loss: Any  # (epochs,) float64
+    barrier: Any  # (64,) int64: arrivals, and the abort flag a few cache lines on
+    yield_address: Any
 
 
 # Indices into Clock.count.
 EPOCH, STEP, UPDATES, LAST_EPOCH, BATCH_SIZE, SHUFFLE, STATUS, COUNTS = range(8)
 # Values of Clock.count[STATUS].
 RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
-# Indices into Clock.barrier, a cache line apart and more.
+# Indices into Clock.barrier, and its size.
 ARRIVALS, ABORT, BARRIER_SIZE = 0, 32, 64
+# Rows of Work.row.
+SCRATCH, LOSS, WEIGHT, N_ROWS = range(4)
+# Columns of Work.loss: one cache line a thread.
+VALUE, SQUARES, LOSS_COLUMNS = 0, 1, 8
+
+
+class Result(NamedTuple):
+    """Where values go: by node (n, N), or in `x` alone those of the outputs, (N, n_outputs)."""
+
+    s: Any
+    x: Any
+    delta: Any
+
+
+def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
+    """Return a record's frame: arrays by address, None as 0, numbers as they are."""
+    return np.array([_word(value) for value in record], np.uint64)
+
+
+def _word(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return 0 if value is None else int(value)
+
+
+# --- in kernels: `kind` is an empty array of the tile's record, for its dtype and lanes -----------
+
+
+def _opener(record, element):
+    """Return an intrinsic that turns a frame into the record; `element` types its pointers."""
+
+    def field_type(kind, name):
+        of = element.get(name)
+        if of is None:
+            return types.uintp
+        return kind if of is Tile else types.CPointer(kind.dtype if of is Real else of)
+
+    @intrinsic
+    def open_frame(typingctx, frame, kind):
+        tile = tile_type(kind)
+        fields = [field_type(tile, name) for name in record._fields]
+        result = types.NamedTuple(fields, record)
+
+        def codegen(context, builder, sig, args):
+            words = context.make_array(sig.args[0])(context, builder, args[0]).data
+            values = []
+            for k, field in enumerate(fields):
+                word = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), k)]))
+                is_number = field == types.uintp
+                values.append(
+                    word if is_number else builder.inttoptr(word, context.get_value_type(field))
+                )
+            return context.make_tuple(builder, result, values)
+
+        return result(frame, kind), codegen
+
+    return open_frame
+
+
+class Real:
+    """Stands for the dtype of the net's values."""
+
+
+open_net = _opener(
+    Net,
+    {
+        "in_ptr": types.int64,
+        "in_src": types.int32,
+        "in_slot": types.int64,
+        "out_ptr": types.int64,
+        "out_dst": types.int32,
+        "outputs": types.int64,
+        "output_slot": types.int64,
+        "theta": types.uint64,
+        "d_theta": types.uint64,
+        "values": Real,
+        "w_in": Real,
+    },
+)
+open_data = _opener(
+    Data,
+    {
+        "features": Real,
+        "targets": Real,
+        "labels": types.int64,
+        "weight": types.float64,
+        "order": types.int64,
+    },
+)
+open_loss = _opener(Loss, {"hyper": types.float64})
+open_work = _opener(
+    Work,
+    {name: Tile for name in ("x", "d", "out", "y", "e", "row")}
+    | {"gradient": Real, "gradients": Real, "loss": types.float64},
+)
+open_update = _opener(
+    Update, {"hyper": types.float64, "state": Real, "runs": types.int64, "clip": types.float64}
+)
+open_clock = _opener(
+    Clock,
+    {
+        "count": types.int64,
+        "random": types.uint64,
+        "epoch_loss": types.float64,
+        "barrier": types.int64,
+    },
+)
+open_result = _opener(Result, {"s": Real, "x": Real, "delta": Real})

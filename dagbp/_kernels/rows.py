@@ -9,6 +9,7 @@ of the others; built-in rows take n in multiples of 64 bytes.
 
 from types import FunctionType
 
+import numba
 import numpy as np
 from numba.core import types
 from numba.core.typing import signature
@@ -71,8 +72,15 @@ def compile_pair(name, f, df, dtype):
 
 
 def compile_scalar_pair(name, f, df, dtype):
-    """Compile the rows of a pair of jitted scalar functions, for this process only."""
+    """Compile the rows of a user's pair of scalar functions, for this process only."""
     return (
-        _compile(scalar_forward, 2, name, dtype, False, f=f),
-        _compile(scalar_backward, 4, name, dtype, False, df=df),
+        _compile(scalar_forward, 2, name, dtype, False, f=_scalar(f)),
+        _compile(scalar_backward, 4, name, dtype, False, df=_scalar(df)),
     )
+
+
+def _scalar(function):
+    """Compile a user's function, jitted by its author or not."""
+    plain = getattr(function, "py_func", function)
+    # Not _jit.jit: its disk cache is stamped with the library's files, which this is none of.
+    return numba.jit(nopython=True, error_model="numpy")(plain)

@@ -1,13 +1,15 @@
 """Entry points: what Python calls, once a thread. Thread t of n_threads takes tiles t, t + n, ... .
 
 Tiles are assigned and sums taken in a fixed order, so results repeat bit for bit at a given number
-of threads.
+of threads. Arguments are frames (see `records`), and `kind`, an empty array of the tile's record.
 """
+
+import math
 
 import numpy as np
 
-from dagbp._jit import jit
-from dagbp._kernels import tile
+from dagbp._jit import entry, jit
+from dagbp._kernels import sparse, tile
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -17,112 +19,148 @@ from dagbp._kernels.records import (
     EPOCH,
     FINISHED,
     LAST_EPOCH,
+    LOSS_COLUMNS,
+    N_ROWS,
     RUNNING,
     SHUFFLE,
+    SQUARES,
     STATUS,
     STEP,
     UPDATES,
+    VALUE,
+    Work,
+    open_clock,
+    open_data,
+    open_loss,
+    open_net,
+    open_result,
+    open_update,
+    open_work,
 )
 from dagbp._kernels.threads import atomic_load, wait_for_all
-from dagbp._kernels.update import apply, clip, reduce_gradients, refresh_in_weights, share
-from dagbp._kernels.vector import lanes
+from dagbp._kernels.update import apply, clear, clip, reduce_gradients, refresh_in_weights, share
+from dagbp._kernels.vector import lanes, offset
 
 u = np.uintp
 
 
 @jit
-def predict(net, data, work, out, t, n_threads):
-    """out (N, n_outputs) <- the outputs of every sample."""
-    width = lanes(work.x[0])
-    n = u(data.features.shape[0])
-    for first in range(u(t) * width, n, u(n_threads) * width):
-        count = min(width, n - first)
-        tile.copy_in(data.features, data.order, first, count, work.x[t])
-        tile.forward(net, work, t)
-        tile.copy_out(work.x[t], net.outputs, first, count, out)
+def of_thread(work, net, t):
+    """Return thread t's part of the buffers."""
+    nodes, outputs = t * net.n_nodes, t * net.n_outputs
+    return Work(
+        offset(work.x, nodes),
+        offset(work.d, nodes),
+        offset(work.out, outputs),
+        offset(work.y, outputs),
+        offset(work.e, outputs),
+        offset(work.row, t * u(N_ROWS)),
+        offset(work.gradient, t * net.n_values),
+        work.gradients,
+        work.loss,
+    )
 
 
-@jit
-def inspect(net, data, loss, work, s, x, delta, t, n_threads):
-    """s, x, delta (n, N) <- every node's values; without targets, s and x alone.
+@entry
+def predict(kind, net, data, work, out, t, n_threads):
+    """out.x <- the outputs of every sample, (N, n_outputs)."""
+    net, data, out = open_net(net, kind), open_data(data, kind), open_result(out, kind)
+    work = of_thread(open_work(work, kind), net, u(t))
+    width = lanes(work.x)
+    for first in range(u(t) * width, data.n_samples, u(n_threads) * width):
+        count = min(width, data.n_samples - first)
+        tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
+        sparse.forward(net, work.x, work.d)
+        tile.copy_out(net, work.x, first, count, out.x)
+
+
+@entry
+def inspect(kind, net, data, loss, work, out, back):
+    """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
     delta is that of each sample's own error: not averaged, not weighted.
     """
-    width = lanes(work.x[0])
-    n = u(data.features.shape[0])
-    for first in range(u(t) * width, n, u(n_threads) * width):
+    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
+    work, out = open_work(work, kind), open_result(out, kind)
+    width, n = lanes(work.x), data.n_samples
+    for first in range(u(0), n, width):
         count = min(width, n - first)
-        if delta.shape[0] == 0:
-            tile.copy_in(data.features, data.order, first, count, work.x[t])
+        if back:
+            tile.copy_samples_in(data, work, first, count, 1.0)
         else:
-            tile.copy_samples_in(net, data, work, t, first, count, 1.0)
-        tile.forward(net, work, t)
-        tile.copy_all_out(work.x[t], first, count, x)
-        tile.copy_all_out(work.d[t], first, count, s)
-        if delta.shape[0] > 0:
-            tile.loss(net, loss, work, t)
-            tile.backward(net, work, t)
-            tile.copy_all_out(work.d[t], first, count, delta)
+            tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
+        sparse.forward(net, work.x, work.d)
+        tile.copy_all_out(net, n, work.d, first, count, out.s)
+        tile.copy_all_out(net, n, work.x, first, count, out.x)
+        if back:
+            tile.loss(net, loss, work)
+            tile.backward(net, work)
+            tile.copy_all_out(net, n, work.d, first, count, out.delta)
 
 
-@jit
-def evaluate(net, data, loss, work, t, n_threads):
-    """work.loss[t, 0] <- thread t's share of the mean loss."""
-    work.loss[t, 0] = _pass(net, data, loss, work, 0, data.features.shape[0], False, t, n_threads)
-
-
-@jit
-def differentiate(net, data, loss, work, t, n_threads):
-    """work.loss[t, 0] <- thread t's share of the mean loss, work.gradient[t] += of its gradient."""
-    work.loss[t, 0] = _pass(net, data, loss, work, 0, data.features.shape[0], True, t, n_threads)
+@entry
+def evaluate(kind, net, data, loss, work, back, t, n_threads):
+    """work.loss[t] <- thread t's share of the mean loss; with `back`, its gradient likewise."""
+    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
+    work = of_thread(open_work(work, kind), net, u(t))
+    if back:
+        clear(work.gradient, u(0), net.n_values)
+    value = _pass(net, data, loss, work, u(0), data.n_samples, back, u(t), u(n_threads))
+    work.loss[u(t) * u(LOSS_COLUMNS) + u(VALUE)] = value
 
 
 @jit
 def _pass(net, data, loss, work, start, size, back, t, n_threads):
     """Return thread t's share of the mean loss of `size` samples from `start`."""
-    width = lanes(work.x[0])
-    stop = u(start) + u(size)
+    width = lanes(work.x)
+    stop = start + size
     result = 0.0
-    for first in range(u(start) + u(t) * width, stop, u(n_threads) * width):
+    for first in range(start + t * width, stop, n_threads * width):
         count = min(width, stop - first)
-        tile.copy_samples_in(net, data, work, t, first, count, 1.0 / size)
-        tile.forward(net, work, t)
-        result += tile.loss(net, loss, work, t)
+        tile.copy_samples_in(data, work, first, count, 1.0 / np.float64(size))
+        sparse.forward(net, work.x, work.d)
+        result += tile.loss(net, loss, work)
         if back:
-            tile.backward(net, work, t)
+            tile.backward(net, work)
     return result
 
 
-@jit
-def train(net, data, loss, update, work, clock, t, n_threads):
+@entry
+def train(kind, net, data, loss, update, work, clock, t, n_threads):
     """Take steps until clock.count[LAST_EPOCH], an abort, or a loss that is not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all.
     """
-    rounds = 0
-    while True:
+    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
+    update, clock = open_update(update, kind), open_clock(clock, kind)
+    t, n_threads = u(t), u(n_threads)
+    work = of_thread(open_work(work, kind), net, t)
+    clear(work.gradient, u(0), net.n_values)
+    meetings = u(0)
+    taken = True
+    while taken:
         if t == 0:
             _begin_step(data, clock)
-        rounds = _meet(clock, rounds, n_threads)
+        meetings = _meet(clock, meetings, n_threads)
         if clock.count[STATUS] != RUNNING:
             return
-        start = clock.count[STEP] * clock.count[BATCH_SIZE]
-        size = min(clock.count[BATCH_SIZE], data.features.shape[0] - start)
-        work.loss[t, 0] = _pass(net, data, loss, work, start, size, True, t, n_threads)
-        rounds = _meet(clock, rounds, n_threads)
-        rounds, taken = _step(net, update, work, clock, rounds, t, n_threads)
+        batch = u(clock.count[BATCH_SIZE])
+        start = u(clock.count[STEP]) * batch
+        size = min(batch, data.n_samples - start)
+        value = _pass(net, data, loss, work, start, size, True, t, n_threads)
+        work.loss[t * u(LOSS_COLUMNS) + u(VALUE)] = value
+        meetings = _meet(clock, meetings, n_threads)
+        meetings, taken = _step(net, update, work, clock, meetings, t, n_threads)
         if t == 0:
             _end_step(data, work, clock, size, taken, n_threads)
-        if not taken:
-            return
 
 
 @jit
-def _meet(clock, rounds, n_threads):
+def _meet(clock, meetings, n_threads):
     """Wait for the other threads, if there are any; return the number of meetings so far."""
     if n_threads > 1:
-        wait_for_all(clock.barrier, rounds + 1, n_threads, clock.yield_address)
-    return rounds + 1
+        wait_for_all(clock.barrier, meetings + u(1), n_threads, clock.yield_address)
+    return meetings + u(1)
 
 
 @jit
@@ -136,35 +174,42 @@ def _begin_step(data, clock):
     else:
         count[STATUS] = RUNNING
         if count[STEP] == 0 and count[SHUFFLE] != 0:
-            shuffle(data.order, clock.random)
+            shuffle(data.order, data.n_samples, clock.random)
 
 
 @jit
-def _step(net, update, work, clock, rounds, t, n_threads):
+def _sum_over_threads(loss, column, n_threads):
+    result = 0.0
+    for k in range(n_threads):
+        result += loss[k * u(LOSS_COLUMNS) + u(column)]
+    return result
+
+
+@jit
+def _step(net, update, work, clock, meetings, t, n_threads):
     """Reduce the gradient, then update the parameters if loss and gradient are finite.
 
     Return the number of meetings so far, and whether the step was taken.
     """
-    first, last = share(net.values.shape[0], t, n_threads)
-    work.loss[t, 1] = reduce_gradients(work.gradient, update.runs, first, last, n_threads)
-    rounds = _meet(clock, rounds, n_threads)
-    squares, value = 0.0, 0.0
-    for k in range(n_threads):
-        value += work.loss[k, 0]
-        squares += work.loss[k, 1]
-    if not (np.isfinite(value) and np.isfinite(squares)):
-        work.gradient[u(0), first:last] = 0
-        return rounds, False
-    norm = np.sqrt(squares)
-    if norm > update.clip[0] or np.isfinite(update.clip[1]):
-        scale = min(1.0, update.clip[0] / norm) if norm > 0 else 1.0
-        clip(work.gradient[u(0)], first, last, scale, update.clip[1])
-    step = clock.count[UPDATES] + 1
-    apply(update, net.values, work.gradient[u(0)], first, last, step)
-    rounds = _meet(clock, rounds, n_threads)
-    first, last = share(net.w_in.shape[0], t, n_threads)
+    first, last = share(net.n_values, t, n_threads)
+    work.loss[t * u(LOSS_COLUMNS) + u(SQUARES)] = reduce_gradients(
+        work.gradients, net.n_values, update.runs, update.n_runs, first, last, n_threads
+    )
+    meetings = _meet(clock, meetings, n_threads)
+    value = _sum_over_threads(work.loss, VALUE, n_threads)
+    squares = _sum_over_threads(work.loss, SQUARES, n_threads)
+    if not (math.isfinite(value) and math.isfinite(squares)):
+        clear(work.gradients, first, last)
+        return meetings, False
+    norm = math.sqrt(squares)
+    if norm > update.clip[0] or math.isfinite(update.clip[1]):
+        scale = update.clip[0] / norm if norm > update.clip[0] else 1.0
+        clip(work.gradients, first, last, scale, update.clip[1])
+    apply(net, update, work.gradients, first, last, u(clock.count[UPDATES] + 1))
+    meetings = _meet(clock, meetings, n_threads)
+    first, last = share(net.n_edges, t, n_threads)
     refresh_in_weights(net, first, last)
-    return rounds, True
+    return meetings, True
 
 
 @jit
@@ -174,11 +219,10 @@ def _end_step(data, work, clock, size, taken, n_threads):
     if not taken:
         count[STATUS] = DIVERGED
         return
-    n = data.features.shape[0]
-    for k in range(n_threads):
-        clock.epoch_loss[count[EPOCH]] += work.loss[k, 0] * size / n
+    part = np.float64(size) / np.float64(data.n_samples)
+    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.loss, VALUE, n_threads)
     count[UPDATES] += 1
     count[STEP] += 1
-    if count[STEP] * count[BATCH_SIZE] >= n:
+    if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:
         count[STEP] = 0
         count[EPOCH] += 1

@@ -14,6 +14,7 @@ from dagbp._kernels.vector import (
     fma,
     lanes,
     load,
+    offset,
     row_pointer,
     store,
     total,
@@ -24,18 +25,18 @@ u = np.uintp  # signed rows make Numba emit negative-index code for every access
 
 
 @jit
-def forward(net, bias, x, d):
+def forward(net, x, d):
     """s_j = w_0j + sum_{i->j} w_ij x_i into d, x_j = theta_j(s_j) into x, in topological order.
 
-    bias (m,): of the computed nodes. x, d: tiles of n rows; x holds the inputs' features.
+    x, d: tiles of n rows; x holds the inputs' features.
     """
-    for j in range(u(net.n_inputs), u(net.in_ptr.shape[0] - 1)):
-        s = fill(x, bias[j - u(net.n_inputs)])
+    bias = offset(net.values, net.n_edges)
+    for j in range(net.n_inputs, net.n_nodes):
+        s = fill(x, bias[j - net.n_inputs])
         for k in range(u(net.in_ptr[j]), u(net.in_ptr[j + u(1)])):
             s = fma(net.w_in[k], load(x, u(net.in_src[k])), s)
         store(d, j, s)
-        theta = net.forward_rows[j]
-        call_address(theta, (row_pointer(d, j), row_pointer(x, j), lanes(x)))
+        call_address(net.theta[j], (row_pointer(d, j), row_pointer(x, j), lanes(x)))
 
 
 @jit
@@ -45,9 +46,9 @@ def backward(net, x, d, e, scratch, gradient):
     In reverse topological order; d holds s and ends up holding delta. e: tile of de/dx of the
     outputs. gradient: weights in out-edge order, then biases. Inputs need no delta.
     """
-    n_inputs, n_edges = u(net.n_inputs), u(net.out_dst.shape[0])
-    i = u(net.out_ptr.shape[0] - 1)
-    while i > n_inputs:
+    bias = offset(gradient, net.n_edges)
+    i = net.n_nodes
+    while i > net.n_inputs:
         i -= u(1)
         de_dx = fill(x, 0)
         if net.output_slot[i] >= 0:
@@ -55,9 +56,11 @@ def backward(net, x, d, e, scratch, gradient):
         de_dx = _both_products(net, i, x, d, de_dx, gradient)
         store(scratch, u(0), de_dx)
         s = delta = row_pointer(d, i)
-        theta = net.backward_rows[i]
-        call_address(theta, (s, row_pointer(x, i), row_pointer(scratch, u(0)), delta, lanes(x)))
-        gradient[n_edges + i - n_inputs] += total(load(d, i))
+        call_address(
+            net.d_theta[i],
+            (s, row_pointer(x, i), row_pointer(scratch, u(0)), delta, lanes(x)),
+        )
+        bias[i - net.n_inputs] += total(load(d, i))
     while i > u(0):
         i -= u(1)
         _weight_product(net, i, x, d, gradient)

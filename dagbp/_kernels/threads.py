@@ -1,7 +1,6 @@
 """A spin barrier over LLVM atomics, for threads that run the same kernel without the GIL."""
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -12,31 +11,25 @@ from dagbp._kernels.vector import call_address
 SPINS = 2000  # some microseconds: the threads' tiles are alike, so waits are short
 
 
-def _pointer(context, builder, array_type, array, index):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index], inbounds=True)
-
-
 @intrinsic
-def atomic_add(typingctx, array, index, value):
+def atomic_add(typingctx, pointer, index, value):
     """Add to an int64 element, sequentially consistent, and return what it held."""
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, sig.args[0], *args[:2])
-        return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
+        element = builder.gep(args[0], [args[1]])
+        return builder.atomic_rmw("add", element, args[2], "seq_cst")
 
-    return types.int64(array, types.uintp, types.int64), codegen
+    return types.int64(pointer, types.uintp, types.int64), codegen
 
 
 @intrinsic
-def atomic_load(typingctx, array, index):
+def atomic_load(typingctx, pointer, index):
     """Read an int64 element, acquiring what was written before it was stored."""
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, sig.args[0], *args)
-        return builder.load_atomic(pointer, "acquire", 8)
+        return builder.load_atomic(builder.gep(args[0], [args[1]]), "acquire", 8)
 
-    return types.int64(array, types.uintp), codegen
+    return types.int64(pointer, types.uintp), codegen
 
 
 @jit
@@ -44,7 +37,7 @@ def wait_for_all(barrier, rounds, n_threads, yield_address):
     """Return when every thread has arrived `rounds` times; arrivals count up and never reset."""
     atomic_add(barrier, np.uintp(ARRIVALS), 1)
     spins = 0
-    while atomic_load(barrier, np.uintp(ARRIVALS)) < rounds * n_threads:
+    while atomic_load(barrier, np.uintp(ARRIVALS)) < np.int64(rounds * n_threads):
         spins += 1
         if spins > SPINS:
-            call_address(np.uintp(yield_address), ())
+            call_address(yield_address, ())

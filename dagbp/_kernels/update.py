@@ -11,7 +11,7 @@ from numba.core import types
 from numba.core.typing import signature
 
 from dagbp._jit import jit
-from dagbp._kernels.vector import array_pointer, as_element, call_address, offset
+from dagbp._kernels.vector import as_element, call_address, offset
 
 u = np.uintp
 
@@ -113,72 +113,64 @@ def adagrad(p, g, state, hyper, n, stride, step):
 @jit
 def share(n, t, n_threads):
     """Return thread t's stretch [first, last) of n elements, cut at multiples of 64."""
-    size = (u(n) // u(64) // u(n_threads) + u(1)) * u(64)
-    return min(u(t) * size, u(n)), min((u(t) + u(1)) * size, u(n))
+    size = (n // u(64) // n_threads + u(1)) * u(64)
+    return min(t * size, n), min((t + u(1)) * size, n)
 
 
 @jit
-def reduce_gradients(gradient, runs, first, last, n_threads):
-    """gradient[0] <- the sum over threads, the others <- 0, in place; return the sum of squares.
+def reduce_gradients(gradients, stride, runs, n_runs, first, last, n_threads):
+    """Thread 0's gradient <- the sum over threads, the others' <- 0, in place.
 
-    Over [first, last) of the trained stretches only: what is frozen counts in no norm.
+    Return the sum of squares over the trained stretches: what is frozen counts in no norm.
     """
-    for t in range(u(1), u(n_threads)):
+    for t in range(u(1), n_threads):
+        other = offset(gradients, t * stride)
         for k in range(first, last):
-            gradient[u(0), k] += gradient[t, k]
-            gradient[t, k] = 0
+            gradients[k] += other[k]
+            other[k] = as_element(other, 0)
     squares = 0.0
-    for r in range(u(runs.shape[0])):
-        squares += _squares(gradient, max(first, u(runs[r, 0])), min(last, u(runs[r, 1])))
+    for r in range(n_runs):
+        begin, end = max(first, u(runs[u(2) * r])), min(last, u(runs[u(2) * r + u(1)]))
+        for k in range(begin, end):
+            squares += np.float64(gradients[k]) * np.float64(gradients[k])
     return squares
-
-
-@jit
-def _squares(gradient, first, last):
-    """Return the sum of squares of gradient[0, first:last], in double precision between blocks."""
-    result = 0.0
-    for block in range(first, last, u(1024)):
-        part = gradient.dtype.type(0)
-        for k in range(block, min(block + u(1024), last)):
-            part += gradient[u(0), k] * gradient[u(0), k]
-        result += np.float64(part)
-    if not np.isfinite(result):  # perhaps only float32 overflowed
-        result = 0.0
-        for k in range(first, last):
-            result += np.float64(gradient[u(0), k]) ** 2
-    return result
 
 
 @jit
 def clip(gradient, first, last, scale, magnitude):
     """g <- scale g, then clipped to [-magnitude, magnitude], in place."""
-    zero = gradient.dtype.type(0)
-    scale, magnitude = zero + scale, zero + magnitude
+    scale, magnitude = as_element(gradient, scale), as_element(gradient, magnitude)
     for k in range(first, last):
         gradient[k] = min(max(scale * gradient[k], -magnitude), magnitude)
 
 
 @jit
-def apply(update, values, gradient, first, last, step):
+def clear(gradient, first, last):
+    """g <- 0, in place."""
+    for k in range(first, last):
+        gradient[k] = as_element(gradient, 0)
+
+
+@jit
+def apply(net, update, gradient, first, last, step):
     """Call the optimizer on the trained stretches in [first, last), then clear the gradient."""
-    for r in range(u(update.runs.shape[0])):
-        begin = max(first, u(update.runs[r, 0]))
-        end = min(last, u(update.runs[r, 1]))
+    for r in range(update.n_runs):
+        begin = max(first, u(update.runs[u(2) * r]))
+        end = min(last, u(update.runs[u(2) * r + u(1)]))
         if begin < end:
             call_address(
-                u(update.address),
+                update.address,
                 (
-                    offset(array_pointer(values), begin),
-                    offset(array_pointer(gradient), begin),
-                    offset(array_pointer(update.state[u(0)]), begin),
-                    array_pointer(update.hyper),
+                    offset(net.values, begin),
+                    offset(gradient, begin),
+                    offset(update.state, begin),
+                    update.hyper,
                     end - begin,
-                    u(update.state.shape[1]),
-                    u(step),
+                    net.n_values,
+                    step,
                 ),
             )
-    for k in range(first, last):
-        gradient[k] = 0
+    clear(gradient, first, last)
 
 
 @jit

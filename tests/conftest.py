@@ -1,0 +1,14 @@
+"""What every test needs: imports of the oracle, and a Hypothesis profile for compiled code."""
+
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+# A first example may compile, and CI's cores are shared: time per example says nothing.
+settings.register_profile(
+    "dagbp", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("dagbp")

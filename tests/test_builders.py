@@ -1,0 +1,265 @@
+"""Built graphs: counts, coverage, depth, seeds, and the text of every refusal."""
+
+from itertools import pairwise
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from dagbp import _builders as builders
+from dagbp._drawing import plan_drawing
+from dagbp._errors import OptionError
+from dagbp._graph import read_networkx
+from dagbp._plan import depth
+
+KNOWN = ("identity", "relu", "tanh")
+NUMBERED = {  # the builders whose nodes are integers, inputs first
+    "random_dag": lambda seed: builders.random_dag(60, 300, 5, 3, seed=seed),
+    "watts_strogatz": lambda seed: builders.watts_strogatz(52, 4, 0.2, 5, 3, seed=seed),
+    "barabasi_albert": lambda seed: builders.barabasi_albert(52, 2, 5, 3, seed=seed),
+}
+SEEDED = NUMBERED | {
+    "layered": lambda seed: builders.layered([5, 8, 3], 0.5, seed=seed),
+    "residual": lambda seed: builders.residual([5, 8, 8, 3], 2, 0.5, seed=seed),
+}
+
+
+def sources_and_sinks(G):
+    return [v for v in G if not G.in_degree(v)], [v for v in G if not G.out_degree(v)]
+
+
+def edges_between(G, lower, upper):
+    return sum(u[0] == lower and v[0] == upper for u, v in G.edges)
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_seed_decides_everything(name):
+    build = SEEDED[name]
+    assert list(build(7).edges) == list(build(7).edges)
+    assert list(build(7).edges) == list(build(np.random.default_rng(7)).edges)
+    assert list(build(7).edges) != list(build(8).edges)
+    assert nx.is_directed_acyclic_graph(build(None))
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_defaults_of_compile_find_inputs_and_outputs(name):
+    G = SEEDED[name](0)
+    drawing = read_networkx(G, known=KNOWN)
+    plan_drawing(drawing)
+    assert len(drawing.inputs) == 5
+    assert len(drawing.outputs) == 3
+    given_names = [G.nodes[v].get("activation", "identity") for v in G]
+    assert [drawing.activation_names[k] for k in drawing.activation] == given_names
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_numbers_are_a_topological_order(name):
+    G = NUMBERED[name](0)
+    assert list(G) == list(range(60))
+    assert all(u < v for u, v in G.edges)
+    assert sources_and_sinks(G) == ([0, 1, 2, 3, 4], [57, 58, 59])
+    assert {G.nodes[v]["activation"] for v in range(5, 57)} == {"tanh"}
+    assert {G.nodes[v]["activation"] for v in range(57, 60)} == {"identity"}
+
+
+def test_layered_is_full_by_default():
+    G = builders.layered([2, 3, 1])
+    assert set(G.edges) == {((0, i), (1, j)) for i in range(2) for j in range(3)} | {
+        ((1, i), (2, 0)) for i in range(3)
+    }
+    assert G.nodes[0, 0] == {"layer": 0}
+    assert G.nodes[1, 2] == {"layer": 1, "activation": "relu"}
+    assert G.nodes[2, 0] == {"layer": 2, "activation": "identity"}
+    assert len(nx.multipartite_layout(G, subset_key="layer")) == 6
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=2, max_size=5),
+    st.floats(0, 1, exclude_min=True),
+    st.integers(0, 99),
+)
+def test_layered_counts_exactly_and_leaves_no_node_unwired(sizes, density, seed):
+    G = builders.layered(sizes, density, seed=seed)
+    for layer, (a, b) in enumerate(pairwise(sizes)):
+        expected = max(round(density * a * b), a, b)
+        assert edges_between(G, layer, layer + 1) == expected
+    sources, sinks = sources_and_sinks(G)
+    assert sources == [(0, i) for i in range(sizes[0])]
+    assert sinks == [(len(sizes) - 1, i) for i in range(sizes[-1])]
+
+
+def test_layered_edges_are_drawn_uniformly():
+    count = np.zeros((3, 4))
+    for seed in range(2000):
+        for (_, i), (_, j) in builders.layered([3, 4], 0.5, seed=seed).edges:
+            count[i, j] += 1
+    assert count.sum() == 12_000
+    assert np.allclose(count, 1000, atol=110)  # five standard deviations
+
+
+def test_residual_adds_shortcuts():
+    G = builders.residual([2, 3, 4, 5], skip=2, density=0.5, seed=0)
+    assert {v[0] - u[0] for u, v in G.edges} == {1, 2}
+    assert edges_between(G, 0, 2) == 4
+    assert edges_between(G, 1, 3) == 8  # round half to even, of 7.5
+    assert edges_between(G, 1, 2) == 6
+
+
+@st.composite
+def dag_sizes(draw):
+    n_inputs, n_outputs = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    hidden = draw(st.integers(0, 20))
+    depth = 1 if hidden == 0 else draw(st.integers(2, hidden + 1))
+    return n_inputs, hidden, n_outputs, depth
+
+
+@given(dag_sizes(), st.floats(0, 1), st.integers(0, 99))
+def test_random_dag_keeps_its_promises(sizes, fill, seed):
+    n_inputs, hidden, n_outputs, levels = sizes
+    n = n_inputs + hidden + n_outputs
+    widths = builders._level_widths(n_inputs, hidden, n_outputs, levels)
+    least = int(np.maximum(widths[1:], widths[:-1]).sum())
+    most = (n**2 - int((widths**2).sum())) // 2
+    count = least + int(fill * (most - least))
+    G = builders.random_dag(n, count, n_inputs, n_outputs, levels, seed=seed)
+    assert G.number_of_edges() == count
+    assert nx.dag_longest_path_length(G) == levels
+    assert sources_and_sinks(G) == (list(range(n_inputs)), list(range(n - n_outputs, n)))
+    plan = plan_drawing(read_networkx(G, known=KNOWN))
+    assert plan.level.tolist() == [G.nodes[v]["layer"] for v in G]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "levels"),
+    [(1_000, 20_000, 80), (10_000, 200_000, 109), (8_000, 40_000, 2_000)],
+)
+def test_random_dag_large_and_deep(nodes, edges, levels):
+    G = builders.random_dag(nodes, edges, 4, 4, levels, seed=0)
+    plan = plan_drawing(read_networkx(G, known=KNOWN))
+    assert len(plan.in_edge) == edges
+    assert depth(plan) == levels
+
+
+def test_random_dag_without_hidden_nodes():
+    G = builders.random_dag(5, 6, 2, 3)
+    assert G.number_of_edges() == 6
+
+
+def test_ports_of_a_small_world():
+    G = builders.watts_strogatz(50, k=4, p=0.0, n_inputs=3, n_outputs=2, seed=0)
+    hidden = G.subgraph(range(3, 53))
+    ring = nx.relabel_nodes(nx.watts_strogatz_graph(50, 4, 0.0), lambda i: i + 3)
+    assert nx.utils.graphs_equal(nx.Graph(hidden.edges), nx.Graph(ring.edges))
+    assert all(G.out_degree(i) in (4, 5) for i in range(3))
+    assert all(G.in_degree(i) in (4, 5) for i in (53, 54))
+
+
+def test_hubs_of_a_scale_free_network():
+    G = builders.barabasi_albert(500, m=2, n_inputs=3, n_outputs=2, seed=0)
+    degree = [G.subgraph(range(3, 503)).degree(i) for i in range(3, 503)]
+    assert G.subgraph(range(3, 503)).number_of_edges() == 2 * 498
+    assert max(degree) > 8 * np.mean(degree)
+
+
+def test_from_adjacency_keeps_stored_zeros():
+    A = sparse.coo_array(([0.0, 2, 1, 1], ([0, 0, 1, 1], [1, 2, 2, 2])), shape=(4, 4))
+    G = builders.from_adjacency(A)
+    assert list(G) == [0, 1, 2, 3]
+    assert list(G.edges(data="weight")) == [(0, 1, 0.0), (0, 2, 2.0), (1, 2, 2.0)]
+    assert A.nnz == 4
+
+
+@pytest.mark.parametrize(
+    "kind", ["csr_matrix", "csc_array", "coo_matrix", "lil_array", "dok_array"]
+)
+def test_from_adjacency_takes_every_format(kind):
+    A = getattr(sparse, kind)(np.array([[0, 3], [0, 0]], np.int8))
+    assert list(builders.from_adjacency(A).edges(data="weight")) == [(0, 1, 3.0)]
+
+
+def _matrix(value=1.0, shape=(2, 2)):
+    return sparse.coo_array(([value], ([0], [1])), shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: builders.layered([2]), r"^sizes is \[2\]; it must have at least 2 layers$"),
+        (
+            lambda: builders.layered([2, 0]),
+            r"^sizes\[1\] is 0; it must be an integer of at least 1$",
+        ),
+        (lambda: builders.layered([2, 1.0]), r"^sizes\[1\] is 1\.0; it must be an integer"),
+        (lambda: builders.layered([2, True]), r"^sizes\[1\] is True; it must be an integer"),
+        (lambda: builders.layered(3), r"^sizes is 3; it must be the nodes of each layer, such as"),
+        (lambda: builders.layered("23"), r"^sizes is '23'; it must be the nodes of each layer"),
+        (lambda: builders.layered([2, 1], 0), r"^density is 0; it must lie in \(0, 1\]$"),
+        (lambda: builders.layered([2, 1], 1.5), r"^density is 1\.5; it must lie in \(0, 1\]$"),
+        (lambda: builders.layered([2, 1], float("nan")), r"^density is nan; it must lie in"),
+        (lambda: builders.layered([2, 1], "1"), r"^density is '1'; it must lie in"),
+        (lambda: builders.layered([2, 1], True), r"^density is True; it must lie in"),
+        (
+            lambda: builders.layered([2, 1], activation=3),
+            r"^activation is 3; it must be the name of an activation$",
+        ),
+        (
+            lambda: builders.layered([2, 1], output_activation=None),
+            r"^output_activation is None; it must be the name of an activation$",
+        ),
+        (
+            lambda: builders.layered([2, 1], seed=-1),
+            r"^seed is -1; it must be an integer from 0, a numpy\.random\.Generator, or None$",
+        ),
+        (lambda: builders.layered([2, 1], seed=1.5), r"^seed is 1\.5; it must be"),
+        (lambda: builders.residual([2, 1]), r"^sizes is \[2, 1\]; it must have at least 3 layers$"),
+        (
+            lambda: builders.residual([2, 1, 1], skip=3),
+            r"^skip is 3; it must be an integer from 2 to 2$",
+        ),
+        (lambda: builders.random_dag(9, 9, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
+        (lambda: builders.random_dag(9, 9, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
+        (lambda: builders.random_dag(2, 9, 1, 2), r"^n_nodes is 2; .* of at least 3$"),
+        (lambda: builders.random_dag(4, 2, 1, 1, 3), r"^n_edges is 2; .* from 3 to 6$"),
+        (lambda: builders.random_dag(4, 7, 1, 1, 3), r"^n_edges is 7; .* from 3 to 6$"),
+        (lambda: builders.random_dag(4, 4, 1, 1, 4), r"^depth is 4; .* from 2 to 3$"),
+        (lambda: builders.random_dag(4, 4, 1, 1, 1), r"^depth is 1; .* from 2 to 3$"),
+        (lambda: builders.random_dag(2, 1, 1, 1, 2), r"^depth is 2; .* from 1 to 1$"),
+        (lambda: builders.watts_strogatz(2, 2, 0, 1, 1), r"^n is 2; .* of at least 3$"),
+        (lambda: builders.watts_strogatz(5, 5, 0, 1, 1), r"^k is 5; .* from 2 to 4$"),
+        (
+            lambda: builders.watts_strogatz(5, 2, -0.1, 1, 1),
+            r"^p is -0\.1; it must lie in \[0, 1\]$",
+        ),
+        (lambda: builders.watts_strogatz(5, 2, 0, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
+        (lambda: builders.barabasi_albert(1, 1, 1, 1), r"^n is 1; .* of at least 2$"),
+        (lambda: builders.barabasi_albert(5, 5, 1, 1), r"^m is 5; .* from 1 to 4$"),
+        (lambda: builders.barabasi_albert(5, 1, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
+        (
+            lambda: builders.from_adjacency(np.eye(2)),
+            r"^A must be a scipy sparse array; a ndarray came, .*: wrap it in scipy\.sparse\.csr",
+        ),
+        (
+            lambda: builders.from_adjacency(_matrix(shape=(2, 3))),
+            r"^A must be square, .*; it is \(2, 3\)$",
+        ),
+        (
+            lambda: builders.from_adjacency(_matrix(1j)),
+            r"^A must hold real numbers; its dtype is complex128$",
+        ),
+        (lambda: builders.from_adjacency(_matrix(True)), r"^A must hold real numbers; .* bool$"),
+        (
+            lambda: builders.from_adjacency(_matrix(np.nan)),
+            r"^A\[0, 1\] is nan, which must be finite$",
+        ),
+        (
+            lambda: builders.from_adjacency(_matrix(np.inf)),
+            r"^A\[0, 1\] is inf, which must be finite$",
+        ),
+    ],
+)
+def test_refusals(build, match):
+    with pytest.raises(OptionError, match=match):
+        build()
