@@ -5,6 +5,7 @@ leaves old machine code running (numba issue 1833). Here one stamp covers every 
 package that holds kernels, and the versions of Numba and llvmlite.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -38,6 +39,22 @@ class _StampedCache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file._source_stamp = stamp()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the code on disk, or None: a damaged file is as good as none."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the code on disk if there is room, in place of a damaged index if need be."""
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            with contextlib.suppress(Exception):
+                self.flush()
+                super().save_overload(sig, data)
 
 
 def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:

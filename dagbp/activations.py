@@ -1,24 +1,24 @@
 """Activations by name: the built-in ones, and your own.
 
-============ ========================================= ======================================= ======
-name         x = theta(s)                              theta'(s)                               init
-============ ========================================= ======================================= ======
-identity     s                                         1                                       glorot
-relu         max(s, 0)                                 1 where s > 0, else 0                   he
-leaky_relu   s where s > 0, else s/100                 1 where s > 0, else 1/100               he
-elu          s where s > 0, else exp(s) - 1            1 where s > 0, else exp(s)              he
-selu         1.0507 elu(s), its exp(s) - 1 times 1.673 1.0507 where s > 0, else 1.758 exp(s)   lecun
-sigmoid      1/(1 + exp(-s))                           x (1 - x)                               glorot
-tanh         tanh(s)                                   1 - x^2                                 glorot
-softplus     log(1 + exp(s))                           1/(1 + exp(-s))                         he
-softsign     s/(1 + abs(s))                            1/(1 + abs(s))^2                        glorot
-gelu         s P(Z < s), Z standard normal, exact      P(Z < s) + s exp(-s^2/2)/sqrt(2 pi)     he
-silu         s/(1 + exp(-s))                           p + x (1 - p), p = 1/(1 + exp(-s))      he
-sin          sin(s)                                    cos(s)                                  glorot
-gaussian     exp(-s^2)                                 -2 s x                                  glorot
-hard_sigmoid s/6 + 1/2, clipped to [0, 1]              1/6 where abs(s) < 3, else 0            glorot
-hard_tanh    s, clipped to [-1, 1]                     1 where abs(s) < 1, else 0              glorot
-============ ========================================= ======================================= ======
+============ ======================================== ======================================= ======
+name         x = theta(s)                             theta'(s)                               init
+============ ======================================== ======================================= ======
+identity     s                                        1                                       glorot
+relu         max(s, 0)                                1 where s > 0, else 0                   he
+leaky_relu   s where s > 0, else s/100                1 where s > 0, else 1/100               he
+elu          s where s > 0, else exp(s) - 1           1 where s > 0, else exp(s)              he
+selu         1.0507 elu(s), exp(s) - 1 times 1.6733   1.0507 where s > 0, else 1.758 exp(s)   lecun
+sigmoid      1/(1 + exp(-s))                          x (1 - x)                               glorot
+tanh         tanh(s)                                  1 - x^2                                 glorot
+softplus     log(1 + exp(s))                          1/(1 + exp(-s))                         he
+softsign     s/(1 + abs(s))                           1/(1 + abs(s))^2                        glorot
+gelu         s P(Z < s), Z standard normal, exact     P(Z < s) + s exp(-s^2/2)/sqrt(2 pi)     he
+silu         s/(1 + exp(-s))                          p + x (1 - p), p = 1/(1 + exp(-s))      he
+sin          sin(s)                                   cos(s)                                  glorot
+gaussian     exp(-s^2)                                -2 s x                                  glorot
+hard_sigmoid s/6 + 1/2, clipped to [0, 1]             1/6 where abs(s) < 3, else 0            glorot
+hard_tanh    s, clipped to [-1, 1]                    1 where abs(s) < 1, else 0              glorot
+============ ======================================== ======================================= ======
 
 ``init`` is how the weights into such a node are drawn unless told otherwise: with variance
 2/(fan-in + fan-out) (glorot), 2/fan-in (he) or 1/fan-in (lecun).
@@ -150,7 +150,7 @@ def register(
         machine code, on float32 or float64.
     df : callable
         ``df(s, x) -> float``, its derivative at s, where x = f(s); checked against differences
-        of `f` at 200 points in [-8, 8] and some near 0. Where `f` has a kink, either side's will do.
+        of `f` at 200 points in [-8, 8] and some near 0. At a kink of `f`, either side's will do.
     init : {"glorot", "he", "lecun"}
         How the weights into such a node are drawn unless told otherwise.
     overwrite : bool
@@ -184,7 +184,8 @@ def register(
     """
     _check_name(name, overwrite)
     if init not in get_args(Init):
-        raise OptionError(f"activation {name!r}: unknown init {init!r}{did_you_mean(init, get_args(Init))}")
+        hint = did_you_mean(init, get_args(Init))
+        raise OptionError(f"activation {name!r}: unknown init {init!r}{hint}")
     _check_takes(name, "f", f, 1)
     _check_takes(name, "df", df, 2)
     activation = Activation(name, init, f, df)
@@ -259,49 +260,49 @@ def _check_name(name: str, overwrite: bool) -> None:
 
 
 def _check_takes(name: str, role: str, function: Scalar, count: int) -> None:
-    arguments = "s, x"[: 3 * count - 2]
-    if not callable(function):
-        raise OptionError(
-            f"activation {name!r}: {role} must be a function of ({arguments}), got {function!r}"
-        )
+    must = f"activation {name!r}: {role} must be a Python function of ({'s, x'[: 3 * count - 2]})"
+    if not inspect.isfunction(getattr(function, "py_func", function)):
+        raise OptionError(f"{must}, got {function!r}")
     try:
         inspect.signature(function).bind(*[0.0] * count)
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"activation {name!r}: {role} must be a function of ({arguments}): {error}"
-        ) from error
+    except TypeError as error:
+        raise OptionError(f"{must}: {error}") from error
 
 
 def _check_values(activation: Activation) -> None:
     """Compare df with differences of f: central ones, and at a kink those of either side."""
     small = np.geomspace(1e-12, 1e-2, 6)
     s = np.sort(np.concatenate([np.linspace(-8, 8, 200), small, -small, [0.0]]))
-    try:
-        given = activation.slope(s)
-    except _numba_error() as error:
-        raise OptionError(
-            f"activation {activation.name!r}: Numba cannot compile it: {error}"
-        ) from error
+    given = _first_values(activation, s)
     steps = np.array([-2, -1, -0.5, 0, 0.5, 1, 2])[:, None] * _STEP
-    values = activation(s + steps)
-    for role, result in (("f", values[3]), ("df", given)):
-        _check_finite(activation.name, role, s, result)
-    a, b, c, f, d, e, g = values
-    candidates = np.array(
-        [
-            (8 * (d - c) - (e - b)) / (6 * _STEP),  # central, to fourth order
-            (3 * f - 4 * b + a) / (2 * _STEP),  # from the left, to second
-            (4 * e - 3 * f - g) / (2 * _STEP),  # from the right
-        ]
-    )
-    near = np.abs(candidates - given) <= _TOLERANCE * np.maximum(1, np.abs(candidates))
-    wrong = ~near.any(axis=0)
-    if wrong.any():
-        k = int(np.argmax(wrong))
+    a, b, c, f, d, e, g = activation(s + steps)
+    _check_finite(activation.name, "f", s, f)
+    _check_finite(activation.name, "df", s, given)
+    central = (8 * (d - c) - (e - b)) / (6 * _STEP)  # exact to fourth order
+    left = (3 * f - 4 * b + a) / (2 * _STEP)  # to second, as the next
+    right = (4 * e - 3 * f - g) / (2 * _STEP)
+    slopes = np.array([central, left, right])
+    near = np.abs(slopes - given) <= _TOLERANCE * np.maximum(1, np.abs(slopes))
+    if not near.any(axis=0).all():
+        k = int(np.argmin(near.any(axis=0)))
         raise DerivativeError(
             f"activation {activation.name!r}: at s = {s[k]:.6g}, df gives {given[k]:.6g}, "
-            f"but the slope of f is {candidates[0, k]:.6g}"
+            f"but the slope of f is {central[k]:.6g}"
         )
+
+
+def _first_values(activation: Activation, s: Floats) -> Floats:
+    """Return theta'(s), compiled for the first time."""
+    from numba.core.errors import NumbaError
+
+    try:
+        return activation.slope(s)
+    except NumbaError as error:
+        noise = ("Failed in", "During:", "No implementation")
+        lines = [line for line in str(error).splitlines() if line and not line.startswith(noise)]
+        raise OptionError(
+            f"activation {activation.name!r}: Numba cannot compile f or df: {lines[0]}"
+        ) from error
 
 
 def _check_finite(name: str, role: str, s: Floats, result: Floats) -> None:
@@ -312,9 +313,3 @@ def _check_finite(name: str, role: str, s: Floats, result: Floats) -> None:
             f"activation {name!r}: {role} must be finite on [-8, 8], "
             f"but at s = {s[k]:.6g} it is {result[k]}"
         )
-
-
-def _numba_error() -> type[Exception]:
-    from numba.core.errors import NumbaError
-
-    return NumbaError  # type: ignore[no-any-return]

@@ -50,9 +50,7 @@ class Function:
 FUNCTIONS = {
     "exp": Function(vector_math.exp, mpmath.exp),
     "expm1": Function(vector_math.expm1, mpmath.expm1, high=0),
-    "gaussian": Function(
-        gaussian, lambda x: mpmath.exp(-x * x), documented=vector_math.gaussian
-    ),
+    "gaussian": Function(gaussian, lambda x: mpmath.exp(-x * x), documented=vector_math.gaussian),
     "sigmoid": Function(vector_math.sigmoid, lambda x: 1 / (1 + mpmath.exp(-x))),
     "tanh": Function(vector_math.tanh, mpmath.tanh),
     "log": Function(vector_math.log, mpmath.log, low=0),
@@ -193,7 +191,8 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 def test_other_processors(cpu, features, tmp_path):
     if features and "+avx2" not in str(host_features()):
         pytest.skip("this processor has no AVX2")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "error or zeros"]
+    command += ["-p", "no:cacheprovider", __file__]
     env = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:]

@@ -6,7 +6,7 @@ a kink it is the smaller of the two. NaN gives NaN, infinities give limits, in a
 """
 
 from dagbp._kernels import math
-from dagbp._kernels.vector import copysign, fabs, fma, inlined, select
+from dagbp._kernels.vector import fabs, fma, inlined, select
 
 LEAK = 0.01
 # Klambauer et al. (2017), "Self-normalizing neural networks".
@@ -21,7 +21,7 @@ def _step(inside, slope, s):
 
 @inlined
 def identity(s):
-    """x = s."""
+    """theta(s) = s."""
     return s
 
 
@@ -33,7 +33,7 @@ def identity_slope(s, x):
 
 @inlined
 def relu(s):
-    """x = max(s, 0)."""
+    """theta(s) = max(s, 0)."""
     return select(s < 0, 0, s)
 
 
@@ -45,7 +45,7 @@ def relu_slope(s, x):
 
 @inlined
 def leaky_relu(s):
-    """x = s where s > 0, else s / 100."""
+    """theta(s) = s where s > 0, else s / 100."""
     return select(s > 0, s, LEAK * s)
 
 
@@ -57,7 +57,7 @@ def leaky_relu_slope(s, x):
 
 @inlined
 def elu(s):
-    """x = s where s > 0, else e^s - 1."""
+    """theta(s) = s where s > 0, else e^s - 1."""
     return select(s > 0, s, math.expm1(s))
 
 
@@ -69,7 +69,7 @@ def elu_slope(s, x):
 
 @inlined
 def selu(s):
-    """x = SCALE s where s > 0, else SCALE ALPHA (e^s - 1)."""
+    """theta(s) = SCALE s where s > 0, else SCALE ALPHA (e^s - 1)."""
     return SELU_SCALE * select(s > 0, s, SELU_ALPHA * math.expm1(s))
 
 
@@ -81,7 +81,7 @@ def selu_slope(s, x):
 
 @inlined
 def sigmoid(s):
-    """x = 1 / (1 + e^-s)."""
+    """theta(s) = 1 / (1 + e^-s)."""
     return math.sigmoid(s)
 
 
@@ -93,7 +93,7 @@ def sigmoid_slope(s, x):
 
 @inlined
 def tanh(s):
-    """x = tanh(s)."""
+    """theta(s) = tanh(s)."""
     return math.tanh(s)
 
 
@@ -105,7 +105,7 @@ def tanh_slope(s, x):
 
 @inlined
 def softplus(s):
-    """x = log(1 + e^s)."""
+    """theta(s) = log(1 + e^s)."""
     return math.softplus(s)
 
 
@@ -117,8 +117,8 @@ def softplus_slope(s, x):
 
 @inlined
 def softsign(s):
-    """x = s / (1 + |s|)."""
-    s = select(fabs(s) > 1e30, copysign(1e30 + 0 * s, s), s)  # 1 from there on
+    """theta(s) = s / (1 + |s|)."""
+    s = select(s > 1e30, 1e30, select(s < -1e30, -1e30, s))  # 1 from there on, -1 to there
     return s / (1 + fabs(s))
 
 
@@ -131,7 +131,7 @@ def softsign_slope(s, x):
 
 @inlined
 def gelu(s):
-    """x = s P(Z < s), Z standard normal."""
+    """theta(s) = s P(Z < s), Z standard normal."""
     p, _ = math.normal(s)
     return select(s < -40, -40, s) * p
 
@@ -145,7 +145,7 @@ def gelu_slope(s, x):
 
 @inlined
 def silu(s):
-    """x = s / (1 + e^-s)."""
+    """theta(s) = s / (1 + e^-s)."""
     return select(s < -800, -800, s) * math.sigmoid(s)
 
 
@@ -158,7 +158,7 @@ def silu_slope(s, x):
 
 @inlined
 def sin(s):
-    """x = sin(s)."""
+    """theta(s) = sin(s)."""
     return math.sin(s)
 
 
@@ -170,7 +170,7 @@ def sin_slope(s, x):
 
 @inlined
 def gaussian(s):
-    """x = e^(-s^2)."""
+    """theta(s) = e^(-s^2)."""
     return math.gaussian(s, 1)
 
 
@@ -182,7 +182,7 @@ def gaussian_slope(s, x):
 
 @inlined
 def hard_sigmoid(s):
-    """x = s/6 + 1/2 = (s + 3)/6, clipped to [0, 1]."""
+    """theta(s) = s/6 + 1/2 = (s + 3)/6, clipped to [0, 1]."""
     x = (s + 3) * (1 / 6)
     return select(x < 0, 0, select(x > 1, 1, x))
 
@@ -195,7 +195,7 @@ def hard_sigmoid_slope(s, x):
 
 @inlined
 def hard_tanh(s):
-    """x = s, clipped to [-1, 1]."""
+    """theta(s) = s, clipped to [-1, 1]."""
     return select(s < -1, -1, select(s > 1, 1, s))
 
 

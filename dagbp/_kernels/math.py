@@ -131,7 +131,7 @@ def sigmoids(x):
 
 @inlined
 def tanh(x):
-    """tanh |x| = -m / (2 + m), m = e^(-2|x|) - 1: all digits near 0. Error < 2.6 ulp."""
+    """tanh(|x|) = -m / (2 + m), m = e^(-2|x|) - 1: all digits near 0. Error < 2.6 ulp."""
     m = expm1(-2 * fabs(x))
     return copysign(-m / (2 + m), x)
 
@@ -158,7 +158,7 @@ _log_series = polynomial(
 
 @inlined
 def _log(e, f):
-    """e ln(2) + log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
+    """Return e ln(2) + log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 
     log(1 + f) = 2 atanh(s), s = f / (2 + f), = f - s (f - R), R = 2 atanh(s)/s - 2.
     """

@@ -8,11 +8,12 @@ of the others; built-in rows take n in multiples of 64 bytes.
 """
 
 from types import FunctionType
+from typing import Any
 
 import numba
 import numpy as np
 from numba.core import types
-from numba.core.typing import signature
+from numba.core.typing.templates import signature
 
 from dagbp._jit import compile_callback
 from dagbp._kernels.vector import chunk_lanes, load_chunk, store_chunk
@@ -58,12 +59,12 @@ def specialise(template, name, **names):
 
 
 def _compile(template, n_pointers, name, dtype, disk, **formula):
-    pointer = types.CPointer(types.float32 if np.dtype(dtype) == np.float32 else types.float64)
+    pointer = types.CPointer(numba.from_dtype(np.dtype(dtype)))
     row = signature(types.void, *[pointer] * n_pointers, types.uintp)
     return compile_callback(specialise(template, name, **formula), row, disk=disk)
 
 
-def compile_pair(name, f, df, dtype):
+def compile_pair(name: str, f: Any, df: Any, dtype: Any) -> tuple[Any, Any]:
     """Compile the forward and the backward row of a pair of vector formulas; keep them on disk."""
     return (
         _compile(forward, 2, name, dtype, True, f=f),
@@ -71,7 +72,7 @@ def compile_pair(name, f, df, dtype):
     )
 
 
-def compile_scalar_pair(name, f, df, dtype):
+def compile_scalar_pair(name: str, f: Any, df: Any, dtype: Any) -> tuple[Any, Any]:
     """Compile the rows of a user's pair of scalar functions, for this process only."""
     return (
         _compile(scalar_forward, 2, name, dtype, False, f=_scalar(f)),

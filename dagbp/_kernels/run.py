@@ -147,7 +147,7 @@ def train(kind, net, data, loss, update, work, clock, t, n_threads):
         batch = u(clock.count[BATCH_SIZE])
         start = u(clock.count[STEP]) * batch
         size = min(batch, data.n_samples - start)
-        value = _pass(net, data, loss, work, start, size, True, t, n_threads)
+        value = _pass(net, data, loss, work, start, size, np.bool_(True), t, n_threads)
         work.loss[t * u(LOSS_COLUMNS) + u(VALUE)] = value
         meetings = _meet(clock, meetings, n_threads)
         meetings, taken = _step(net, update, work, clock, meetings, t, n_threads)
@@ -181,7 +181,7 @@ def _begin_step(data, clock):
 def _sum_over_threads(loss, column, n_threads):
     result = 0.0
     for k in range(n_threads):
-        result += loss[k * u(LOSS_COLUMNS) + u(column)]
+        result += loss[k * u(LOSS_COLUMNS) + column]
     return result
 
 
@@ -196,8 +196,8 @@ def _step(net, update, work, clock, meetings, t, n_threads):
         work.gradients, net.n_values, update.runs, update.n_runs, first, last, n_threads
     )
     meetings = _meet(clock, meetings, n_threads)
-    value = _sum_over_threads(work.loss, VALUE, n_threads)
-    squares = _sum_over_threads(work.loss, SQUARES, n_threads)
+    value = _sum_over_threads(work.loss, u(VALUE), n_threads)
+    squares = _sum_over_threads(work.loss, u(SQUARES), n_threads)
     if not (math.isfinite(value) and math.isfinite(squares)):
         clear(work.gradients, first, last)
         return meetings, False
@@ -220,7 +220,7 @@ def _end_step(data, work, clock, size, taken, n_threads):
         count[STATUS] = DIVERGED
         return
     part = np.float64(size) / np.float64(data.n_samples)
-    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.loss, VALUE, n_threads)
+    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.loss, u(VALUE), n_threads)
     count[UPDATES] += 1
     count[STEP] += 1
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:

@@ -587,7 +587,7 @@ def add_four(typingctx, target, element, value):
 
 @intrinsic
 def call_address(typingctx, address, arguments):
-    """Call the C function `void f(*arguments)` at a plain address: nothing recompiles for a new f."""
+    """Call the C function `void f(*arguments)` at an address: nothing recompiles for a new f."""
 
     def codegen(context, builder, sig, args):
         values = cgutils.unpack_tuple(builder, args[1])

@@ -1,0 +1,173 @@
+"""Nothing recompiles for a new topology, option or size, nor in a second process; nothing is stale."""
+
+import importlib
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from naive import LOSSES
+from numba.core.dispatcher import Dispatcher
+
+import dagbp
+import dagbp._kernels
+
+PACKAGE = Path(dagbp.__file__).parent
+
+
+def kernels():
+    """Yield every jitted function of the package, with its name."""
+    modules = [f"dagbp._kernels.{m.name}" for m in pkgutil.iter_modules(dagbp._kernels.__path__)]
+    for module in map(importlib.import_module, [*modules, "dagbp._plan"]):
+        for name, value in vars(module).items():
+            if isinstance(value, Dispatcher) and value.__module__ == module.__name__:
+                yield f"{module.__name__}.{name}", value
+
+
+def exercise(graph, dtype, activation, loss, optimizer, batch_size, n_threads):
+    """Use every entry point on one combination of what must not be compiled in."""
+    net = dagbp.compile(graph, dtype=dtype, n_threads=n_threads, seed=0)
+    rng = np.random.default_rng(0)
+    X = rng.random((150, len(net.inputs)))
+    Y = rng.random((150, len(net.outputs)))
+    net.fit(X, Y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=1, verbose=0)
+    net.predict(X)
+    net.forward(X)
+    net.backprop(X, Y, loss=loss, sample_weight=rng.random(150) + 0.1)
+    net.evaluate(X, Y, loss=loss)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_signature_a_dtype(dtype):
+    """Over topologies, activations, losses, optimizers, batch sizes and numbers of threads."""
+    clipped = dagbp.optimizers.SGD(learning_rate=0.01, clip_norm=1.0, clip_value=0.5)
+    exercise(dagbp.layered([3, 4, 2], seed=0), dtype, "relu", "squared_error", "adam", 16, 1)
+    before = {name: len(kernel.signatures) for name, kernel in kernels()}
+    graphs = [
+        dagbp.random_dag(40, 200, 5, 3, seed=1, activation="tanh"),
+        dagbp.layered([2, 9, 9, 4], density=0.5, activation="gelu", seed=2),
+        dagbp.watts_strogatz(30, 4, 0.2, 3, 2, seed=3),
+    ]
+    optimizers = [*dagbp.optimizers.names(), clipped]
+    for k, optimizer in enumerate(optimizers):
+        loss = list(LOSSES)[k % len(LOSSES)]
+        targets_fit = "softmax" not in loss
+        loss = loss if targets_fit else "binary_cross_entropy"
+        exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 64, 150][k % 4], 1 + k % 2)
+    after = {name: len(kernel.signatures) for name, kernel in kernels()}
+    entries = [name for name in before if ".run." in name]
+    assert all(after[name] == before[name] > 0 for name in entries if "train" in name)
+    assert {name: count for name, count in after.items() if count > 2} == {}
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import dagbp
+from dagbp._kernels import run
+from dagbp import _plan
+
+shape, activation = eval(sys.argv[1]), sys.argv[2]
+net = dagbp.compile(dagbp.layered(shape, activation=activation, seed=0), seed=0)
+rng = np.random.default_rng(0)
+X, Y = rng.random((99, shape[0])), rng.random((99, shape[-1]))
+net.fit(X, Y, epochs=2, batch_size=32, seed=0, verbose=0)
+value, gradient = net.loss_and_gradient(X, Y)
+entries = [run.train, run.evaluate, _plan._longest_paths, _plan._counting_sort]
+misses = sum(sum(entry.stats.cache_misses.values()) for entry in entries)
+print(misses, repr(float(abs(gradient).sum())))
+"""
+
+
+def run_script(cache, package_parent, *args):
+    """Return (compilations, sum of the gradient) of the script in a process of its own."""
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(cache),
+        "PYTHONPATH": str(package_parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *args],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=cache,
+    )
+    misses, total = done.stdout.split()
+    return int(misses), float(total)
+
+
+def machine_code(cache):
+    return sorted(path.name for path in cache.rglob("*.nbc"))
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package that a test may change."""
+    copy = tmp_path / "site"
+    shutil.copytree(PACKAGE, copy / "dagbp", ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def test_a_second_process_compiles_nothing_and_a_changed_helper_everything(tmp_path, package):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    misses, total = run_script(cache, package, "[3, 5, 2]", "relu")
+    assert misses == 4
+    files = machine_code(cache)
+    assert files
+    # Another topology: all from disk, and no file more.
+    assert run_script(cache, package, "[4, 7, 7, 3]", "relu")[0] == 0
+    assert machine_code(cache) == files
+    assert run_script(cache, package, "[3, 5, 2]", "relu") == (0, total)
+
+    # A helper in another file than any entry's: the slope of relu, doubled.
+    helper = package / "dagbp" / "_kernels" / "sparse.py"
+    source = helper.read_text()
+    changed = source.replace("return de_dx\n", "return de_dx + de_dx\n", 1)
+    assert changed != source
+    helper.write_text(changed)
+    misses, other = run_script(cache, package, "[3, 5, 2]", "relu")
+    assert misses == 4
+    assert other != total
+
+
+def test_damaged_files_are_compiled_anew(tmp_path, package):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    _, total = run_script(cache, package, "[3, 5, 2]", "relu")
+    for path in [*cache.rglob("*.nbc"), *cache.rglob("*.nbi")]:
+        path.write_bytes(path.read_bytes()[:100])
+    assert run_script(cache, package, "[3, 5, 2]", "relu") == (4, total)
+
+
+def test_without_a_writable_place_it_compiles_in_memory(tmp_path, package):
+    place = tmp_path / "file"
+    place.write_text("not a folder")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(place), "PYTHONPATH": str(package)}
+    code = (
+        "import dagbp; net = dagbp.compile(dagbp.layered([2, 2])); print(net.predict([[1, 2]]).shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["(1,", "2)"]
+
+
+def test_import_compiles_nothing():
+    code = (
+        "import sys, numba.core.event as event\n"
+        "class Listener(event.Listener):\n"
+        "    def on_start(self, e): sys.exit('compiled ' + str(e.data))\n"
+        "    def on_end(self, e): pass\n"
+        "event.register('numba:compile', Listener())\n"
+        "import dagbp\n"
+        "assert not {'sklearn', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
