@@ -80,9 +80,12 @@ def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None
     if n_samples and values.min() < 0:
         k = int(values.argmin())
         raise DataError(f"sample_weight must be >= 0, got {values[k]} at sample {k}")
-    if n_samples and not values.sum() > 0:
+    if n_samples and not values.any():
         raise DataError("sample_weight must have a positive sum, got zeros only")
-    return values / values.mean() if n_samples else values
+    if n_samples:
+        values = values / values.max()  # whose sum cannot overflow
+        values /= values.mean()
+    return values
 
 
 def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
@@ -94,20 +97,25 @@ def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
             f"{', '.join(map(repr, missing[:5]))}{', ...' if len(missing) > 5 else ''}; name its "
             f"columns after the nodes, or pass {name}.to_numpy() with the columns in their order"
         )
-    return np.column_stack([frame[label] for label in labels]) if labels else frame.iloc[:, :0]
+    try:
+        return np.column_stack([frame[label] for label in labels]) if labels else frame.iloc[:, :0]
+    except (TypeError, ValueError) as error:  # kinds with nothing in common, such as dates
+        raise DataError(f"{name} must be an array of real numbers: {error}") from error
 
 
 def _array(values: Any, name: str) -> Array:
     """Return `values` as an array of real numbers, of whatever dtype."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name} must be a dense array; pass {name}.toarray()")
+    if values is None:
+        raise DataError(f"{name} must be an array of real numbers, got None")
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise DataError(f"{name} has masked entries; fill them first")
     try:
         array = np.asarray(values)
         if array.dtype == object:
             array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} must be an array of real numbers: {error}") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -117,7 +125,7 @@ def _array(values: Any, name: str) -> Array:
 def _numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
     array = _array(values, name)
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype) if array.ndim else array.astype(dtype)
+        result = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     _check_finite(result, array, name)
     return as_writable(result)
 

@@ -42,7 +42,7 @@ Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 # Four vector registers a row, and never less than two cache lines: `benchmarks/kernels.py`.
-ROW_BYTES = max(128, 4 * REGISTER_BYTES)
+ROW_BYTES: int = max(128, 4 * REGISTER_BYTES)
 CACHE_LINE = 64
 # A second thread pays from about 50 us of work a step on: three barriers, and one more gradient.
 EDGE_SAMPLES_FOR_THREADS = 400_000
@@ -205,7 +205,7 @@ class Engine:
     @property
     def lanes(self) -> int:
         """Samples in a tile."""
-        return ROW_BYTES // self.dtype.itemsize
+        return ROW_BYTES // int(self.dtype.itemsize)
 
     def threads_for(self, n_samples: int, limit: int | None) -> int:
         """Return how many threads a batch keeps busy, at most `limit` (default: the cores)."""
@@ -219,7 +219,7 @@ class Engine:
         """Return the bytes of tiles and gradients of a step with so many threads."""
         n, n_outputs = len(self.plan.node), len(self.plan.outputs)
         tiles = (2 * n + 3 * n_outputs + 3) * ROW_BYTES
-        return n_threads * (tiles + len(self.values) * self.dtype.itemsize)
+        return n_threads * (tiles + int(self.values.nbytes))
 
     # --- calls ---
 
@@ -235,12 +235,13 @@ class Engine:
     def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
-        record = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
+        values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
+        record = Record(values[0], values[1], values[2] if back else None)
         work = self._buffers(1, gradients=True)
         frames = pack(self._samples(X, targets)), pack(loss), pack(work)
-        out = pack(Result(*record) if back else Result(*record, None))
+        out = pack(Result(*record))
         run.inspect(self._kind, self._net(), *frames, out, back)
-        return Record(*record)
+        return record
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
         """Return the mean loss."""
@@ -274,9 +275,7 @@ class Engine:
         clock.barrier[:] = 0
         records = (data, problem.loss, update, work, clock)
         frames = self._net(), *(pack(record) for record in records)
-        calls = [
-            partial(run.train, self._kind, *frames, t, n_threads) for t in range(n_threads)
-        ]
+        calls = [partial(run.train, self._kind, *frames, t, n_threads) for t in range(n_threads)]
         run_together(calls, stop=partial(clock.barrier.__setitem__, ABORT, 1), watch=watch)
 
     def runs(self) -> npt.NDArray[np.int64]:

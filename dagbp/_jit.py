@@ -22,6 +22,7 @@ FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # For formulas whose rounding is reasoned about: nothing may be reordered or approximated.
 EXACT = {"nsz", "contract"}
 
+_jit: Any = numba.jit
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -35,7 +36,7 @@ def stamp() -> str:
     return digest.hexdigest()
 
 
-class _StampedCache(FunctionCache):  # type: ignore[misc]
+class _StampedCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file._source_stamp = stamp()
@@ -72,14 +73,14 @@ def jit(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST
     """
     if function is None:
         return lambda f: jit(f, fastmath=fastmath)
-    return numba.jit(**_OPTIONS, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+    return _jit(**_OPTIONS, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
         function
     )
 
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call from Python; release the GIL; keep the code on disk."""
-    dispatcher = numba.jit(**_OPTIONS, fastmath=FAST)(function)
+    dispatcher = _jit(**_OPTIONS, fastmath=FAST)(function)
     _enable_cache(dispatcher, function)
     return dispatcher
 
@@ -90,7 +91,10 @@ def compile_callback(
     """Compile `function` now as a C function with the given signature; see its `address`."""
     args, result = signature.args, signature.return_type
     callback = CFunc(
-        function, (args, result), {}, {"nopython": True, "error_model": "numpy", "fastmath": fastmath}
+        function,
+        (args, result),
+        {},
+        {"nopython": True, "error_model": "numpy", "fastmath": fastmath},
     )
     if disk:
         _enable_cache(callback, function)

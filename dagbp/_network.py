@@ -14,7 +14,7 @@ from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine
 from dagbp._errors import DataError, OptionError
-from dagbp._graph import read_networkx, write_networkx
+from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import draw_weights
 from dagbp._kernels.records import Loss as LossRow
 from dagbp._summary import describe, summarise
@@ -100,7 +100,10 @@ class Network:
         weights = draw_weights(drawing, plan, init, seed)
         self._names, self._graph, self._lock = Names(drawing, plan), graph, RLock()
         computed = plan.node[plan.n_inputs :]
-        trained = [drawing.edge_trainable[plan.in_edge][plan.out_slot], drawing.bias_trainable[computed]]
+        trained = [
+            drawing.edge_trainable[plan.in_edge][plan.out_slot],
+            drawing.bias_trainable[computed],
+        ]
         self._engine = Engine(
             plan,
             drawing.activation_names,
@@ -351,6 +354,7 @@ class Network:
             record = self._engine.inspect(*problem[:3])
             value, gradient = self._engine.differentiate(problem, self.n_threads)
         flat = self._engine.flat(gradient)
+        assert record.delta is not None
         return Backprop(
             value,
             self._of_computed(record.s),
@@ -502,7 +506,8 @@ class Network:
         weight, bias = np.empty(self.n_edges), np.zeros(self.n_nodes)
         weight[plan.in_edge] = flat[: self.n_edges]
         bias[plan.node[plan.n_inputs :]] = flat[self.n_edges :]
-        return write_networkx(self._graph, drawing, weight, bias)
+        graph = draw(drawing) if self._graph is None else self._graph
+        return write_networkx(graph, drawing, weight, bias)
 
     def summary(self) -> str:
         """Return a table of what the network is, what a training step takes, and what will run."""
@@ -533,9 +538,7 @@ class Network:
         row = LossRow(chosen.address(self.dtype), hyper)
         return _data.Problem(features, targets, row, weights)
 
-    def _validation(
-        self, data: tuple[Any, ...], loss: str | losses.Loss
-    ) -> _data.Problem:
+    def _validation(self, data: tuple[Any, ...], loss: str | losses.Loss) -> _data.Problem:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise OptionError(
                 "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
@@ -573,7 +576,7 @@ class Network:
         return self._names.drawing.labels[int(self._engine.plan.node[row])]
 
 
-def compile(  # noqa: A001  (the verb of the library; `dagbp.compile`)
+def compile(
     G: "nx.DiGraph[Any]",
     inputs: Any = None,
     outputs: Any = None,
@@ -644,7 +647,8 @@ def compile(  # noqa: A001  (the verb of the library; `dagbp.compile`)
         activation=activation,
         output_activation=output_activation,
     )
-    return Network(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads, graph=G)
+    # A copy: what `to_networkx` gives back must not change with the graph that was read.
+    return Network(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads, graph=G.copy())
 
 
 def _real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

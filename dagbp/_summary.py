@@ -53,8 +53,8 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
     biases = int(drawing.has_bias.sum())
     trained = int(engine.trained.sum())
     return {
-        "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, {biases:,} biases; "
-        f"{trained:,} trained",
+        "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, "
+        f"{biases:,} biases; {trained:,} trained",
     }
 
 
@@ -71,11 +71,6 @@ def _running(engine: Engine, thread_limit: int | None) -> dict[str, str]:
 
 
 def _bytes(n: int) -> str:
-    size = float(n)
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            break
-        size /= 1024
-    else:
-        unit = "GiB"
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+    power = min(3, max(0, n.bit_length() - 1) // 10)
+    unit = ("bytes", "KiB", "MiB", "GiB")[power]
+    return f"{n / 1024**power:,.{min(power, 1)}f} {unit}"

@@ -30,9 +30,11 @@ class Names:
 
     def slot(self, edge: tuple[Hashable, Hashable]) -> int:
         """Return an edge's place in in-edge order; KeyError if there is no such edge."""
+        if not isinstance(edge, tuple) or len(edge) != 2:  # "ay" is no edge from "a" to "y"
+            raise KeyError(edge)
         try:
             source, target = self.row(edge[0]), self.row(edge[1])
-        except (TypeError, IndexError):
+        except TypeError:  # not hashable
             raise KeyError(edge) from None
         first, last = self.plan.in_ptr[target], self.plan.in_ptr[target + 1]
         slot = int(first + np.searchsorted(self.plan.in_src[first:last], source))

@@ -35,6 +35,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 
 __all__ = ["Activation", "addresses", "get", "names", "register"]
@@ -246,9 +247,6 @@ def _aligned(count: int, size: int, dtype: np.dtype[Any]) -> Floats:
 
 # --- what registration checks --------------------------------------------------------------------
 
-_TOLERANCE = 1e-5  # of max(1, |slope|)
-_STEP = 1e-4
-
 
 def _check_name(name: str, overwrite: bool) -> None:
     if not isinstance(name, str) or not name.isidentifier():
@@ -274,20 +272,15 @@ def _check_values(activation: Activation) -> None:
     small = np.geomspace(1e-12, 1e-2, 6)
     s = np.sort(np.concatenate([np.linspace(-8, 8, 200), small, -small, [0.0]]))
     given = _first_values(activation, s)
-    steps = np.array([-2, -1, -0.5, 0, 0.5, 1, 2])[:, None] * _STEP
-    a, b, c, f, d, e, g = activation(s + steps)
-    _check_finite(activation.name, "f", s, f)
-    _check_finite(activation.name, "df", s, given)
-    central = (8 * (d - c) - (e - b)) / (6 * _STEP)  # exact to fourth order
-    left = (3 * f - 4 * b + a) / (2 * _STEP)  # to second, as the next
-    right = (4 * e - 3 * f - g) / (2 * _STEP)
-    slopes = np.array([central, left, right])
-    near = np.abs(slopes - given) <= _TOLERANCE * np.maximum(1, np.abs(slopes))
-    if not near.any(axis=0).all():
-        k = int(np.argmin(near.any(axis=0)))
+    values = activation(s + STENCIL[:, None])
+    for role, result in (("f", values[HERE]), ("df", given)):
+        _check_finite(activation.name, role, s, result)
+    wrong = first_disagreement(values, given)
+    if wrong is not None:
+        k, expected = wrong
         raise DerivativeError(
             f"activation {activation.name!r}: at s = {s[k]:.6g}, df gives {given[k]:.6g}, "
-            f"but the slope of f is {central[k]:.6g}"
+            f"but the slope of f is {expected:.6g}"
         )
 
 

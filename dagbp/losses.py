@@ -25,6 +25,7 @@ import numpy as np
 from dagbp import _jit
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
+from dagbp._numbers import is_number
 
 __all__ = ["Huber", "Loss", "get", "names", "register"]
 
@@ -49,7 +50,7 @@ class Loss:
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the compiled row function for values of `dtype`."""
-        return _compiled(self.name, dtype).address
+        return int(_compiled(self.name, dtype).address)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class _Scalars:
     df: Callable[[float, float], float]
 
 
-def Huber(threshold: float = 1.0) -> Loss:  # noqa: N802  (reads as the record it returns)
+def Huber(threshold: float = 1.0) -> Loss:
     """Return the Huber loss with this threshold between its parabola and its lines.
 
     Examples
@@ -68,7 +69,7 @@ def Huber(threshold: float = 1.0) -> Loss:  # noqa: N802  (reads as the record i
     >>> Huber(2.0).hyper
     (2.0,)
     """
-    if not np.isfinite(threshold) or threshold <= 0:
+    if not is_number(threshold) or threshold <= 0:
         raise OptionError(f"Huber: threshold must be a finite number > 0, got {threshold!r}")
     return Loss("huber", (float(threshold),))
 
@@ -96,14 +97,34 @@ def get(loss: str | Loss) -> Loss:
     Raises
     ------
     OptionError
-        For an unknown name, or what is neither a name nor a loss.
+        For an unknown name, what is neither a name nor a loss, or a record that its row function
+        cannot read.
     """
     name = loss.name if isinstance(loss, Loss) else loss
     if not isinstance(name, str):
         raise OptionError(f"loss must be a name or a Loss, got {loss!r}")
     if name not in _losses:
         raise OptionError(f"unknown loss {name!r}{did_you_mean(name, names())}")
-    return loss if isinstance(loss, Loss) else _losses[name]
+    if isinstance(loss, Loss):
+        _check_record(loss, _losses[name])
+        return loss
+    return _losses[name]
+
+
+def _check_record(loss: Loss, known: Loss) -> None:
+    """Refuse hyper-parameters or labels that the row function of this name does not take."""
+    count = len(known.hyper)
+    valid = isinstance(loss.hyper, tuple) and all(map(is_number, loss.hyper))
+    if not valid or len(loss.hyper) != count:
+        raise OptionError(
+            f"loss {loss.name!r} has {count} hyper-parameter{'s' * (count != 1)}, got {loss.hyper!r}"
+        )
+    if loss.name == "huber":
+        Huber(*loss.hyper)
+    if loss.labels != known.labels:
+        raise OptionError(
+            f"loss {loss.name!r} takes class labels {known.labels!r}, got {loss.labels!r}"
+        )
 
 
 def register(
@@ -164,13 +185,19 @@ def _compile_scalars(name: str, f: Any, df: Any) -> _Scalars:
             raise OptionError(
                 f"loss {name!r}: {role} must be a function of (x, y), got {function!r}"
             )
-        jitted = numba.njit(function)
+        plain = getattr(function, "py_func", function)
+        jitted = numba.njit(error_model="numpy")(plain)
         try:
-            jitted(0.5, 0.25)
+            value = jitted(0.5, 0.25)
         except (TypeError, numba.core.errors.NumbaError) as error:
             raise OptionError(
-                f"loss {name!r}: {role} must be a function of (x, y) that Numba can compile: {error}"
+                f"loss {name!r}: {role} must be a function of (x, y) that Numba can compile: "
+                f"{error}"
             ) from error
+        if not isinstance(value, (int, float)):
+            raise OptionError(
+                f"loss {name!r}: {role} must return a real number, got {value!r} at x = 0.5, y = 0.25"
+            )
         compiled.append(jitted)
     return _Scalars(*compiled)
 
@@ -178,14 +205,14 @@ def _compile_scalars(name: str, f: Any, df: Any) -> _Scalars:
 def _check_values(name: str, scalars: _Scalars) -> None:
     """Compare df with differences of f, for outputs in [-4, 4] against targets in [0, 1]."""
     x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-4, 4, 41), np.linspace(0, 1, 5)))
-    values = np.array([[scalars.f(a + h, b) for a, b in zip(x, y)] for h in STENCIL])  # noqa: B905
-    slope = np.array([scalars.df(a, b) for a, b in zip(x, y)])  # noqa: B905
+    values = np.array([[*map(scalars.f, x + h, y)] for h in STENCIL])
+    slope = np.array([*map(scalars.df, x, y)])
     for role, result in (("f", values[HERE]), ("df", slope)):
         if not np.isfinite(result).all():
             k = int(np.argmin(np.isfinite(result)))
             raise OptionError(
-                f"loss {name!r}: {role} must be finite, but at x = {x[k]:.6g}, y = {y[k]:.6g} it is "
-                f"{result[k]}"
+                f"loss {name!r}: {role} must be finite, but at x = {x[k]:.6g}, y = {y[k]:.6g} it "
+                f"is {result[k]}"
             )
     wrong = first_disagreement(values, slope)
     if wrong is not None:

@@ -7,8 +7,8 @@ a name, which stands for the record with its defaults.
 Examples
 --------
 >>> from dagbp.optimizers import SGD
->>> SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
-SGD(learning_rate=0.1, weight_decay=0.0, clip_norm=None, clip_value=None, momentum=0.9, nesterov=True)
+>>> SGD(learning_rate=0.1, momentum=0.9, nesterov=True).momentum
+0.9
 """
 
 import math
@@ -22,6 +22,7 @@ import numpy as np
 
 from dagbp import _jit
 from dagbp._errors import OptionError, did_you_mean
+from dagbp._numbers import is_number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "names"]
 
@@ -76,27 +77,22 @@ class Optimizer(ABC):
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the compiled update for parameters of `dtype`."""
-        return _compiled(self._row, dtype).address
+        return int(_compiled(self._row, dtype).address)
 
 
 def _check(owner: str, name: str, value: object) -> None:
     if name == "nesterov":
         valid, need = isinstance(value, (bool, np.bool_)), "True or False"
     elif name in ("clip_norm", "clip_value"):
-        valid, need = value is None or (_is_number(value) and value > 0), "a number > 0, or None"  # type: ignore[operator]
+        valid, need = value is None or (is_number(value) and value > 0), "a number > 0, or None"  # type: ignore[operator]
     elif name in ("beta1", "beta2", "rho", "momentum"):
-        valid, need = _is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
+        valid, need = is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
     elif name == "epsilon":
-        valid, need = _is_number(value) and value > 0, "a number > 0"  # type: ignore[operator]
+        valid, need = is_number(value) and value > 0, "a number > 0"  # type: ignore[operator]
     else:
-        valid, need = _is_number(value) and value >= 0, "a number >= 0"  # type: ignore[operator]
+        valid, need = is_number(value) and value >= 0, "a number >= 0"  # type: ignore[operator]
     if not valid:
         raise OptionError(f"{owner}: {name} must be {need}, got {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    real = isinstance(value, (int, float, np.integer, np.floating))
-    return real and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +140,10 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """Adam with decoupled decay, p -= learning_rate weight_decay p (Loshchilov and Hutter, 2019)."""
+    """Adam with decoupled decay, p -= learning_rate weight_decay p.
+
+    Source: Loshchilov and Hutter, 2019.
+    """
 
     learning_rate: float = 0.001
     weight_decay: float = 0.01

@@ -1,4 +1,4 @@
-"""Nothing recompiles for a new topology, option or size, nor in a second process; nothing is stale."""
+"""Nothing recompiles for a new topology, option or size, nor in a second process."""
 
 import importlib
 import os
@@ -109,7 +109,7 @@ def machine_code(cache):
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the package that a test may change."""
+    """Return the parent of a copy of the package that a test may change."""
     copy = tmp_path / "site"
     shutil.copytree(PACKAGE, copy / "dagbp", ignore=shutil.ignore_patterns("__pycache__"))
     return copy
@@ -152,7 +152,9 @@ def test_without_a_writable_place_it_compiles_in_memory(tmp_path, package):
     place.write_text("not a folder")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(place), "PYTHONPATH": str(package)}
     code = (
-        "import dagbp; net = dagbp.compile(dagbp.layered([2, 2])); print(net.predict([[1, 2]]).shape)"
+        "import dagbp\n"
+        "net = dagbp.compile(dagbp.layered([2, 2]))\n"
+        "print(net.predict([[1, 2]]).shape)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -1,12 +1,12 @@
 """Losses as C row functions: value and derivative of one sample's error, for a tile of samples.
 
-Signature: `void loss(T *x, T *y, T *e, T *l, double *hyper, uintp n_outputs, uintp lanes)` with x,
-y, e tiles of (n_outputs, lanes): e = de/dx, and l (lanes,) the error summed over outputs.
+Signature: `void loss(T *x, T *y, T *e, T *errors, double *hyper, uintp n_outputs, uintp lanes)`
+with x, y, e tiles of (n_outputs, lanes): e = de/dx, and errors (lanes,) summed over outputs.
 """
 
 import numpy as np
 from numba.core import types
-from numba.core.typing import signature
+from numba.core.typing.templates import signature
 
 from dagbp._jit import EXACT, jit
 from dagbp._kernels.math import exp, log, log1p
@@ -27,7 +27,9 @@ u = np.uintp
 def row_signature(dtype):
     """Return the C signature of a loss row for values of `dtype`."""
     p = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
-    return signature(types.void, p, p, p, p, types.CPointer(types.float64), types.uintp, types.uintp)
+    return signature(
+        types.void, p, p, p, p, types.CPointer(types.float64), types.uintp, types.uintp
+    )
 
 
 # --- elementwise: (x, y, hyper) -> (error, derivative), as vectors --------------------------------
@@ -35,21 +37,24 @@ def row_signature(dtype):
 
 @jit(fastmath=EXACT)
 def squared_error(x, y, hyper):
-    """e = (x - y)^2, de/dx = 2 (x - y): the lecture's, with no half."""
+    """Squared: e = (x - y)^2, de/dx = 2 (x - y): the lecture's, with no half."""
     r = x - y
     return r * r, 2 * r
 
 
 @jit(fastmath=EXACT)
 def absolute_error(x, y, hyper):
-    """e = |x - y|, de/dx = sign(x - y), 0 where they are equal."""
+    """Absolute: e = |x - y|, de/dx = sign(x - y), 0 where they are equal."""
     r = x - y
     return fabs(r), select(r > 0, 1, select(r < 0, -1, r * 0))
 
 
 @jit(fastmath=EXACT)
 def huber(x, y, hyper):
-    """e = r^2 / 2 where |r| <= h, else h (|r| - h/2); de/dx = r clipped to [-h, h]; h = hyper[0]."""
+    """Huber: e = r^2 / 2 where |r| <= h, else h (|r| - h/2); de/dx = r clipped to [-h, h].
+
+    r = x - y, h = hyper[0].
+    """
     r = x - y
     h = hyper[0]
     near = fabs(r) <= h
@@ -59,13 +64,16 @@ def huber(x, y, hyper):
 
 @jit(fastmath=EXACT)
 def binary_cross_entropy(x, y, hyper):
-    """e = max(x, 0) - x y + log(1 + exp(-|x|)), de/dx = sigmoid(x) - y, from the raw output x."""
+    """Entropy of the raw output x: e = max(x, 0) - x y + log(1 + exp(-|x|)).
+
+    de/dx = sigmoid(x) - y.
+    """
     t = exp(-fabs(x))
     e = select(x > 0, x, 0 * x) - x * y + log1p(t)
     return e, select(x > 0, 1, t) / (1 + t) - y
 
 
-def elementwise_row(x, y, e, l, hyper, n_outputs, lanes):
+def elementwise_row(x, y, e, errors, hyper, n_outputs, lanes):
     """Template: the sum over outputs of `formula`, 64 bytes of samples at a time."""
     step = chunk_lanes(x)
     for b in range(u(0), lanes, step):
@@ -74,23 +82,23 @@ def elementwise_row(x, y, e, l, hyper, n_outputs, lanes):
             value, slope = formula(load_chunk(x, k), load_chunk(y, k), hyper)  # noqa: F821
             error = error + value
             store_chunk(e, k, slope)
-        store_chunk(l, b, error)
+        store_chunk(errors, b, error)
 
 
-def scalar_row(x, y, e, l, hyper, n_outputs, lanes):
+def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
     """Template: the sum over outputs of a user's scalar `f(x, y)`, with its derivative `df`."""
     for b in range(lanes):
         error = as_element(x, 0)
         for k in range(b, n_outputs * lanes, lanes):
             error += f(x[k], y[k])  # noqa: F821
             e[k] = df(x[k], y[k])  # noqa: F821
-        l[b] = error
+        errors[b] = error
 
 
-def softmax_cross_entropy_row(x, y, e, l, hyper, n_outputs, lanes):
-    """e = sum_k y_k (log sum_i exp(x_i) - x_k), de/dx_k = softmax(x)_k sum(y) - y_k, from raw x.
+def softmax_cross_entropy_row(x, y, e, errors, hyper, n_outputs, lanes):
+    """Entropy of raw outputs: e = sum_k y_k (log sum_i exp(x_i) - x_k).
 
-    With the largest x taken off first, so that no exponential overflows.
+    de/dx_k = softmax(x)_k sum(y) - y_k. The largest x is taken off first: nothing overflows.
     """
     end = n_outputs * lanes
     step = chunk_lanes(x)
@@ -104,6 +112,6 @@ def softmax_cross_entropy_row(x, y, e, l, hyper, n_outputs, lanes):
             p = exp(z)
             store_chunk(e, k, p)
             total, mass, agreement = total + p, mass + target, agreement + target * z
-        store_chunk(l, b, mass * log(total) - agreement)
+        store_chunk(errors, b, mass * log(total) - agreement)
         for k in range(b, end, lanes):
             store_chunk(e, k, load_chunk(e, k) / total * mass - load_chunk(y, k))

@@ -70,7 +70,7 @@ class Loss(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Buffers. In Python those of all threads, in a kernel those of thread t, but for `gradients`."""
+    """Buffers: in Python those of all threads, in a kernel thread t's (see `run.of_thread`)."""
 
     x: Any  # (T, n) rows: activations
     d: Any  # (T, n) rows: signals on the way forward, deltas on the way back

@@ -16,19 +16,21 @@ from numba.core import types
 from numba.core.typing.templates import signature
 
 from dagbp._jit import compile_callback
-from dagbp._kernels.vector import chunk_lanes, load_chunk, store_chunk
+from dagbp._kernels.vector import align_stack, chunk_lanes, load_chunk, store_chunk
 
 u = np.uintp
 
 
 def forward(s, x, n):
     """Template: x = f(s), 64 bytes at a time."""
+    align_stack()
     for i in range(u(0), n, chunk_lanes(s)):
         store_chunk(x, i, f(load_chunk(s, i)))  # noqa: F821
 
 
 def backward(s, x, g, d, n):
     """Template: d = g df(s, x), 64 bytes at a time."""
+    align_stack()
     for i in range(u(0), n, chunk_lanes(s)):
         slope = df(load_chunk(s, i), load_chunk(x, i))  # noqa: F821
         store_chunk(d, i, load_chunk(g, i) * slope)

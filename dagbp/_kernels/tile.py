@@ -95,7 +95,7 @@ def copy_all_out(net, n_samples, tile, first, count, target):
 
 @jit
 def loss(net, function, work):
-    """Fill e with the weighted de/dx of the outputs; return the weighted loss, summed over lanes."""
+    """Fill e with the weighted de/dx of the outputs; return the weighted loss of all lanes."""
     for k in range(net.n_outputs):
         store(work.out, k, load(work.x, u(net.outputs[k])))
     value = row_pointer(work.row, u(LOSS))

@@ -8,7 +8,7 @@ T. The loops are plain so that LLVM vectorises them; a step is bound by memory.
 
 import numpy as np
 from numba.core import types
-from numba.core.typing import signature
+from numba.core.typing.templates import signature
 
 from dagbp._jit import jit
 from dagbp._kernels.vector import as_element, call_address, offset
@@ -24,14 +24,14 @@ def row_signature(dtype):
 
 
 def sgd(p, g, state, hyper, n, stride, step):
-    """p -= a (g + d p), in place."""
+    """Gradient descent in place: p -= a (g + d p)."""
     a, d = as_element(p, hyper[0]), as_element(p, hyper[1])
     for i in range(n):
         p[i] -= a * (g[i] + d * p[i])
 
 
 def momentum(p, g, state, hyper, n, stride, step):
-    """v <- mu v + (g + d p); p -= a v, in place."""
+    """Heavy ball in place: v <- mu v + (g + d p); p -= a v."""
     a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
     for i in range(n):
         v = mu * state[i] + (g[i] + d * p[i])
@@ -40,7 +40,7 @@ def momentum(p, g, state, hyper, n, stride, step):
 
 
 def nesterov(p, g, state, hyper, n, stride, step):
-    """v <- mu v + (g + d p); p -= a (g + d p + mu v), in place."""
+    """Nesterov in place: v <- mu v + (g + d p); p -= a (g + d p + mu v)."""
     a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
     for i in range(n):
         gi = g[i] + d * p[i]
@@ -85,7 +85,7 @@ def adamw(p, g, state, hyper, n, stride, step):
 
 
 def rmsprop(p, g, state, hyper, n, stride, step):
-    """v <- r v + (1 - r) g^2; b <- mu b + g / (sqrt(v) + eps); p -= a b, in place."""
+    """RMSprop in place: v <- r v + (1 - r) g^2; b <- mu b + g / (sqrt(v) + eps); p -= a b."""
     a, d, r = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
     mu, eps, rest = as_element(p, hyper[3]), as_element(p, hyper[4]), as_element(p, 1 - hyper[2])
     for i in range(n):
@@ -98,7 +98,7 @@ def rmsprop(p, g, state, hyper, n, stride, step):
 
 
 def adagrad(p, g, state, hyper, n, stride, step):
-    """v <- v + g^2; p -= a g / (sqrt(v) + eps) (Duchi et al., 2011), in place."""
+    """AdaGrad in place: v <- v + g^2; p -= a g / (sqrt(v) + eps) (Duchi et al., 2011)."""
     a, d, eps = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
     for i in range(n):
         gi = g[i] + d * p[i]
@@ -138,7 +138,7 @@ def reduce_gradients(gradients, stride, runs, n_runs, first, last, n_threads):
 
 @jit
 def clip(gradient, first, last, scale, magnitude):
-    """g <- scale g, then clipped to [-magnitude, magnitude], in place."""
+    """Clip in place: g <- scale g, then clipped to [-magnitude, magnitude]."""
     scale, magnitude = as_element(gradient, scale), as_element(gradient, magnitude)
     for k in range(first, last):
         gradient[k] = min(max(scale * gradient[k], -magnitude), magnitude)
@@ -146,7 +146,7 @@ def clip(gradient, first, last, scale, magnitude):
 
 @jit
 def clear(gradient, first, last):
-    """g <- 0, in place."""
+    """Clear in place: g <- 0."""
     for k in range(first, last):
         gradient[k] = as_element(gradient, 0)
 
