@@ -52,7 +52,7 @@ def targets(
     """Return Y as targets (n_samples, n_outputs), or as class labels where the loss takes them."""
     if hasattr(Y, "columns") and hasattr(Y, "iloc"):
         Y = _columns(Y, labels, "Y")
-    raw = _array(Y, "Y")
+    raw = real_array(Y, "Y")
     n_outputs = len(labels)
     if loss.labels == "classes" and raw.ndim == 1:
         labels_ = _class_labels(raw, n_outputs)
@@ -103,7 +103,7 @@ def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
         raise DataError(f"{name} must be an array of real numbers: {error}") from error
 
 
-def _array(values: Any, name: str) -> Array:
+def real_array(values: Any, name: str) -> Array:
     """Return `values` as an array of real numbers, of whatever dtype."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name} must be a dense array; pass {name}.toarray()")
@@ -123,7 +123,7 @@ def _array(values: Any, name: str) -> Array:
 
 
 def _numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
-    array = _array(values, name)
+    array = real_array(values, name)
     with np.errstate(over="ignore"):
         result = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     _check_finite(result, array, name)

@@ -34,7 +34,8 @@ from dagbp._kernels.records import (
     Work,
     pack,
 )
-from dagbp._kernels.vector import REGISTER_BYTES, tile_dtype
+from dagbp._kernels.vector import PANEL_ROWS, REGISTER_BYTES, tile_dtype
+from dagbp._panels import Panels, columns, in_panels, out_panels
 from dagbp._plan import Plan
 from dagbp._team import available_cores, run_together
 
@@ -88,8 +89,8 @@ class Engine:
     dtype : numpy.dtype
     values : (P,)
         Weights in out-edge order, then the biases of the computed nodes, then padding.
-    w_in : (E,)
-        The weights again, in in-edge order; equal to `values` after every public call.
+    flat : (E + n_computed,)
+        The same in the user's order, the weights by in-edge; equal after every public call.
     trained : bool (P,)
         Which parameters `train` may change.
     """
@@ -105,14 +106,16 @@ class Engine:
         self.plan, self.dtype = plan, dtype
         self._theta_names, self._theta = tuple(theta_names), theta
         self._rows: Array | None = None
+        self._panels: tuple[Panels, Panels] | None = None
+        self._columns: npt.NDArray[np.int64] | None = None
         self._kind = np.empty(0, tile_dtype(dtype, ROW_BYTES))
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
         self.values = aligned((self.padded(self.n_edges + self.n_computed),), dtype)
-        self.w_in = aligned((self.n_edges,), dtype)
+        self.flat = aligned((self.n_edges + self.n_computed,), dtype)
         self.trained = np.zeros(len(self.values), np.bool_)
         self.trained[: len(trained)] = trained
-        self._in_slot = np.empty_like(plan.out_slot)
+        self._in_slot = np.empty(self.n_edges, np.int64)
         self._in_slot[plan.out_slot] = np.arange(self.n_edges)
         self._work: Work | None = None
 
@@ -123,29 +126,30 @@ class Engine:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a process: addresses and buffers."""
-        return {**self.__dict__, "_rows": None, "_work": None}
+        return {**self.__dict__, "_rows": None, "_work": None, "_panels": None, "_columns": None}
 
     # --- parameters ---
 
     def parameters(self) -> Array:
         """Return a flat copy: weights in CSR order, then the biases of the computed nodes."""
-        return self.flat(self.values)
+        return self.flat.copy()
 
-    def flat(self, values: Array) -> Array:
+    def in_user_order(self, values: Array) -> Array:
         """Return an array laid out like `values` in the order of `parameters`."""
         weights, biases = values[: self.n_edges], values[self.n_edges :][: self.n_computed]
         return np.concatenate([weights[self._in_slot], biases])
 
     def set_parameters(self, flat: Array) -> None:
         """Take over what `parameters` returned."""
-        self.w_in[:] = flat[: self.n_edges]
-        self.values[: self.n_edges] = self.w_in[self.plan.out_slot]
+        self.flat[:] = flat
+        self.values[: self.n_edges] = flat[self.plan.out_slot]
         self.values[self.n_edges :][: self.n_computed] = flat[self.n_edges :]
 
     # --- what kernels receive ---
 
     def _net(self) -> Frame:
         rows, plan = self._addresses(), self.plan
+        ins, outs = self.panels()
         return pack(
             Net(
                 n_nodes=len(plan.node),
@@ -158,12 +162,19 @@ class Engine:
                 in_slot=self._in_slot,
                 out_ptr=plan.out_ptr,
                 out_dst=plan.out_dst,
+                out_slot=plan.out_slot,
                 outputs=plan.outputs,
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
                 values=self.values,
-                w_in=self.w_in,
+                flat=self.flat,
+                in_panel=ins.of_row,
+                in_runs=ins.program,
+                out_panel=outs.of_row,
+                out_runs=outs.program,
+                column=self._column(),
+                stride=self._stride,
             )
         )
 
@@ -174,6 +185,27 @@ class Engine:
             table = np.array(pairs, np.uintp).reshape(-1, 2)
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
+
+    def panels(self) -> tuple[Panels, Panels]:
+        """Return the dense panels of the forward and of the backward pass, found once."""
+        if self._panels is None:
+            chunk = CACHE_LINE // int(self.dtype.itemsize)
+            self._panels = in_panels(self.plan), out_panels(self.plan, chunk)
+        return self._panels
+
+    def _column(self) -> npt.NDArray[np.int64]:
+        """Return which rows' deltas the dense panels want by sample."""
+        if self._columns is None:
+            self._columns = columns(self.panels()[1], len(self.plan.node))
+        return self._columns
+
+    @property
+    def _stride(self) -> int:
+        """Nodes in a row of the transposed deltas: an odd number of cache lines, or none."""
+        if self.panels()[1].n_edges == 0:
+            return 0
+        lines = -(-len(self.plan.node) * self.dtype.itemsize // CACHE_LINE) | 1
+        return lines * CACHE_LINE // int(self.dtype.itemsize)
 
     def _buffers(self, n_threads: int, gradients: bool) -> Work:
         """Return tiles for so many threads, kept from call to call: fresh pages cost faults."""
@@ -188,13 +220,16 @@ class Engine:
                 y=aligned((n_threads, n_outputs), kind),
                 e=aligned((n_threads, n_outputs), kind),
                 row=aligned((n_threads, N_ROWS), kind),
+                scratch=aligned((n_threads, PANEL_ROWS), kind),
+                transposed=None,
                 gradient=None,
                 gradients=None,
                 loss=np.zeros((n_threads, LOSS_COLUMNS)),
             )
         if gradients and (work.gradient is None or len(work.gradient) < n_threads):
             gradient = aligned((n_threads, len(self.values)), self.dtype)
-            work = work._replace(gradient=gradient, gradients=gradient)
+            transposed = aligned((n_threads, self.lanes, self._stride), self.dtype)
+            work = work._replace(gradient=gradient, gradients=gradient, transposed=transposed)
         self._work = work
         return work
 

@@ -21,7 +21,7 @@ def draw_weights(drawing: Drawing, plan: Plan, scheme: str, seed: Any) -> npt.ND
     normal, 1 / in-degree (LeCun et al., 1998); ``"zeros"``; ``"auto"``: what suits the target's
     activation.
     """
-    if scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
     random = generator(seed)
     in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)

@@ -353,7 +353,7 @@ class Network:
         with self._lock:
             record = self._engine.inspect(*problem[:3])
             value, gradient = self._engine.differentiate(problem, self.n_threads)
-        flat = self._engine.flat(gradient)
+        flat = self._engine.in_user_order(gradient)
         assert record.delta is not None
         return Backprop(
             value,
@@ -388,7 +388,7 @@ class Network:
         problem = self._problem(X, Y, loss, sample_weight)
         with self._lock:
             value, gradient = self._engine.differentiate(problem, self.n_threads)
-        return value, self._engine.flat(gradient * self._engine.trained)
+        return value, self._engine.in_user_order(gradient * self._engine.trained)
 
     def evaluate(
         self,

@@ -14,14 +14,18 @@ Call = Callable[[], object]
 
 
 class _Job:
-    """One call on its way through a worker."""
+    """One call on its way through a worker, which runs it once however often it is started."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._begun = False
         self._done = Event()
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
         try:
             self._call()
         except BaseException as error:  # handed to the thread that waits
@@ -37,12 +41,8 @@ class _Job:
         return True
 
     def outlast(self) -> None:
-        """Return when the call has ended, whatever is raised meanwhile."""
-        while not self._done.is_set():
-            try:
-                self._done.wait()
-            except KeyboardInterrupt:
-                continue
+        """Return when the call has ended, whatever it raised."""
+        self._done.wait()
 
 
 class _Worker:
@@ -54,10 +54,8 @@ class _Worker:
         while True:
             self._jobs.get().run()
 
-    def start(self, call: Call) -> _Job:
-        job = _Job(call)
+    def start(self, job: _Job) -> None:
         self._jobs.put(job)
-        return job
 
 
 _idle: list[_Worker] = []
@@ -84,21 +82,35 @@ def run_together(
     (they share buffers) and then goes on. `watch` is called every `period` seconds meanwhile.
     """
     workers = [_take() for _ in calls]
-    jobs: list[_Job] = []
+    jobs = [_Job(call) for call in calls]
     try:
-        for worker, call in zip(workers, calls, strict=True):
-            jobs.append(worker.start(call))
+        for worker, job in zip(workers, jobs, strict=True):
+            worker.start(job)
         for job in jobs:
             while not job.wait(None if watch is None else period):
                 if watch is not None:
                     watch()
     except BaseException:
-        stop()
+        _end(workers, jobs, stop)
         raise
     finally:
-        for job in jobs:
-            job.outlast()
         _idle.extend(workers)
+
+
+def _end(workers: Sequence[_Worker], jobs: Sequence[_Job], stop: Call) -> None:
+    """Stop all jobs and return when they have ended, whatever is raised meanwhile."""
+    while True:
+        try:
+            stop()
+            # An interrupt may have come between two starts, and the others wait at a barrier for
+            # what has not begun.
+            for worker, job in zip(workers, jobs, strict=True):
+                worker.start(job)
+            for job in jobs:
+                job.outlast()
+            return
+        except BaseException:  # another interrupt, or a handler of the user's
+            continue
 
 
 def available_cores() -> int:

@@ -29,6 +29,9 @@ from dagbp.optimizers import Optimizer
 Array = npt.NDArray[Any]
 
 
+MAX_EPOCHS = 10**9  # each keeps a loss
+
+
 @dataclass(frozen=True)
 class Options:
     """How to train; checked when made."""
@@ -42,11 +45,16 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the numbers that size loops."""
-        for name, least in (("epochs", 0), ("batch_size", 1)):
+        for name, least, most in (("epochs", 0, MAX_EPOCHS), ("batch_size", 1, None)):
             value = getattr(self, name)
             whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or value < least:
-                raise OptionError(f"{name} must be a whole number >= {least}, got {value!r}")
+            if not whole or value < least or (most is not None and value > most):
+                limit = "" if most is None else f" and <= {most:,}"
+                raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")
+        if not isinstance(self.shuffle, (bool, np.bool_)):
+            raise OptionError(f"shuffle must be True or False, got {self.shuffle!r}")
+        if not isinstance(self.verbose, (bool, np.bool_, int, np.integer)):
+            raise OptionError(f"verbose must be a whole number, got {self.verbose!r}")
 
 
 @dataclass
@@ -81,19 +89,23 @@ def fit(
     """Train the engine's parameters in place; return the history. See `Network.fit`."""
     history, began = History(), time.perf_counter()
     n_samples = len(problem.features)
+    epochs = int(options.epochs)
     if n_samples == 0:
-        history.loss = [0.0] * options.epochs
+        history.loss = [0.0] * epochs
+        if validation is not None:
+            history.val_loss = [engine.evaluate(validation, thread_limit)] * epochs
         return history
-    batch_size = min(int(options.batch_size), n_samples)
+    batch_size = int(min(options.batch_size, n_samples))
     n_threads = engine.threads_for(batch_size, thread_limit)
     seed = int(generator(options.seed).integers(2**63))
-    clock = new_clock(int(options.epochs), batch_size, bool(options.shuffle), seed)
+    clock = new_clock(epochs, batch_size, bool(options.shuffle), seed)
     update = _start(engine, options.optimizer)
     order = np.arange(n_samples)
-    n_steps = options.epochs * -(-n_samples // batch_size)
+    n_steps = epochs * -(-n_samples // batch_size)
     with _bar(n_steps, options.verbose) as bar:
         watch = _watcher(bar, clock)
-        for stop in _stops(options.epochs, validation is not None):
+        # The kernels hand back after each epoch that is to be validated, or after the last alone.
+        for stop in range(1, epochs + 1) if validation is not None else [epochs]:
             clock.count[LAST_EPOCH] = stop
             engine.train(problem, order, update, clock, n_threads, watch)
             _record(history, clock, began)
@@ -103,13 +115,6 @@ def fit(
                 history.val_loss.append(engine.evaluate(validation, thread_limit))
             watch()
     return history
-
-
-def _stops(epochs: int, each: bool) -> list[int]:
-    """Return after which epochs the kernels hand back: each, or the last alone."""
-    if epochs == 0:
-        return []
-    return list(range(1, epochs + 1)) if each else [epochs]
 
 
 def _start(engine: Engine, optimizer: Optimizer) -> Update:
@@ -122,7 +127,7 @@ def _start(engine: Engine, optimizer: Optimizer) -> Update:
 
 def _bar(n_steps: int, verbose: int) -> "tqdm[Any]":
     """Return a progress bar that appears after a second, on a terminal only."""
-    quiet = not verbose or not sys.stderr.isatty()
+    quiet = not verbose or sys.stderr is None or not sys.stderr.isatty()
     return tqdm(total=n_steps, unit="step", delay=1.0, disable=quiet, leave=False)
 
 
@@ -134,7 +139,7 @@ def _watcher(bar: "tqdm[Any]", clock: Clock) -> Callable[[], None]:
 
 
 def _record(history: History, clock: Clock, began: float) -> None:
-    history.loss = clock.epoch_loss[: clock.count[EPOCH]].tolist()
+    history.loss += clock.epoch_loss[len(history.loss) : clock.count[EPOCH]].tolist()
     history.n_updates = int(clock.count[UPDATES])
     history.seconds = time.perf_counter() - began
 

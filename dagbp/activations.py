@@ -35,6 +35,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from dagbp._data import real_array
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 
@@ -226,7 +227,7 @@ _BACKWARD = ctypes.CFUNCTYPE(None, *[_POINTER] * 4, _COUNT)
 
 def _evaluate(activation: Activation, values: ArrayLike) -> tuple[Floats, Floats]:
     """Return theta and theta' of an array, by the compiled rows."""
-    values = np.asarray(values)
+    values = real_array(values, "s")
     dtype = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
     s, x, g, d = rows = _aligned(4, values.size, dtype)
     s[: values.size] = values.ravel()

@@ -116,8 +116,9 @@ def _check_record(loss: Loss, known: Loss) -> None:
     count = len(known.hyper)
     valid = isinstance(loss.hyper, tuple) and all(map(is_number, loss.hyper))
     if not valid or len(loss.hyper) != count:
+        plural = "s" * (count != 1)
         raise OptionError(
-            f"loss {loss.name!r} has {count} hyper-parameter{'s' * (count != 1)}, got {loss.hyper!r}"
+            f"loss {loss.name!r} has {count} hyper-parameter{plural}, got {loss.hyper!r}"
         )
     if loss.name == "huber":
         Huber(*loss.hyper)
@@ -196,7 +197,8 @@ def _compile_scalars(name: str, f: Any, df: Any) -> _Scalars:
             ) from error
         if not isinstance(value, (int, float)):
             raise OptionError(
-                f"loss {name!r}: {role} must return a real number, got {value!r} at x = 0.5, y = 0.25"
+                f"loss {name!r}: {role} must return a real number, got {value!r} at x = 0.5, "
+                "y = 0.25"
             )
         compiled.append(jitted)
     return _Scalars(*compiled)

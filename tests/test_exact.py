@@ -70,7 +70,7 @@ def test_gradient_by_central_differences(case, data):
     here = net.parameters.copy()
     _, gradient = net.loss_and_gradient(X, Y)
     fixed = ~net._engine.trained[: len(here)]
-    fixed = net._engine.flat(fixed)
+    fixed = net._engine.in_user_order(fixed)
     step = 1e-5
     for k in range(len(here)):
         if fixed[k]:

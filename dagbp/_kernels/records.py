@@ -24,8 +24,8 @@ class Net(NamedTuple):
     """The wiring by rows, the parameters, and the functions of the nodes.
 
     `values` holds weights in CSC (out-edge) order, then the biases of the computed nodes, then
-    padding: the order in which gradients are accumulated and parameters updated. `w_in` is the
-    copy of the weights in CSR (in-edge) order that the forward pass reads.
+    padding: the order in which gradients are accumulated and parameters updated. `flat` is the
+    copy of both, the weights in CSR (in-edge) order, that the forward pass and the user read.
     """
 
     n_nodes: Any
@@ -38,12 +38,19 @@ class Net(NamedTuple):
     in_slot: Any  # (E,) int64: CSR slot -> CSC slot
     out_ptr: Any  # (n+1,) int64
     out_dst: Any  # (E,) int32: rows of targets, by source
+    out_slot: Any  # (E,) int64: CSC slot -> CSR slot
     outputs: Any  # (n_outputs,) int64: rows
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function
     d_theta: Any  # (n,) uint64: address of its derivative's
     values: Any  # (P,)
-    w_in: Any  # (E,)
+    flat: Any  # (E + n - n_inputs,)
+    in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
+    in_runs: Any  # int64, see `sparse`
+    out_panel: Any  # (n,) int64, at the panel's last row
+    out_runs: Any  # int64
+    column: Any  # (n,) int64: whether the row is in some out-panel's run
+    stride: Any  # nodes in a row of Work.transposed
 
 
 class Data(NamedTuple):
@@ -77,10 +84,12 @@ class Work(NamedTuple):
     out: Any  # (T, n_outputs) rows: activations of the outputs, in their order
     y: Any  # (T, n_outputs) rows: targets
     e: Any  # (T, n_outputs) rows: de/dx of the outputs
-    row: Any  # (T, 3) rows: scratch, loss and weight of each sample
+    row: Any  # (T, 2) rows: loss and weight of each sample
+    scratch: Any  # (T, PANEL_ROWS) rows
+    transposed: Any  # (T, lanes, stride): deltas by sample, where there are dense panels
     gradient: Any  # (T, P)
     gradients: Any  # the same, from thread 0
-    loss: Any  # (T, 8) float64 from thread 0: the summed loss, the gradient's squares
+    loss: Any  # (T, 8) float64 from thread 0: the summed loss, the gradient's squares, ...
 
 
 class Update(NamedTuple):
@@ -111,9 +120,9 @@ RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
 # Indices into Clock.barrier, and its size.
 ARRIVALS, ABORT, BARRIER_SIZE = 0, 32, 64
 # Rows of Work.row.
-SCRATCH, LOSS, WEIGHT, N_ROWS = range(4)
+LOSS, WEIGHT, N_ROWS = range(3)
 # Columns of Work.loss: one cache line a thread.
-VALUE, SQUARES, LOSS_COLUMNS = 0, 1, 8
+VALUE, SQUARES, FINITE, LOSS_COLUMNS = 0, 1, 2, 8
 
 
 class Result(NamedTuple):
@@ -181,12 +190,18 @@ open_net = _opener(
         "in_slot": types.int64,
         "out_ptr": types.int64,
         "out_dst": types.int32,
+        "out_slot": types.int64,
         "outputs": types.int64,
         "output_slot": types.int64,
         "theta": types.uint64,
         "d_theta": types.uint64,
         "values": Real,
-        "w_in": Real,
+        "flat": Real,
+        "in_panel": types.int64,
+        "in_runs": types.int64,
+        "out_panel": types.int64,
+        "out_runs": types.int64,
+        "column": types.int64,
     },
 )
 open_data = _opener(
@@ -202,8 +217,8 @@ open_data = _opener(
 open_loss = _opener(Loss, {"hyper": types.float64})
 open_work = _opener(
     Work,
-    {name: Tile for name in ("x", "d", "out", "y", "e", "row")}
-    | {"gradient": Real, "gradients": Real, "loss": types.float64},
+    {name: Tile for name in ("x", "d", "out", "y", "e", "row", "scratch")}
+    | {"transposed": Real, "gradient": Real, "gradients": Real, "loss": types.float64},
 )
 open_update = _opener(
     Update, {"hyper": types.float64, "state": Real, "runs": types.int64, "clip": types.float64}

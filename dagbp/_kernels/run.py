@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from dagbp._jit import entry, jit
-from dagbp._kernels import sparse, tile
+from dagbp._kernels import tile
+from dagbp._kernels.net import backward, first_row, forward, refresh_flat, restore_values
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -18,6 +19,7 @@ from dagbp._kernels.records import (
     DIVERGED,
     EPOCH,
     FINISHED,
+    FINITE,
     LAST_EPOCH,
     LOSS_COLUMNS,
     N_ROWS,
@@ -38,8 +40,8 @@ from dagbp._kernels.records import (
     open_work,
 )
 from dagbp._kernels.threads import atomic_load, wait_for_all
-from dagbp._kernels.update import apply, clear, clip, reduce_gradients, refresh_in_weights, share
-from dagbp._kernels.vector import lanes, offset
+from dagbp._kernels.update import apply, clear, clip, reduce_gradients, share
+from dagbp._kernels.vector import PANEL_ROWS, lanes, offset
 
 u = np.uintp
 
@@ -55,6 +57,8 @@ def of_thread(work, net, t):
         offset(work.y, outputs),
         offset(work.e, outputs),
         offset(work.row, t * u(N_ROWS)),
+        offset(work.scratch, t * u(PANEL_ROWS)),
+        offset(work.transposed, t * lanes(work.x) * net.stride),
         offset(work.gradient, t * net.n_values),
         work.gradients,
         work.loss,
@@ -70,7 +74,7 @@ def predict(kind, net, data, work, out, t, n_threads):
     for first in range(u(t) * width, data.n_samples, u(n_threads) * width):
         count = min(width, data.n_samples - first)
         tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
-        sparse.forward(net, work.x, work.d)
+        forward(net, work.x, work.d)
         tile.copy_out(net, work.x, first, count, out.x)
 
 
@@ -89,12 +93,12 @@ def inspect(kind, net, data, loss, work, out, back):
             tile.copy_samples_in(data, work, first, count, 1.0)
         else:
             tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
-        sparse.forward(net, work.x, work.d)
+        forward(net, work.x, work.d)
         tile.copy_all_out(net, n, work.d, first, count, out.s)
         tile.copy_all_out(net, n, work.x, first, count, out.x)
         if back:
             tile.loss(net, loss, work)
-            tile.backward(net, work)
+            backward(net, work)
             tile.copy_all_out(net, n, work.d, first, count, out.delta)
 
 
@@ -118,10 +122,10 @@ def _pass(net, data, loss, work, start, size, back, t, n_threads):
     for first in range(start + t * width, stop, n_threads * width):
         count = min(width, stop - first)
         tile.copy_samples_in(data, work, first, count, 1.0 / np.float64(size))
-        sparse.forward(net, work.x, work.d)
+        forward(net, work.x, work.d)
         result += tile.loss(net, loss, work)
         if back:
-            tile.backward(net, work)
+            backward(net, work)
     return result
 
 
@@ -187,7 +191,7 @@ def _sum_over_threads(loss, column, n_threads):
 
 @jit
 def _step(net, update, work, clock, meetings, t, n_threads):
-    """Reduce the gradient, then update the parameters if loss and gradient are finite.
+    """Reduce the gradient, then update the parameters if all stays finite.
 
     Return the number of meetings so far, and whether the step was taken.
     """
@@ -205,10 +209,14 @@ def _step(net, update, work, clock, meetings, t, n_threads):
     if norm > update.clip[0] or math.isfinite(update.clip[1]):
         scale = update.clip[0] / norm if norm > update.clip[0] else 1.0
         clip(work.gradients, first, last, scale, update.clip[1])
-    apply(net, update, work.gradients, first, last, u(clock.count[UPDATES] + 1))
+    work.loss[t * u(LOSS_COLUMNS) + u(FINITE)] = apply(
+        net, update, work.gradients, first, last, u(clock.count[UPDATES] + 1)
+    )
     meetings = _meet(clock, meetings, n_threads)
-    first, last = share(net.n_edges, t, n_threads)
-    refresh_in_weights(net, first, last)
+    if _sum_over_threads(work.loss, u(FINITE), n_threads) != 0.0:
+        restore_values(net, first, last)
+        return meetings, False
+    refresh_flat(net, first_row(net, t, n_threads), first_row(net, t + u(1), n_threads))
     return meetings, True
 
 

@@ -3,15 +3,13 @@
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels import sparse
-from dagbp._kernels.records import LOSS, SCRATCH, WEIGHT
+from dagbp._kernels.records import LOSS, WEIGHT
 from dagbp._kernels.vector import (
     as_element,
     call_address,
     fill,
     lanes,
     load,
-    offset,
     row_pointer,
     store,
 )
@@ -120,10 +118,3 @@ def loss(net, function, work):
         if weight[b] != 0:
             result += np.float64(weight[b]) * np.float64(value[b])
     return result
-
-
-@jit
-def backward(net, work):
-    """Deltas of every computed node in reverse order, and every gradient, added to the thread's."""
-    scratch = offset(work.row, u(SCRATCH))
-    sparse.backward(net, work.x, work.d, work.e, scratch, work.gradient)

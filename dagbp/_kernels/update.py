@@ -14,6 +14,7 @@ from dagbp._jit import jit
 from dagbp._kernels.vector import as_element, call_address, offset
 
 u = np.uintp
+BLOCK = 4096  # parameters updated at once: 16 KiB each of values, gradient and states
 
 
 def row_signature(dtype):
@@ -153,28 +154,32 @@ def clear(gradient, first, last):
 
 @jit
 def apply(net, update, gradient, first, last, step):
-    """Call the optimizer on the trained stretches in [first, last), then clear the gradient."""
-    for r in range(update.n_runs):
-        begin = max(first, u(update.runs[u(2) * r]))
-        end = min(last, u(update.runs[u(2) * r + u(1)]))
-        if begin < end:
-            call_address(
-                update.address,
-                (
-                    offset(net.values, begin),
-                    offset(gradient, begin),
-                    offset(update.state, begin),
-                    update.hyper,
-                    end - begin,
-                    net.n_values,
-                    step,
-                ),
-            )
-    clear(gradient, first, last)
+    """Call the optimizer on the trained stretches in [first, last), then clear the gradient.
 
-
-@jit
-def refresh_in_weights(net, first, last):
-    """w_in[first:last] <- the same weights, out of out-edge order."""
-    for k in range(first, last):
-        net.w_in[k] = net.values[u(net.in_slot[k])]
+    By blocks, which stay in the cache meanwhile. Return 0 if the new values are finite, else NaN.
+    """
+    zero = 0.0
+    for block in range(first, last, u(BLOCK)):
+        stop = min(block + u(BLOCK), last)
+        for r in range(update.n_runs):
+            begin = max(block, u(update.runs[u(2) * r]))
+            end = min(stop, u(update.runs[u(2) * r + u(1)]))
+            if begin < end:
+                call_address(
+                    update.address,
+                    (
+                        offset(net.values, begin),
+                        offset(gradient, begin),
+                        offset(update.state, begin),
+                        update.hyper,
+                        end - begin,
+                        net.n_values,
+                        step,
+                    ),
+                )
+        clear(gradient, block, stop)
+        part = as_element(gradient, 0)
+        for k in range(block, stop):
+            part += as_element(gradient, 0) * net.values[k]
+        zero += np.float64(part)
+    return zero

@@ -34,6 +34,8 @@ def _register_bytes() -> int:
 
 
 REGISTER_BYTES = _register_bytes()
+# Rows of a dense panel: with 4 registers a row, 24 of AVX-512's 32 hold sums, or 12 of 16.
+PANEL_ROWS = 6 if REGISTER_BYTES == 64 else 3
 
 
 def tile_dtype(dtype, row_bytes):
@@ -76,7 +78,7 @@ class _VecModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(_ir_scalar(fe_type.dtype), fe_type.lanes))
 
 
-def _repeat(builder, vector, scalar):
+def repeat(builder, vector, scalar):
     first = ir.Constant(ir.IntType(32), 0)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, scalar, first)
@@ -91,7 +93,7 @@ def _number_to_vec(context, builder, fromty, toty, value):
     if isinstance(fromty, types.Literal):
         fromty = fromty.literal_type
     scalar = context.cast(builder, value, fromty, toty.dtype)
-    return _repeat(builder, context.get_value_type(toty), scalar)
+    return repeat(builder, context.get_value_type(toty), scalar)
 
 
 def inlined(formula):
@@ -111,14 +113,14 @@ def _row_vec(tile):
     return Vec(tile.dtype, tile.lanes)
 
 
-def _load_vector(context, builder, pointer, vec, align):
+def load_vector(context, builder, pointer, vec, align):
     vector = context.get_value_type(vec)
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
     value.align = align
     return value
 
 
-def _store_vector(builder, value, pointer, align):
+def store_vector(builder, value, pointer, align):
     pointer = builder.bitcast(pointer, value.type.as_pointer())
     builder.store(value, pointer).align = align
 
@@ -145,7 +147,7 @@ def load(typingctx, tile, row):
     vec = _row_vec(tile)
 
     def codegen(context, builder, sig, args):
-        return _load_vector(context, builder, builder.gep(args[0], [args[1]]), vec, 64)
+        return load_vector(context, builder, builder.gep(args[0], [args[1]]), vec, 64)
 
     return vec(tile, types.uintp), codegen
 
@@ -156,7 +158,7 @@ def store(typingctx, tile, row, value):
     vec = _row_vec(tile)
 
     def codegen(context, builder, sig, args):
-        _store_vector(builder, args[2], builder.gep(args[0], [args[1]]), 64)
+        store_vector(builder, args[2], builder.gep(args[0], [args[1]]), 64)
         return context.get_dummy_value()
 
     return types.void(tile, types.uintp, vec), codegen
@@ -195,7 +197,7 @@ def load_chunk(typingctx, source, element):
 
     def codegen(context, builder, sig, args):
         pointer = builder.gep(args[0], [args[1]])
-        return _load_vector(context, builder, pointer, vec, vec.dtype.bitwidth // 8)
+        return load_vector(context, builder, pointer, vec, vec.dtype.bitwidth // 8)
 
     return vec(source, types.uintp), codegen
 
@@ -208,7 +210,7 @@ def store_chunk(typingctx, target, element, value):
 
     def codegen(context, builder, sig, args):
         pointer = builder.gep(args[0], [args[1]])
-        _store_vector(builder, args[2], pointer, target.dtype.bitwidth // 8)
+        store_vector(builder, args[2], pointer, target.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(target, types.uintp, vec), codegen
@@ -315,7 +317,7 @@ def select(typingctx, mask, yes, no):
     return vec(mask, vec, vec), lambda context, builder, sig, args: builder.select(*args)
 
 
-def _call_llvm(context, builder, name, vec, args):
+def call_llvm(context, builder, name, vec, args):
     vector = context.get_value_type(vec)
     function = ir.FunctionType(vector, [vector] * len(args))
     full = f"llvm.{name}.v{vec.lanes}f{vec.dtype.bitwidth}"
@@ -328,7 +330,7 @@ def _llvm_intrinsic(name, types_):
         return None
 
     def codegen(context, builder, sig, args):
-        return _call_llvm(context, builder, name, vec, args)
+        return call_llvm(context, builder, name, vec, args)
 
     return vec(*[vec] * len(types_)), codegen
 
@@ -411,7 +413,7 @@ def polynomial(float32, float64):
             vector = context.get_value_type(x)
             first, *rest = (ir.Constant(vector, [c] * x.lanes) for c in by_bits[x.dtype.bitwidth])
             for c in rest:
-                first = _call_llvm(context, builder, "fmuladd", x, (first, args[0], c))
+                first = call_llvm(context, builder, "fmuladd", x, (first, args[0], c))
             return first
 
         return (x(x), codegen) if isinstance(x, Vec) else None
@@ -592,8 +594,8 @@ def add_four(typingctx, target, element, value):
     def codegen(context, builder, sig, args):
         pointer = builder.gep(args[0], [args[1]])
         align = target.dtype.bitwidth // 8
-        old = _load_vector(context, builder, pointer, value, align)
-        _store_vector(builder, builder.fadd(old, args[2]), pointer, align)
+        old = load_vector(context, builder, pointer, value, align)
+        store_vector(builder, builder.fadd(old, args[2]), pointer, align)
         return context.get_dummy_value()
 
     return types.void(target, types.uintp, value), codegen

@@ -1,0 +1,150 @@
+"""Finds panels: consecutive rows whose edges share runs of consecutive rows on the other side.
+
+Fully connected layers are panels through and through; so are the dense parts of residual nets and
+of dense cores in sparse ones, wherever the order of nodes keeps them together. Panels only change
+the order of work (see `_kernels.dense`): every edge outside their runs stays with the sparse rows.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._jit import entry
+from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.vector import PANEL_ROWS as ROWS
+from dagbp._plan import Plan
+
+Int64 = npt.NDArray[np.int64]
+
+LEAST = 16  # shorter runs do not pay for a panel's set-up
+
+
+class Panels(NamedTuple):
+    """The panels of one view of the edges.
+
+    Attributes
+    ----------
+    of_row : int64 (n,)
+        Where the program begins of the panel that starts (in-edges) or ends (out-edges) in a row;
+        0 where none does: there the program is empty.
+    program : int64
+        See `_kernels.dense`.
+    n_edges : int
+        Edges in runs.
+    """
+
+    of_row: Int64
+    program: Int64
+    n_edges: int
+
+
+def in_panels(plan: Plan) -> Panels:
+    """Return the panels of targets, for the forward pass; they begin after the inputs."""
+    return _find_panels(plan.in_ptr, plan.in_src, plan.level, plan.n_inputs, 1, at=0)
+
+
+def out_panels(plan: Plan, multiple: int) -> Panels:
+    """Return the panels of sources, for the backward pass; runs are multiples of so many rows."""
+    return _find_panels(plan.out_ptr, plan.out_dst, plan.level, 0, multiple, at=ROWS - 1)
+
+
+def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
+    """Return 1 for each row that is in some panel's run, (n,)."""
+    steps, place = np.zeros(n_nodes + 1, np.int64), 1
+    program = panels.program
+    while place < len(program):
+        runs = program[place + HEADER :][: program[place + N_RUNS] * RUN_WORDS]
+        runs = runs.reshape(-1, RUN_WORDS)
+        np.add.at(steps, runs[:, FIRST], 1)
+        np.add.at(steps, runs[:, FIRST] + runs[:, LENGTH], -1)
+        place += HEADER + runs.size
+    return (np.cumsum(steps[:-1]) > 0).astype(np.int64)
+
+
+def _find_panels(
+    ptr: Int64, other: Any, level: Int64, first: int, multiple: int, at: int
+) -> Panels:
+    n, n_edges = len(level), len(other)
+    of_row = np.zeros(n, np.int64)
+    if not _has_run(other):
+        return Panels(of_row, np.zeros(1, np.int64), 0)
+    words = 1 + n // ROWS * HEADER + n_edges // (LEAST * ROWS) * RUN_WORDS
+    program = np.zeros(words, np.int64)
+    size, edges = _find(ptr, other, level, first, multiple, at, of_row, program)
+    return Panels(of_row, program[:size].copy(), int(edges))
+
+
+def _has_run(other: Any) -> bool:
+    """Return whether any LEAST consecutive slots hold consecutive rows, whoever's they are."""
+    if len(other) < LEAST:
+        return False
+    breaks = np.flatnonzero(np.diff(other) != 1)
+    edges = np.concatenate([[-1], breaks, [len(other) - 1]])
+    return bool(np.diff(edges).max() >= LEAST)
+
+
+@entry
+def _find(ptr, other, level, first, multiple, at, of_row, program):  # type: ignore[no-untyped-def]
+    """Fill of_row and program, in place; return the program's size and the edges in runs.
+
+    Rows of a panel are of one level, so that none feeds another. Greedy, in row order: the runs
+    common to rows j ... j + ROWS - 1 come from walking their sorted edges side by side.
+    """
+    n = level.shape[0]
+    position = np.empty(ROWS, np.int64)
+    size, edges = 1, 0
+    j = first
+    while j + ROWS <= n:
+        found = 0
+        if level[j] == level[j + ROWS - 1]:
+            begin = size + HEADER
+            for r in range(ROWS):
+                position[r] = ptr[j + r]
+            while True:
+                # The least row that may be common: the greatest of those the walks stand at.
+                common, inside = -1, True
+                for r in range(ROWS):
+                    if position[r] == ptr[j + r + 1]:
+                        inside = False
+                        break
+                    common = max(common, other[position[r]])
+                if not inside:
+                    break
+                together = True
+                for r in range(ROWS):
+                    while position[r] < ptr[j + r + 1] and other[position[r]] < common:
+                        position[r] += 1
+                    at_end = position[r] == ptr[j + r + 1]
+                    if at_end or other[position[r]] != common:
+                        together = False
+                if not together:
+                    continue
+                length, longer = 1, True
+                while longer:
+                    for r in range(ROWS):
+                        slot = position[r] + length
+                        if slot >= ptr[j + r + 1] or other[slot] != common + length:
+                            longer = False
+                            break
+                    if longer:
+                        length += 1
+                kept = length // multiple * multiple
+                if kept >= LEAST:
+                    run = begin + found * RUN_WORDS
+                    program[run + FIRST] = common
+                    program[run + LENGTH] = kept
+                    for r in range(ROWS):
+                        program[run + START + r] = position[r]
+                    found += 1
+                    edges += kept * ROWS
+                for r in range(ROWS):
+                    position[r] += length
+        if found > 0:
+            program[size + N_RUNS] = found
+            of_row[j + at] = size
+            size += HEADER + found * RUN_WORDS
+            j += ROWS
+        else:
+            j += 1
+    return size, edges
