@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._data import Problem, Targets
 from dagbp._kernels import run
+from dagbp._kernels.parts import compile_parts
 from dagbp._kernels.records import (
     ABORT,
     BARRIER_SIZE,
@@ -80,6 +81,16 @@ def yield_address() -> int:
     return address
 
 
+@cache
+def _parts(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the addresses of the work on one tile; the functions live as long as the process."""
+    read, learn = _compiled_parts.setdefault(dtype, compile_parts(dtype, ROW_BYTES))
+    return read.address, learn.address
+
+
+_compiled_parts: dict[np.dtype[Any], Any] = {}
+
+
 class Engine:
     """One network's arrays.
 
@@ -117,7 +128,8 @@ class Engine:
         self.trained[: len(trained)] = trained
         self._in_slot = np.empty(self.n_edges, np.int64)
         self._in_slot[plan.out_slot] = np.arange(self.n_edges)
-        self._work: Work | None = None
+        self._work: list[Work] = []
+        self._gradients = np.empty((0, len(self.values)), dtype)
 
     @staticmethod
     def padded(n: int) -> int:
@@ -126,7 +138,14 @@ class Engine:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a process: addresses and buffers."""
-        return {**self.__dict__, "_rows": None, "_work": None, "_panels": None, "_columns": None}
+        return {
+            **self.__dict__,
+            "_rows": None,
+            "_panels": None,
+            "_columns": None,
+            "_work": [],
+            "_gradients": self._gradients[:0],
+        }
 
     # --- parameters ---
 
@@ -149,6 +168,7 @@ class Engine:
 
     def _net(self) -> Frame:
         rows, plan = self._addresses(), self.plan
+        read, learn = _parts(self.dtype)
         ins, outs = self.panels()
         return pack(
             Net(
@@ -167,6 +187,8 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
+                read=read,
+                learn=learn,
                 values=self.values,
                 flat=self.flat,
                 in_panel=ins.of_row,
@@ -207,35 +229,41 @@ class Engine:
         lines = -(-len(self.plan.node) * self.dtype.itemsize // CACHE_LINE) | 1
         return lines * CACHE_LINE // int(self.dtype.itemsize)
 
-    def _buffers(self, n_threads: int, gradients: bool) -> Work:
-        """Return tiles for so many threads, kept from call to call: fresh pages cost faults."""
-        work = self._work
-        if work is None or len(work.x) < n_threads:
-            n, n_outputs = len(self.plan.node), len(self.plan.outputs)
-            kind = self._kind.dtype
-            work = Work(
-                x=aligned((n_threads, n), kind),
-                d=aligned((n_threads, n), kind),
-                out=aligned((n_threads, n_outputs), kind),
-                y=aligned((n_threads, n_outputs), kind),
-                e=aligned((n_threads, n_outputs), kind),
-                row=aligned((n_threads, N_ROWS), kind),
-                scratch=aligned((n_threads, PANEL_ROWS), kind),
-                transposed=None,
-                gradient=None,
-                gradients=None,
-                loss=np.zeros((n_threads, LOSS_COLUMNS)),
+    def _buffers(self, n_threads: int, gradients: bool) -> list[Work]:
+        """Return each thread's buffers, kept from call to call: fresh pages cost faults."""
+        n, n_outputs, rows = len(self.plan.node), len(self.plan.outputs), self._kind.dtype
+        while len(self._work) < n_threads:
+            self._work.append(
+                Work(
+                    x=aligned((n,), rows),
+                    d=aligned((n,), rows),
+                    out=aligned((n_outputs,), rows),
+                    y=aligned((n_outputs,), rows),
+                    e=aligned((n_outputs,), rows),
+                    row=aligned((N_ROWS,), rows),
+                    scratch=aligned((PANEL_ROWS,), rows),
+                    transposed=aligned((self.lanes, self._stride), self.dtype),
+                    gradient=None,
+                    loss=None,
+                    gradients=None,
+                    losses=np.zeros((n_threads, LOSS_COLUMNS)),
+                )
             )
-        if gradients and (work.gradient is None or len(work.gradient) < n_threads):
-            gradient = aligned((n_threads, len(self.values)), self.dtype)
-            transposed = aligned((n_threads, self.lanes, self._stride), self.dtype)
-            work = work._replace(gradient=gradient, gradients=gradient, transposed=transposed)
-        self._work = work
-        return work
+        if gradients and len(self._gradients) < n_threads:
+            self._gradients = aligned((n_threads, len(self.values)), self.dtype)
+        losses = aligned((n_threads, LOSS_COLUMNS), np.float64)
+        shared = {"losses": losses, "gradients": self._gradients}
+        return [
+            work._replace(
+                loss=losses[t], gradient=self._gradients[t] if gradients else None, **shared
+            )
+            for t, work in enumerate(self._work[:n_threads])
+        ]
 
     def release(self) -> None:
         """Give the buffers back; the next call allocates them anew."""
-        self._work = None
+        self._work = []
+        self._gradients = np.empty((0, len(self.values)), self.dtype)
 
     @property
     def lanes(self) -> int:
@@ -261,10 +289,10 @@ class Engine:
     def predict(self, X: Array, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
-        n_threads = self.threads_for(len(X), limit)
-        work = self._buffers(n_threads, gradients=False)
-        frames = self._net(), pack(self._samples(X)), pack(work), pack(Result(None, out, None))
-        _run_all(n_threads, run.predict, self._kind, *frames)
+        works = self._buffers(self.threads_for(len(X), limit), gradients=False)
+        frames = self._net(), pack(self._samples(X))
+        target = pack(Result(None, out, None))
+        self._run_all(run.predict, frames, works, target)
         return out
 
     def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
@@ -272,10 +300,9 @@ class Engine:
         back = targets is not None
         values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
         record = Record(values[0], values[1], values[2] if back else None)
-        work = self._buffers(1, gradients=True)
-        frames = pack(self._samples(X, targets)), pack(loss), pack(work)
-        out = pack(Result(*record))
-        run.inspect(self._kind, self._net(), *frames, out, back)
+        (work,) = self._buffers(1, gradients=True)
+        frames = pack(self._samples(X, targets)), pack(loss), pack(work), pack(Result(*record))
+        run.inspect(self._kind, self._net(), *frames, back)
         return record
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
@@ -289,11 +316,11 @@ class Engine:
 
     def _evaluate(self, problem: Problem, limit: int | None, back: bool) -> tuple[float, Array]:
         n_threads = self.threads_for(len(problem.features), limit)
-        work = self._buffers(n_threads, gradients=True)
+        works = self._buffers(n_threads, gradients=back)
         data = self._samples(problem.features, problem.targets, problem.weight)
-        frames = self._net(), pack(data), pack(problem.loss), pack(work)
-        _run_all(n_threads, run.evaluate, self._kind, *frames, back)
-        return float(work.loss[:n_threads, VALUE].sum()), work.gradient[:n_threads]
+        frames = self._net(), pack(data), pack(problem.loss)
+        self._run_all(run.evaluate, frames, works, back)
+        return float(works[0].losses[:, VALUE].sum()), self._gradients[:n_threads]
 
     def train(
         self,
@@ -305,13 +332,29 @@ class Engine:
         watch: Callable[[], None],
     ) -> None:
         """Advance the clock to its last epoch, or to where an exception or a bad loss stops it."""
-        work = self._buffers(n_threads, gradients=True)
+        works = self._buffers(n_threads, gradients=True)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         clock.barrier[:] = 0
-        records = (data, problem.loss, update, work, clock)
-        frames = self._net(), *(pack(record) for record in records)
-        calls = [partial(run.train, self._kind, *frames, t, n_threads) for t in range(n_threads)]
+        before = self._net(), pack(data), pack(problem.loss), pack(update)
+        calls = [
+            partial(run.train, self._kind, *before, pack(work), pack(clock), t, n_threads)
+            for t, work in enumerate(works)
+        ]
         run_together(calls, stop=partial(clock.barrier.__setitem__, ABORT, 1), watch=watch)
+
+    def _run_all(
+        self, kernel: Any, frames: tuple[Frame, ...], works: list[Work], *args: Any
+    ) -> None:
+        """Call the kernel once for each thread; here, if there is but one."""
+        n_threads = len(works)
+        calls = [
+            partial(kernel, self._kind, *frames, pack(work), *args, t, n_threads)
+            for t, work in enumerate(works)
+        ]
+        if n_threads == 1:
+            calls[0]()
+        else:
+            run_together(calls)
 
     def runs(self) -> npt.NDArray[np.int64]:
         """Return the stretches [first, last) of `values` that train, shape (R, 2)."""
@@ -348,11 +391,3 @@ def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
     barrier = aligned((BARRIER_SIZE,), np.int64)
     return Clock(count, np.array([seed], np.uint64), np.zeros(epochs), barrier, yield_address())
-
-
-def _run_all(n_threads: int, kernel: Any, *args: Any) -> None:
-    """Call the kernel once for each thread; here, if there is but one."""
-    if n_threads == 1:
-        kernel(*args, 0, 1)
-    else:
-        run_together([partial(kernel, *args, t, n_threads) for t in range(n_threads)])

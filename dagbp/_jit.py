@@ -66,16 +66,25 @@ def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
         return  # no cache: a slower start, never stale code
 
 
-def jit(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    fastmath: set[str] = FAST,
+    forceinline: bool = False,
+) -> Any:
     """Compile `function` where another compiled function calls it.
 
     Without a way in from Python, and without a file: an entry's machine code holds it already.
     """
     if function is None:
-        return lambda f: jit(f, fastmath=fastmath)
-    return _jit(**_OPTIONS, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-        function
-    )
+        return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
+    return _jit(
+        **_OPTIONS,
+        fastmath=fastmath,
+        forceinline=forceinline,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
 
 
 def entry(function: Callable[..., Any]) -> Any:

@@ -102,7 +102,7 @@ def _delta(net, work, i, r, de_dx):
 
 
 @jit
-def first_row(net, t, n_threads):
+def share_of_rows(net, t, n_threads):
     """Return where thread t's share of the rows begins: at about as many edges each, by panels."""
     if t == 0 or t == n_threads:
         return net.n_nodes if t > 0 else u(0)
@@ -121,30 +121,32 @@ def first_row(net, t, n_threads):
 
 
 @jit
-def refresh_flat(net, first, last):
-    """Copy in place: flat <- values, the parameters of target rows first ... last - 1, in place.
+def refresh_flat(net, first_row, last_row):
+    """Copy in place: flat <- values, the parameters of target rows first_row ... last_row - 1.
 
     A panel's targets stand side by side with each source, so its rows are copied together: one by
     one they would read a cache line for each weight, at strides that evict each other.
     """
-    j = first
-    while j < last:
+    j = first_row
+    while j < last_row:
         program = offset(net.in_runs, u(net.in_panel[j]))
         rows = u(PANEL_ROWS) if net.in_panel[j] != 0 else u(1)
         copy_panel(net, program)
+        n_runs = u(program[u(N_RUNS)])
         for r in range(rows):
-            slot = u(net.in_ptr[j])
+            first = u(net.in_ptr[j])
             run = offset(program, u(HEADER))
-            for _ in range(u(program[u(N_RUNS)])):
-                start = u(run[u(START) + r])
-                _copy(net, slot, start)
-                slot = start + u(run[u(LENGTH)])
-                run = offset(run, u(RUN_WORDS))
+            for m in range(n_runs + u(1)):
+                stop = u(run[u(START) + r]) if m < n_runs else u(net.in_ptr[j + u(1)])
+                for k in range(first, stop):
+                    net.flat[k] = net.values[u(net.in_slot[k])]
+                if m < n_runs:
+                    first = stop + u(run[u(LENGTH)])
+                    run = offset(run, u(RUN_WORDS))
             if j >= net.n_inputs:
                 bias = net.n_edges + j - net.n_inputs
                 net.flat[bias] = net.values[bias]
             j += u(1)
-            _copy(net, slot, u(net.in_ptr[j]))
 
 
 @jit
@@ -155,9 +157,3 @@ def restore_values(net, first, last):
             net.values[k] = net.flat[u(net.out_slot[k])]
         elif k < net.n_edges + net.n_nodes - net.n_inputs:
             net.values[k] = net.flat[k]
-
-
-@jit
-def _copy(net, first, last):
-    for k in range(first, last):
-        net.flat[k] = net.values[u(net.in_slot[k])]

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vector import Tile, tile_type
+from dagbp._kernels.vector import Tile
 
 
 class Net(NamedTuple):
@@ -43,6 +43,8 @@ class Net(NamedTuple):
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function
     d_theta: Any  # (n,) uint64: address of its derivative's
+    read: Any  # address of `parts.read`
+    learn: Any  # address of `parts.learn`
     values: Any  # (P,)
     flat: Any  # (E + n - n_inputs,)
     in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
@@ -77,19 +79,20 @@ class Loss(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Buffers: in Python those of all threads, in a kernel thread t's (see `run.of_thread`)."""
+    """One thread's buffers. Rows are tile rows, one sample a lane."""
 
-    x: Any  # (T, n) rows: activations
-    d: Any  # (T, n) rows: signals on the way forward, deltas on the way back
-    out: Any  # (T, n_outputs) rows: activations of the outputs, in their order
-    y: Any  # (T, n_outputs) rows: targets
-    e: Any  # (T, n_outputs) rows: de/dx of the outputs
-    row: Any  # (T, 2) rows: loss and weight of each sample
-    scratch: Any  # (T, PANEL_ROWS) rows
-    transposed: Any  # (T, lanes, stride): deltas by sample, where there are dense panels
-    gradient: Any  # (T, P)
-    gradients: Any  # the same, from thread 0
-    loss: Any  # (T, 8) float64 from thread 0: the summed loss, the gradient's squares, ...
+    x: Any  # (n,) rows: activations
+    d: Any  # (n,) rows: signals on the way forward, deltas on the way back
+    out: Any  # (n_outputs,) rows: activations of the outputs, in their order
+    y: Any  # (n_outputs,) rows: targets
+    e: Any  # (n_outputs,) rows: de/dx of the outputs
+    row: Any  # (2,) rows: loss and weight of each sample
+    scratch: Any  # (PANEL_ROWS,) rows
+    transposed: Any  # (lanes, stride): deltas by sample, where there are dense panels
+    gradient: Any  # (P,)
+    loss: Any  # (8,) float64: the summed loss, the gradient's squares, ...
+    gradients: Any  # (T, P): those of all threads
+    losses: Any  # (T, 8)
 
 
 class Update(NamedTuple):
@@ -144,7 +147,7 @@ def _word(value: Any) -> int:
     return 0 if value is None else int(value)
 
 
-# --- in kernels: `kind` is an empty array of the tile's record, for its dtype and lanes -----------
+# --- in kernels: frames are C pointers, and `kind` is any tile, for its dtype and lanes -----------
 
 
 def _opener(record, element):
@@ -158,13 +161,11 @@ def _opener(record, element):
 
     @intrinsic
     def open_frame(typingctx, frame, kind):
-        tile = tile_type(kind)
-        fields = [field_type(tile, name) for name in record._fields]
+        fields = [field_type(kind, name) for name in record._fields]
         result = types.NamedTuple(fields, record)
 
         def codegen(context, builder, sig, args):
-            words = context.make_array(sig.args[0])(context, builder, args[0]).data
-            values = []
+            words, values = args[0], []
             for k, field in enumerate(fields):
                 word = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), k)]))
                 is_number = field == types.uintp
@@ -218,7 +219,13 @@ open_loss = _opener(Loss, {"hyper": types.float64})
 open_work = _opener(
     Work,
     {name: Tile for name in ("x", "d", "out", "y", "e", "row", "scratch")}
-    | {"transposed": Real, "gradient": Real, "gradients": Real, "loss": types.float64},
+    | {
+        "transposed": Real,
+        "gradient": Real,
+        "gradients": Real,
+        "loss": types.float64,
+        "losses": types.float64,
+    },
 )
 open_update = _opener(
     Update, {"hyper": types.float64, "state": Real, "runs": types.int64, "clip": types.float64}

@@ -10,7 +10,7 @@ import numpy as np
 
 from dagbp._jit import entry, jit
 from dagbp._kernels import tile
-from dagbp._kernels.net import backward, first_row, forward, refresh_flat, restore_values
+from dagbp._kernels.net import refresh_flat, restore_values, share_of_rows
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -22,7 +22,6 @@ from dagbp._kernels.records import (
     FINITE,
     LAST_EPOCH,
     LOSS_COLUMNS,
-    N_ROWS,
     RUNNING,
     SHUFFLE,
     SQUARES,
@@ -30,10 +29,8 @@ from dagbp._kernels.records import (
     STEP,
     UPDATES,
     VALUE,
-    Work,
     open_clock,
     open_data,
-    open_loss,
     open_net,
     open_result,
     open_update,
@@ -41,107 +38,84 @@ from dagbp._kernels.records import (
 )
 from dagbp._kernels.threads import atomic_load, wait_for_all
 from dagbp._kernels.update import apply, clear, clip, reduce_gradients, share
-from dagbp._kernels.vector import PANEL_ROWS, lanes, offset
+from dagbp._kernels.vector import array_pointer, call_address, lanes, no_tile
 
 u = np.uintp
 
 
-@jit
-def of_thread(work, net, t):
-    """Return thread t's part of the buffers."""
-    nodes, outputs = t * net.n_nodes, t * net.n_outputs
-    return Work(
-        offset(work.x, nodes),
-        offset(work.d, nodes),
-        offset(work.out, outputs),
-        offset(work.y, outputs),
-        offset(work.e, outputs),
-        offset(work.row, t * u(N_ROWS)),
-        offset(work.scratch, t * u(PANEL_ROWS)),
-        offset(work.transposed, t * lanes(work.x) * net.stride),
-        offset(work.gradient, t * net.n_values),
-        work.gradients,
-        work.loss,
-    )
-
-
 @entry
-def predict(kind, net, data, work, out, t, n_threads):
+def predict(kind, net_, data_, work_, out, t, n_threads):
     """out.x <- the outputs of every sample, (N, n_outputs)."""
-    net, data, out = open_net(net, kind), open_data(data, kind), open_result(out, kind)
-    work = of_thread(open_work(work, kind), net, u(t))
-    width = lanes(work.x)
+    kind, net_, data_ = no_tile(kind), array_pointer(net_), array_pointer(data_)
+    work_, out = array_pointer(work_), open_result(array_pointer(out), kind)
+    net, data = open_net(net_, kind), open_data(data_, kind)
+    work = open_work(work_, kind)
+    width = lanes(kind)
     for first in range(u(t) * width, data.n_samples, u(n_threads) * width):
         count = min(width, data.n_samples - first)
-        tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
-        forward(net, work.x, work.d)
+        call_address(net.read, (kind, net_, data_, work_, first, count))
         tile.copy_out(net, work.x, first, count, out.x)
 
 
 @entry
-def inspect(kind, net, data, loss, work, out, back):
+def inspect(kind, net_, data_, loss_, work_, out, back):
     """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
     delta is that of each sample's own error: not averaged, not weighted.
     """
-    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
-    work, out = open_work(work, kind), open_result(out, kind)
-    width, n = lanes(work.x), data.n_samples
+    kind, net_, data_ = no_tile(kind), array_pointer(net_), array_pointer(data_)
+    loss_, work_ = array_pointer(loss_), array_pointer(work_)
+    net, data = open_net(net_, kind), open_data(data_, kind)
+    work, out = open_work(work_, kind), open_result(array_pointer(out), kind)
+    width, n = lanes(kind), data.n_samples
     for first in range(u(0), n, width):
         count = min(width, n - first)
-        if back:
-            tile.copy_samples_in(data, work, first, count, 1.0)
-        else:
-            tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
-        forward(net, work.x, work.d)
+        call_address(net.read, (kind, net_, data_, work_, first, count))
         tile.copy_all_out(net, n, work.d, first, count, out.s)
         tile.copy_all_out(net, n, work.x, first, count, out.x)
         if back:
-            tile.loss(net, loss, work)
-            backward(net, work)
+            args = (kind, net_, data_, loss_, work_, first, count, 1.0, back)
+            call_address(net.learn, args)
             tile.copy_all_out(net, n, work.d, first, count, out.delta)
 
 
 @entry
-def evaluate(kind, net, data, loss, work, back, t, n_threads):
+def evaluate(kind, net_, data_, loss_, work_, back, t, n_threads):
     """work.loss[t] <- thread t's share of the mean loss; with `back`, its gradient likewise."""
-    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
-    work = of_thread(open_work(work, kind), net, u(t))
+    kind, t, n_threads = no_tile(kind), u(t), u(n_threads)
+    net_, data_ = array_pointer(net_), array_pointer(data_)
+    loss_, work_ = array_pointer(loss_), array_pointer(work_)
+    net, data = open_net(net_, kind), open_data(data_, kind)
+    work = open_work(work_, kind)
     if back:
         clear(work.gradient, u(0), net.n_values)
-    value = _pass(net, data, loss, work, u(0), data.n_samples, back, u(t), u(n_threads))
-    work.loss[u(t) * u(LOSS_COLUMNS) + u(VALUE)] = value
-
-
-@jit
-def _pass(net, data, loss, work, start, size, back, t, n_threads):
-    """Return thread t's share of the mean loss of `size` samples from `start`."""
-    width = lanes(work.x)
-    stop = start + size
-    result = 0.0
-    for first in range(start + t * width, stop, n_threads * width):
-        count = min(width, stop - first)
-        tile.copy_samples_in(data, work, first, count, 1.0 / np.float64(size))
-        forward(net, work.x, work.d)
-        result += tile.loss(net, loss, work)
-        if back:
-            backward(net, work)
-    return result
+    work.loss[u(VALUE)] = 0.0
+    scale = 1.0 / np.float64(data.n_samples)
+    width = lanes(kind)
+    for first in range(t * width, data.n_samples, n_threads * width):
+        count = min(width, data.n_samples - first)
+        call_address(net.read, (kind, net_, data_, work_, first, count))
+        args = (kind, net_, data_, loss_, work_, first, count, scale, back)
+        call_address(net.learn, args)
 
 
 @entry
-def train(kind, net, data, loss, update, work, clock, t, n_threads):
+def train(kind, net_, data_, loss_, update, work_, clock, t, n_threads):
     """Take steps until clock.count[LAST_EPOCH], an abort, or a loss that is not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all.
     """
-    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
-    update, clock = open_update(update, kind), open_clock(clock, kind)
-    t, n_threads = u(t), u(n_threads)
-    work = of_thread(open_work(work, kind), net, t)
+    kind, t, n_threads = no_tile(kind), u(t), u(n_threads)
+    net_, data_ = array_pointer(net_), array_pointer(data_)
+    loss_, work_ = array_pointer(loss_), array_pointer(work_)
+    net, data = open_net(net_, kind), open_data(data_, kind)
+    work = open_work(work_, kind)
+    update = open_update(array_pointer(update), kind)
+    clock = open_clock(array_pointer(clock), kind)
     clear(work.gradient, u(0), net.n_values)
-    meetings = u(0)
-    taken = True
+    width = lanes(kind)
+    back = np.bool_(True)
+    meetings, taken = u(0), True
     while taken:
         if t == 0:
             _begin_step(data, clock)
@@ -151,8 +125,13 @@ def train(kind, net, data, loss, update, work, clock, t, n_threads):
         batch = u(clock.count[BATCH_SIZE])
         start = u(clock.count[STEP]) * batch
         size = min(batch, data.n_samples - start)
-        value = _pass(net, data, loss, work, start, size, np.bool_(True), t, n_threads)
-        work.loss[t * u(LOSS_COLUMNS) + u(VALUE)] = value
+        stop = start + size
+        work.loss[u(VALUE)] = 0.0
+        for first in range(start + t * width, stop, n_threads * width):
+            count, scale = min(width, stop - first), 1.0 / np.float64(size)
+            call_address(net.read, (kind, net_, data_, work_, first, count))
+            args = (kind, net_, data_, loss_, work_, first, count, scale, back)
+            call_address(net.learn, args)
         meetings = _meet(clock, meetings, n_threads)
         meetings, taken = _step(net, update, work, clock, meetings, t, n_threads)
         if t == 0:
@@ -196,12 +175,12 @@ def _step(net, update, work, clock, meetings, t, n_threads):
     Return the number of meetings so far, and whether the step was taken.
     """
     first, last = share(net.n_values, t, n_threads)
-    work.loss[t * u(LOSS_COLUMNS) + u(SQUARES)] = reduce_gradients(
+    work.loss[u(SQUARES)] = reduce_gradients(
         work.gradients, net.n_values, update.runs, update.n_runs, first, last, n_threads
     )
     meetings = _meet(clock, meetings, n_threads)
-    value = _sum_over_threads(work.loss, u(VALUE), n_threads)
-    squares = _sum_over_threads(work.loss, u(SQUARES), n_threads)
+    value = _sum_over_threads(work.losses, u(VALUE), n_threads)
+    squares = _sum_over_threads(work.losses, u(SQUARES), n_threads)
     if not (math.isfinite(value) and math.isfinite(squares)):
         clear(work.gradients, first, last)
         return meetings, False
@@ -209,14 +188,15 @@ def _step(net, update, work, clock, meetings, t, n_threads):
     if norm > update.clip[0] or math.isfinite(update.clip[1]):
         scale = update.clip[0] / norm if norm > update.clip[0] else 1.0
         clip(work.gradients, first, last, scale, update.clip[1])
-    work.loss[t * u(LOSS_COLUMNS) + u(FINITE)] = apply(
+    work.loss[u(FINITE)] = apply(
         net, update, work.gradients, first, last, u(clock.count[UPDATES] + 1)
     )
     meetings = _meet(clock, meetings, n_threads)
-    if _sum_over_threads(work.loss, u(FINITE), n_threads) != 0.0:
+    if _sum_over_threads(work.losses, u(FINITE), n_threads) != 0.0:
         restore_values(net, first, last)
         return meetings, False
-    refresh_flat(net, first_row(net, t, n_threads), first_row(net, t + u(1), n_threads))
+    first, last = share_of_rows(net, t, n_threads), share_of_rows(net, t + u(1), n_threads)
+    refresh_flat(net, first, last)
     return meetings, True
 
 
@@ -228,7 +208,7 @@ def _end_step(data, work, clock, size, taken, n_threads):
         count[STATUS] = DIVERGED
         return
     part = np.float64(size) / np.float64(data.n_samples)
-    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.loss, u(VALUE), n_threads)
+    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.losses, u(VALUE), n_threads)
     count[UPDATES] += 1
     count[STEP] += 1
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:

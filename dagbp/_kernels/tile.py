@@ -63,9 +63,8 @@ def copy_weight_in(data, first, count, scale, cells, width):
 
 
 @jit
-def copy_samples_in(data, work, first, count, scale):
-    """Fill the tiles with `count` samples from `first`: features, targets and weights."""
-    copy_in(data, data.features, data.n_inputs, first, count, work.x)
+def copy_targets_in(data, work, first, count, scale):
+    """Fill the tiles of targets and weights with those of `count` samples from `first`."""
     if data.has_labels:
         copy_labels_in(data, first, count, work.y)
     else:

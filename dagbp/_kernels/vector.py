@@ -125,10 +125,27 @@ def store_vector(builder, value, pointer, align):
     builder.store(value, pointer).align = align
 
 
-def tile_type(kind):
-    """Return the `Tile` whose rows are the records of an array type; see `tile_dtype`."""
+@intrinsic
+def no_tile(typingctx, kind):
+    """Return a null tile whose rows are the records of an array; see `tile_dtype`."""
     lane = kind.dtype.fields["lane"].type
-    return Tile(lane.dtype, lane.shape[0])
+    tile = Tile(lane.dtype, lane.shape[0])
+
+    def codegen(context, builder, sig, args):
+        return cgutils.get_null_value(context.get_value_type(tile))
+
+    return tile(kind), codegen
+
+
+@intrinsic
+def array_pointer(typingctx, array):
+    """Return a C pointer to the first element of a flat array."""
+    pointer_type = types.CPointer(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        return context.make_array(sig.args[0])(context, builder, args[0]).data
+
+    return pointer_type(array), codegen
 
 
 @intrinsic
