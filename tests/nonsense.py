@@ -67,7 +67,8 @@ def bent(value, rng):
         return anything(rng)
     a = value.copy()
     if a.size and rng.random() < 0.4:
-        flat = a.astype(rng.choice(["float64", "float32", "object", "int64"])).ravel()
+        kinds = ["float64", "float32", "object", "int64"] if a.dtype.kind in "biuf" else ["object"]
+        flat = a.astype(rng.choice(kinds)).ravel()
         place = rng.randrange(flat.size)
         number = rng.choice([math.nan, math.inf, -1, -(2**31), 1e300, 2**31, 10**9, 0.5, None, "x"])
         with warnings.catch_warnings():
