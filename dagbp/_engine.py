@@ -281,7 +281,8 @@ class Engine:
     def step_bytes(self, n_threads: int) -> int:
         """Return the bytes of tiles and gradients of a step with so many threads."""
         n, n_outputs = len(self.plan.node), len(self.plan.outputs)
-        tiles = (2 * n + 3 * n_outputs + 3) * ROW_BYTES
+        rows = 2 * n + 3 * n_outputs + N_ROWS + PANEL_ROWS
+        tiles = rows * ROW_BYTES + self.lanes * self._stride * int(self.dtype.itemsize)
         return n_threads * (tiles + int(self.values.nbytes))
 
     # --- calls ---

@@ -431,10 +431,12 @@ class Network:
         ----------
         X : array_like or DataFrame, shape (n_samples, n_inputs)
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
+            Label k stands for the k-th of `outputs`.
         loss : str or Loss
             A name out of `dagbp.losses.names()`.
         optimizer : str or Optimizer
             A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``.
+            Its state starts anew with every call.
         learning_rate : float, optional
             In place of the optimizer's.
         epochs : int
@@ -509,9 +511,18 @@ class Network:
         graph = draw(drawing) if self._graph is None else self._graph
         return write_networkx(graph, drawing, weight, bias)
 
-    def summary(self) -> str:
-        """Return a table of what the network is, what a training step takes, and what will run."""
-        return summarise(self._engine, self._names.drawing, self.n_threads)
+    def summary(self, batch_size: int = 64) -> str:
+        """Return a table of what the network is, what a training step takes, and what will run.
+
+        Parameters
+        ----------
+        batch_size : int
+            Of the training step whose memory and threads are told; default: that of `fit`.
+        """
+        whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+        if not whole or batch_size < 1:
+            raise OptionError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+        return summarise(self._engine, self._names.drawing, self.n_threads, int(batch_size))
 
     def __repr__(self) -> str:
         return describe(self._engine, self._names.drawing)

@@ -18,12 +18,12 @@ def describe(engine: Engine, drawing: Drawing) -> str:
     )
 
 
-def summarise(engine: Engine, drawing: Drawing, thread_limit: int | None) -> str:
+def summarise(engine: Engine, drawing: Drawing, thread_limit: int | None, batch_size: int) -> str:
     """Return a table: nodes, edges, parameters, memory of a training step, kernels."""
     rows = {
         **_wiring(engine, drawing),
         **_parameters(engine, drawing),
-        **_running(engine, thread_limit),
+        **_running(engine, thread_limit, batch_size),
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
@@ -58,16 +58,26 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
     }
 
 
-def _running(engine: Engine, thread_limit: int | None) -> dict[str, str]:
-    batch = 8 * engine.lanes
-    threads = engine.threads_for(batch, thread_limit)
-    memory = engine.step_bytes(threads)
+def _running(engine: Engine, thread_limit: int | None, batch_size: int) -> dict[str, str]:
+    threads = engine.threads_for(batch_size, thread_limit)
+    plural = "s" * (threads > 1)
     return {
-        "training step": f"{_bytes(memory)} of tiles and gradients on {threads} thread"
-        f"{'s' * (threads > 1)} at batch {batch}; {_bytes(memory // threads)} on one",
-        "kernels": f"sparse rows, {engine.dtype}, tiles of {engine.lanes} samples "
+        "training step": f"{_bytes(engine.step_bytes(threads))} of tiles and gradients, on "
+        f"{threads} thread{plural} at batch {batch_size:,}",
+        "kernels": f"{_kernels(engine)}; {engine.dtype}, tiles of {engine.lanes} samples "
         f"({ROW_BYTES} bytes a node)",
     }
+
+
+def _kernels(engine: Engine) -> str:
+    """Return which kernels take which share of the edges."""
+    forward, backward = (panels.n_edges for panels in engine.panels())
+    if forward == backward == 0:
+        return "sparse rows"
+    ahead, back = (f"{n / engine.n_edges:.0%}" for n in (forward, backward))
+    return (
+        f"dense panels for {ahead} of the edges forward and {back} back, sparse rows for the rest"
+    )
 
 
 def _bytes(n: int) -> str:

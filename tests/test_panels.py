@@ -1,0 +1,129 @@
+"""Dense panels: what is found is there, and they change no result but its rounding."""
+
+from itertools import pairwise
+
+import networkx as nx
+import numpy as np
+import pytest
+from comparing import assert_near, assert_same_backprop, oracle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import RandomNetwork
+
+import dagbp
+from dagbp import _engine
+from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.vector import PANEL_ROWS
+from dagbp._panels import LEAST, Panels, columns, in_panels, out_panels
+
+EXACT = 1e-12
+
+
+@st.composite
+def blocky(draw):
+    """Draw a net of wide complete layers with holes, skips and loose nodes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
+    holes = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
+    layers, count = [], 0
+    for width in widths:
+        layers.append(range(count, count + width))
+        count += width
+    G = nx.DiGraph()
+    G.add_nodes_from(range(count), activation="tanh")
+    for node in layers[0]:
+        del G.nodes[node]["activation"]
+    pairs = [(u, v) for a, b in pairwise(layers) for u in a for v in b]
+    if len(layers) > 2 and rng.random() < 0.5:
+        pairs += [(u, v) for u in layers[0] for v in layers[2]]
+    scale = 1 / np.sqrt(max(widths))
+    for u, v in pairs:
+        if rng.random() >= holes:
+            G.add_edge(u, v, weight=rng.normal() * scale)
+    return RandomNetwork(G, list(layers[0]), list(layers[-1]))
+
+
+def programs(panels, at):
+    """Yield (first row, list of runs) of each panel; at: where in the panel its mark stands."""
+    for row in np.flatnonzero(panels.of_row):
+        place = panels.of_row[row]
+        n_runs = panels.program[place + N_RUNS]
+        words = panels.program[place + HEADER :][: n_runs * RUN_WORDS]
+        yield row - at, words.reshape(-1, RUN_WORDS)
+
+
+@given(blocky())
+def test_every_run_is_made_of_edges(case):
+    plan = case.compile()._engine.plan
+    marked = np.zeros(len(plan.node), np.int64)
+    views = (
+        (in_panels(plan), 0, plan.in_ptr, plan.in_src, 1),
+        (out_panels(plan, 16), PANEL_ROWS - 1, plan.out_ptr, plan.out_dst, 16),
+    )
+    for panels, at, ptr, other, multiple in views:
+        edges, previous = 0, -1
+        for first, runs in programs(panels, at):
+            assert first > previous, "panels do not overlap"
+            previous = first + PANEL_ROWS - 1
+            assert plan.level[first] == plan.level[previous]
+            for run in runs:
+                assert run[LENGTH] >= LEAST
+                assert run[LENGTH] % multiple == 0
+                expected = np.arange(run[FIRST], run[FIRST] + run[LENGTH])
+                for r in range(PANEL_ROWS):
+                    slots = slice(run[START + r], run[START + r] + run[LENGTH])
+                    assert ptr[first + r] <= slots.start
+                    assert slots.stop <= ptr[first + r + 1]
+                    assert np.array_equal(other[slots], expected)
+                if at:
+                    marked[expected] = 1
+                edges += PANEL_ROWS * run[LENGTH]
+        assert panels.n_edges == edges
+        if at:
+            assert np.array_equal(columns(panels, len(plan.node)), marked)
+
+
+@settings(max_examples=40)
+@given(blocky(), st.integers(1, 70), st.sampled_from([1, 2]))
+def test_equal_to_the_oracle(case, n, n_threads):
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, len(case.inputs)))
+    Y = rng.normal(size=(n, len(case.outputs)))
+    net = case.compile(dtype="float64", output_activation="tanh", n_threads=n_threads)
+    assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-14)])
+def test_with_and_without_panels(monkeypatch, dtype, tolerance):
+    G = dagbp.residual([50, 70, 70, 33], skip=2, density=1.0, seed=0)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(200, 50)), rng.normal(size=(200, 33))
+
+    def results():
+        net = dagbp.compile(G, dtype=dtype, seed=0)
+        net.fit(X, Y, epochs=3, batch_size=90, optimizer="sgd", seed=0, verbose=0)
+        return net, net.predict(X), *net.loss_and_gradient(X, Y), net.parameters
+
+    net, *dense = results()
+    assert min(panels.n_edges for panels in net._engine.panels()) > 0.8 * net.n_edges
+    assert "dense panels" in net.summary()
+    monkeypatch.setattr(_engine, "in_panels", lambda plan: no_panels(plan))
+    monkeypatch.setattr(_engine, "out_panels", lambda plan, multiple: no_panels(plan))
+    net, *sparse = results()
+    assert "dense panels" not in net.summary()
+    for one, two in zip(dense, sparse, strict=True):
+        assert_near(one, two, tolerance)
+
+
+def no_panels(plan):
+    return Panels(np.zeros(len(plan.node), np.int64), np.zeros(1, np.int64), 0)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
+def test_parameters_and_their_copy_agree_after_training(n_threads):
+    net = dagbp.compile(dagbp.layered([40, 45, 20], seed=0), n_threads=n_threads, seed=0)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(640, 40)), rng.normal(size=(640, 20))
+    net.fit(X, Y, epochs=2, batch_size=320, seed=0, verbose=0)
+    engine = net._engine
+    assert np.array_equal(engine.flat, engine.in_user_order(engine.values))
