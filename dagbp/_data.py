@@ -1,7 +1,7 @@
-"""Samples, targets and weights, checked and brought to the one form that kernels take.
+"""Samples, targets and weights, checked and brought to the one form that kernels read.
 
-Every array leaves here C-contiguous, writable in type and of the network's dtype, so that kernels
-keep one signature a dtype; an array that is so already is passed on without a copy.
+Every array leaves here C-contiguous, aligned and of the network's dtype; one that is so already is
+passed on without a copy.
 """
 
 from collections.abc import Hashable, Sequence
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._drawing import listed
 from dagbp._errors import DataError
 from dagbp._kernels.records import Loss as LossRow
 from dagbp.losses import Loss
@@ -35,13 +36,13 @@ class Problem(NamedTuple):
 
 def features(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X") -> Array:
     """Return X as an array (n_samples, n_inputs); a DataFrame's columns are taken by label."""
-    if hasattr(X, "columns") and hasattr(X, "iloc"):
+    if _is_frame(X):
         X = _columns(X, labels, name)
     values = _numeric(X, dtype, name)
     if values.ndim != 2 or values.shape[1] != len(labels):
         raise DataError(
-            f"{name} must have shape (n_samples, {len(labels)}), one column for each input, "
-            f"got shape {values.shape}"
+            f"{name} must have shape (n_samples, {len(labels)}), one column for each input "
+            f"({listed(labels, 5)}), got shape {values.shape}"
         )
     return values
 
@@ -50,7 +51,7 @@ def targets(
     Y: Any, labels: Sequence[Hashable], n_samples: int, loss: Loss, dtype: np.dtype[Any]
 ) -> Targets:
     """Return Y as targets (n_samples, n_outputs), or as class labels where the loss takes them."""
-    if hasattr(Y, "columns") and hasattr(Y, "iloc"):
+    if _is_frame(Y):
         Y = _columns(Y, labels, "Y")
     raw = real_array(Y, "Y")
     n_outputs = len(labels)
@@ -88,6 +89,11 @@ def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None
     return values
 
 
+def _is_frame(values: Any) -> bool:
+    """Return whether `values` has named columns: pandas, polars and their like."""
+    return hasattr(values, "columns") and hasattr(values, "__getitem__")
+
+
 def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
     present = set(frame.columns)
     missing = [label for label in labels if label not in present]
@@ -98,7 +104,8 @@ def _columns(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
             f"columns after the nodes, or pass {name}.to_numpy() with the columns in their order"
         )
     try:
-        return np.column_stack([frame[label] for label in labels]) if labels else frame.iloc[:, :0]
+        columns = [frame[label] for label in labels]
+        return np.column_stack(columns) if columns else np.empty((len(frame), 0))
     except (TypeError, ValueError) as error:  # kinds with nothing in common, such as dates
         raise DataError(f"{name} must be an array of real numbers: {error}") from error
 
@@ -114,6 +121,8 @@ def real_array(values: Any, name: str) -> Array:
     try:
         array = np.asarray(values)
         if array.dtype == object:
+            if any(isinstance(value, (str, bytes)) for value in array.flat):
+                raise DataError(f"{name} must hold real numbers, got text")
             array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} must be an array of real numbers: {error}") from error
@@ -127,7 +136,7 @@ def _numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
     with np.errstate(over="ignore"):
         result = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     _check_finite(result, array, name)
-    return as_writable(result)
+    return result
 
 
 def _check_finite(result: Array, given: Array, name: str) -> None:
@@ -141,25 +150,6 @@ def _check_finite(result: Array, given: Array, name: str) -> None:
     value = given[where]
     beyond = f", which is beyond {result.dtype}" if np.isfinite(value) else ""
     raise DataError(f"{name} must be finite, got {value} at index {where}{beyond}")
-
-
-class _Writable:
-    """The memory of a read-only array, declared writable: only the *type* matters to Numba."""
-
-    def __init__(self, array: Array) -> None:
-        self._owner = array
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
-def as_writable(array: Array) -> Array:
-    """Return the same memory as an array that Numba types as writable. Kernels only read it."""
-    if array.flags.writeable:
-        return array
-    if array.size == 0:
-        return np.empty(array.shape, array.dtype)
-    return np.asarray(_Writable(array))
 
 
 def _class_labels(raw: Array, n_outputs: int) -> npt.NDArray[np.int64]:

@@ -20,11 +20,13 @@ from dagbp._kernels.records import (
     ABORT,
     BARRIER_SIZE,
     BATCH_SIZE,
+    BROKEN,
     COUNTS,
     LAST_EPOCH,
     LOSS_COLUMNS,
     N_ROWS,
     SHUFFLE,
+    STOP,
     VALUE,
     Clock,
     Data,
@@ -43,7 +45,7 @@ from dagbp._team import available_cores, run_together
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
-# Four vector registers a row, and never less than two cache lines: `benchmarks/kernels.py`.
+# Four vector registers a row, and never less than two cache lines: `benchmarks/training_step.py`.
 ROW_BYTES: int = max(128, 4 * REGISTER_BYTES)
 CACHE_LINE = 64
 # A second thread pays from about 50 us of work a step on: three barriers, and one more gradient.
@@ -115,7 +117,9 @@ class Engine:
         dtype: np.dtype[Any],
     ) -> None:
         self.plan, self.dtype = plan, dtype
-        self._theta_names, self._theta = tuple(theta_names), theta
+        # Records, not names: a network keeps what it was made with when a name is overwritten.
+        self._activations = [activations.get(name) for name in theta_names]
+        self._theta = theta
         self._rows: Array | None = None
         self._panels: tuple[Panels, Panels] | None = None
         self._columns: npt.NDArray[np.int64] | None = None
@@ -135,17 +139,6 @@ class Engine:
     def padded(n: int) -> int:
         """Return n rounded up to whole cache lines of either precision."""
         return -(-n // 16) * 16
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a process: addresses and buffers."""
-        return {
-            **self.__dict__,
-            "_rows": None,
-            "_panels": None,
-            "_columns": None,
-            "_work": [],
-            "_gradients": self._gradients[:0],
-        }
 
     # --- parameters ---
 
@@ -203,7 +196,7 @@ class Engine:
     def _addresses(self) -> Array:
         """Return the addresses of each row's activation and its derivative, (2, n), once."""
         if self._rows is None:
-            pairs = [activations.addresses(name, self.dtype) for name in self._theta_names]
+            pairs = [activations.addresses(one, self.dtype) for one in self._activations]
             table = np.array(pairs, np.uintp).reshape(-1, 2)
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
@@ -246,7 +239,7 @@ class Engine:
                     gradient=None,
                     loss=None,
                     gradients=None,
-                    losses=np.zeros((n_threads, LOSS_COLUMNS)),
+                    losses=None,
                 )
             )
         if gradients and len(self._gradients) < n_threads:
@@ -261,7 +254,7 @@ class Engine:
         ]
 
     def release(self) -> None:
-        """Give the buffers back; the next call allocates them anew."""
+        """Give the buffers back."""
         self._work = []
         self._gradients = np.empty((0, len(self.values)), self.dtype)
 
@@ -341,7 +334,11 @@ class Engine:
             partial(run.train, self._kind, *before, pack(work), pack(clock), t, n_threads)
             for t, work in enumerate(works)
         ]
-        run_together(calls, stop=partial(clock.barrier.__setitem__, ABORT, 1), watch=watch)
+
+        def stop(failed: bool) -> None:
+            clock.barrier[ABORT] = BROKEN if failed else STOP
+
+        run_together(calls, stop=stop, watch=watch)
 
     def _run_all(
         self, kernel: Any, frames: tuple[Frame, ...], works: list[Work], *args: Any

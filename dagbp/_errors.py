@@ -39,6 +39,12 @@ class UnreachableWarning(DagbpWarning):
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return the tail of an error text: the nearest known name, then all of them."""
     names = [str(k) for k in known]
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    folded = {_fold(known_name): known_name for known_name in reversed(names)}
+    near = get_close_matches(_fold(str(name)), folded, n=1)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
     return f"{hint} Known: {', '.join(names)}."
+
+
+def _fold(name: str) -> str:
+    """Return a name without case and separators, as people mistype those first."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")

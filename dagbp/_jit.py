@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 
@@ -21,6 +22,9 @@ from numba.core.ccallback import CFunc
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # For formulas whose rounding is reasoned about: nothing may be reordered or approximated.
 EXACT = {"nsz", "contract"}
+
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ImportError("dagbp's kernels are compiled; unset NUMBA_DISABLE_JIT to use it")
 
 _jit: Any = numba.jit
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy"}

@@ -1,9 +1,9 @@
 """A compiled network: a plan and its parameters, seen by the names in the user's graph."""
 
-from collections.abc import Hashable, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine
-from dagbp._errors import DataError, OptionError
+from dagbp._errors import DataError, GraphError, OptionError, UnreachableWarning
+from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import draw_weights
 from dagbp._kernels.records import Loss as LossRow
+from dagbp._plan import Plan
 from dagbp._summary import describe, summarise
 from dagbp._views import EdgeValues, Names, NodeValues
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Forward:
     """Every node's signal and activation.
 
@@ -44,7 +46,7 @@ class Forward:
     x: NodeValues
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Backprop:
     """What back-propagation computes, by the names in the graph.
 
@@ -97,8 +99,19 @@ class Network:
         real = _real_dtype(dtype)
         self.n_threads = n_threads
         plan = plan_drawing(drawing, stacklevel=4)
+        self._build(drawing, plan, graph, real)
         weights = draw_weights(drawing, plan, init, seed)
-        self._names, self._graph, self._lock = Names(drawing, plan), graph, RLock()
+        _check_representable(drawing, real)
+        self.parameters = np.concatenate([weights, drawing.bias[plan.node[plan.n_inputs :]]])
+
+    def _build(
+        self, drawing: Drawing, plan: Plan, graph: "nx.DiGraph[Any] | None", dtype: np.dtype[Any]
+    ) -> None:
+        """Set up all but the parameters."""
+        self._names, self._graph = Names(drawing, plan), graph
+        self._lock = ForkSafeLock()
+        self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
+        self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
         computed = plan.node[plan.n_inputs :]
         trained = [
             drawing.edge_trainable[plan.in_edge][plan.out_slot],
@@ -109,10 +122,27 @@ class Network:
             drawing.activation_names,
             drawing.activation[plan.node],
             np.concatenate(trained),
-            real,
+            dtype,
         )
         self._has_bias = drawing.has_bias[computed]
-        self.parameters = np.concatenate([weights, drawing.bias[computed]])
+
+    @contextmanager
+    def _alone(self) -> Iterator[Engine]:
+        """Give the engine to one caller at a time: its buffers and parameters are shared.
+
+        Other threads wait. The thread that has it may not come again, as a signal handler would.
+        """
+        with self._lock:
+            if self._lock.busy:
+                raise OptionError(
+                    "the network is at work in this thread already; a signal handler must not use "
+                    "it, but can set a flag for later"
+                )
+            self._lock.busy = True
+            try:
+                yield self._engine
+            finally:
+                self._lock.busy = False
 
     @classmethod
     def from_edges(
@@ -195,17 +225,15 @@ class Network:
 
     # --- what it is ---
 
-    @cached_property
+    @property
     def inputs(self) -> list[Hashable]:
         """Labels of the inputs, in the order of X's columns."""
-        drawing = self._names.drawing
-        return [drawing.labels[i] for i in drawing.inputs]
+        return list(self._inputs)
 
-    @cached_property
+    @property
     def outputs(self) -> list[Hashable]:
         """Labels of the outputs, in the order of Y's columns."""
-        drawing = self._names.drawing
-        return [drawing.labels[i] for i in drawing.outputs]
+        return list(self._outputs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -242,7 +270,8 @@ class Network:
         computed nodes follow, in the same order. An absent bias is a zero that stays zero.
         Assign a new array to set them.
         """
-        flat = self._engine.parameters()
+        with self._alone() as engine:
+            flat = engine.parameters()
         flat.flags.writeable = False
         return flat
 
@@ -257,8 +286,8 @@ class Network:
                 f"node {node!r} has no bias, so its parameter must be 0, got "
                 f"{flat[self.n_edges + absent[0]]}"
             )
-        with self._lock:
-            self._engine.set_parameters(flat)
+        with self._alone() as engine:
+            engine.set_parameters(flat)
 
     @property
     def weights(self) -> EdgeValues:
@@ -290,9 +319,9 @@ class Network:
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = _data.features(X, self.inputs, self.dtype)
-        with self._lock:
-            return self._engine.predict(features, self.n_threads)
+        features = _data.features(X, self._inputs, self.dtype)
+        with self._alone() as engine:
+            return engine.predict(features, self.n_threads)
 
     def forward(self, X: Any) -> Forward:
         """Return every node's signal and activation for each sample.
@@ -313,9 +342,9 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = _data.features(X, self.inputs, self.dtype)
-        with self._lock:
-            record = self._engine.inspect(features, None, NO_LOSS)
+        features = _data.features(X, self._inputs, self.dtype)
+        with self._alone() as engine:
+            record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
     def backprop(
@@ -350,9 +379,9 @@ class Network:
         (1.0, 2.0, 6.0)
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._lock:
-            record = self._engine.inspect(*problem[:3])
-            value, gradient = self._engine.differentiate(problem, self.n_threads)
+        with self._alone() as engine:
+            record = engine.inspect(*problem[:3])
+            value, gradient = engine.differentiate(problem, self.n_threads)
         flat = self._engine.in_user_order(gradient)
         assert record.delta is not None
         return Backprop(
@@ -386,8 +415,8 @@ class Network:
             Zero for parameters that do not train, ready for `scipy.optimize`.
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._lock:
-            value, gradient = self._engine.differentiate(problem, self.n_threads)
+        with self._alone() as engine:
+            value, gradient = engine.differentiate(problem, self.n_threads)
         return value, self._engine.in_user_order(gradient * self._engine.trained)
 
     def evaluate(
@@ -406,8 +435,8 @@ class Network:
             As in `backprop`.
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._lock:
-            return self._engine.evaluate(problem, self.n_threads)
+        with self._alone() as engine:
+            return engine.evaluate(problem, self.n_threads)
 
     def fit(
         self,
@@ -492,16 +521,17 @@ class Network:
         validation = None
         if validation_data is not None:
             validation = self._validation(validation_data, loss)
-        with self._lock:
-            return fit(self._engine, problem, validation, options, self.n_threads)
+        with self._alone() as engine:
+            return fit(engine, problem, validation, options, self.n_threads)
 
     # --- out of it ---
 
     def to_networkx(self) -> "nx.DiGraph[Any]":
         """Return the graph with the same labels, order and attributes, and today's parameters.
 
-        Weights stand on the edges as ``weight``, biases on the computed nodes that have one as
-        ``bias``.
+        Weights stand on the edges as ``weight``; on the computed nodes their ``activation``, and
+        ``bias`` where they have one. Inputs and outputs that are not the default ones are to be
+        named again when that graph is compiled: ``inputs=net.inputs, outputs=net.outputs``.
         """
         plan, drawing = self._engine.plan, self._names.drawing
         flat = self.parameters.astype(np.float64)
@@ -509,7 +539,11 @@ class Network:
         weight[plan.in_edge] = flat[: self.n_edges]
         bias[plan.node[plan.n_inputs :]] = flat[self.n_edges :]
         graph = draw(drawing) if self._graph is None else self._graph
-        return write_networkx(graph, drawing, weight, bias)
+        copy = write_networkx(graph, drawing, weight, bias)
+        for i in plan.node[plan.n_inputs :].tolist():
+            name = drawing.activation_names[drawing.activation[i]]
+            copy.nodes[drawing.labels[i]]["activation"] = name
+        return copy
 
     def summary(self, batch_size: int = 64) -> str:
         """Return a table of what the network is, what a training step takes, and what will run.
@@ -527,12 +561,29 @@ class Network:
     def __repr__(self) -> str:
         return describe(self._engine, self._names.drawing)
 
+    def release(self) -> None:
+        """Give back the work buffers, which stay from call to call; the next one makes new ones."""
+        with self._alone() as engine:
+            engine.release()
+
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a process: locks, buffers, addresses."""
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+        """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
+        return {
+            "drawing": self._names.drawing,
+            "graph": self._graph,
+            "parameters": self.parameters,
+            "dtype": self.dtype,
+            "n_threads": self.n_threads,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=RLock())
+        drawing = state["drawing"]
+        self.n_threads = state["n_threads"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
+            plan = plan_drawing(drawing)
+        self._build(drawing, plan, state["graph"], state["dtype"])
+        self.parameters = state["parameters"]
 
     # --- inside ---
 
@@ -542,8 +593,8 @@ class Network:
         """Return X, Y, the loss and the weights, checked, as the engine takes them."""
         chosen = losses.get(loss)
         self._check_loss_fits(chosen)
-        features = _data.features(X, self.inputs, self.dtype)
-        targets = _data.targets(Y, self.outputs, len(features), chosen, self.dtype)
+        features = _data.features(X, self._inputs, self.dtype)
+        targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
         weights = _data.sample_weight(weight, len(features))
         hyper = np.array(chosen.hyper, np.float64)
         row = LossRow(chosen.address(self.dtype), hyper)
@@ -558,10 +609,10 @@ class Network:
         return self._problem(data[0], data[1], loss, data[2] if len(data) == 3 else None)
 
     def _check_loss_fits(self, loss: losses.Loss) -> None:
-        """Refuse an entropy of anything but raw outputs, and a softmax over one output."""
+        """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
         if loss.labels == "no":
             return
-        if loss.labels == "classes" and len(self.outputs) < 2:
+        if loss.labels == "classes" and len(self._outputs) < 2:
             raise DataError(
                 f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
                 "has 1; use 'binary_cross_entropy'"
@@ -664,9 +715,21 @@ def compile(
 
 def _real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
-        real = np.dtype(dtype)
+        real = None if dtype is None else np.dtype(dtype)
     except TypeError:
         real = None
-    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if real is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return real
+
+
+def _check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
+    """Refuse initial values that the network's precision cannot hold."""
+    largest = np.finfo(dtype).max
+    for i in np.flatnonzero(np.abs(drawing.weight) > largest)[:1]:  # never so for the NaN of none
+        edge = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
+        raise GraphError(f"edge {edge!r} has weight {drawing.weight[i]}, which is beyond {dtype}")
+    for i in np.flatnonzero(np.abs(drawing.bias) > largest)[:1]:
+        raise GraphError(
+            f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
+        )

@@ -137,7 +137,7 @@ def make_plan(
 
 
 def depth(plan: Plan) -> int:
-    """Return the highest level: the edges of the longest path that starts at an input."""
+    """Return the highest level: the edges of the longest path, one more if from a constant."""
     return int(plan.level[-1])
 
 

@@ -7,6 +7,7 @@ a queue would hold up its team for ever. Handing a job over costs about 15 us.
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 
@@ -40,6 +41,11 @@ class _Job:
             raise self._error
         return True
 
+    @property
+    def failed(self) -> bool:
+        """Whether the call has raised."""
+        return self._error is not None
+
     def outlast(self) -> None:
         """Return when the call has ended, whatever it raised."""
         self._done.wait()
@@ -72,24 +78,29 @@ def _take() -> _Worker:
 
 def run_together(
     calls: Sequence[Call],
-    stop: Call = lambda: None,
+    stop: Callable[[bool], object] = lambda failed: None,
     watch: Call | None = None,
     period: float = 0.1,
 ) -> None:
     """Run every call in a thread of its own, at once; return when all have ended.
 
-    An exception in this thread, such as an interrupt, calls `stop`, waits for the calls to end
-    (they share buffers) and then goes on. `watch` is called every `period` seconds meanwhile.
+    An exception in this thread, such as an interrupt, or in a call, calls `stop(failed)` (failed:
+    it was in a call), waits for the calls to end, as they share buffers, and then goes on. `watch`
+    is called every `period` seconds meanwhile.
     """
-    workers = [_take() for _ in calls]
+    workers: list[_Worker] = []
     jobs = [_Job(call) for call in calls]
     try:
+        for _ in calls:
+            workers.append(_take())
         for worker, job in zip(workers, jobs, strict=True):
             worker.start(job)
-        for job in jobs:
-            while not job.wait(None if watch is None else period):
-                if watch is not None:
-                    watch()
+        waiting = list(jobs)
+        while waiting:
+            waiting[0].wait(period)
+            waiting = [job for job in waiting if not job.wait(0)]  # raises what any of them raised
+            if watch is not None:
+                watch()
     except BaseException:
         _end(workers, jobs, stop)
         raise
@@ -97,11 +108,13 @@ def run_together(
         _idle.extend(workers)
 
 
-def _end(workers: Sequence[_Worker], jobs: Sequence[_Job], stop: Call) -> None:
+def _end(workers: Sequence[_Worker], jobs: Sequence[_Job], stop: Callable[[bool], object]) -> None:
     """Stop all jobs and return when they have ended, whatever is raised meanwhile."""
+    if len(workers) < len(jobs):
+        return  # a thread could not be made, and nothing has begun
     while True:
         try:
-            stop()
+            stop(any(job.failed for job in jobs))
             # An interrupt may have come between two starts, and the others wait at a barrier for
             # what has not begun.
             for worker, job in zip(workers, jobs, strict=True):
@@ -114,7 +127,12 @@ def _end(workers: Sequence[_Worker], jobs: Sequence[_Job], stop: Call) -> None:
 
 
 def available_cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores this process may use: its affinity, and its container's quota."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores

@@ -146,10 +146,10 @@ def _record(history: History, clock: Clock, began: float) -> None:
 
 def _diverged(history: History, clock: Clock, optimizer: Optimizer) -> DivergenceError:
     error = DivergenceError(
-        f"training diverged: the loss or its gradient is not finite at step {clock.count[STEP]} of "
-        f"epoch {clock.count[EPOCH]} (both counted from 0), with learning_rate="
-        f"{optimizer.learning_rate}. That step was not taken; the parameters are those of the one "
-        "before. Lower the learning rate, scale the features, or clip the gradient"
+        f"training diverged: the loss, its gradient or the update is not finite at step "
+        f"{clock.count[STEP]} of epoch {clock.count[EPOCH]} (both counted from 0), with "
+        f"learning_rate={optimizer.learning_rate}. That step was not taken; the parameters are "
+        "those of the one before. Lower the learning rate, scale the features, or clip the gradient"
     )
     error.history = history  # type: ignore[attr-defined]
     return error

@@ -46,7 +46,7 @@ class Names:
 class NodeValues(Mapping[Hashable, Any]):
     """One value, or one array over samples, for each of some nodes; by label.
 
-    `rows` are the plan's rows of the nodes that have a value; `values[k]` belongs to `rows[k]`.
+    `values[k]` belongs to the plan's row `first_row + k`.
     """
 
     def __init__(self, names: Names, values: Array, first_row: int) -> None:

@@ -29,7 +29,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from threading import RLock
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -38,6 +37,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from dagbp._data import real_array
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
+from dagbp._forking import ForkSafeLock
 
 __all__ = ["Activation", "addresses", "get", "names", "register"]
 
@@ -106,7 +106,7 @@ _BUILT_IN: dict[str, Init] = {
     "hard_tanh": "glorot",
 }
 _activations = {name: Activation(name, init) for name, init in _BUILT_IN.items()}
-_lock = RLock()
+_lock = ForkSafeLock()
 
 
 def names() -> list[str]:

@@ -17,7 +17,6 @@ neither overflow nor lose digits.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ import numpy as np
 from dagbp import _jit
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
+from dagbp._forking import ForkSafeLock
 from dagbp._numbers import is_number
 
 __all__ = ["Huber", "Loss", "get", "names", "register"]
@@ -50,7 +50,8 @@ class Loss:
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the compiled row function for values of `dtype`."""
-        return int(_compiled(self.name, dtype).address)
+        with _lock:
+            return int(_compiled(self.name, _users.get(self.name), dtype).address)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ _BUILT_IN = {
 }
 _losses = dict(_BUILT_IN)
 _users: dict[str, _Scalars] = {}
-_lock = Lock()
+_lock = ForkSafeLock()
 
 
 def names() -> list[str]:
@@ -129,7 +130,11 @@ def _check_record(loss: Loss, known: Loss) -> None:
 
 
 def register(
-    name: str, f: Callable[[float, float], float], df: Callable[[float, float], float]
+    name: str,
+    f: Callable[[float, float], float],
+    df: Callable[[float, float], float],
+    *,
+    overwrite: bool = False,
 ) -> Loss:
     """Add a loss of your own: the sum over outputs of f(x, y).
 
@@ -143,6 +148,8 @@ def register(
     df : callable
         ``df(x, y) -> float``, its derivative by x; checked against differences of `f` for x in
         [-4, 4] and y in [0, 1]. Where `f` has a kink, either side's slope will do.
+    overwrite : bool
+        Whether `name` may replace an earlier one of yours.
 
     Returns
     -------
@@ -166,8 +173,10 @@ def register(
     """
     if not isinstance(name, str) or not name:
         raise OptionError(f"a loss's name must be a string that is not empty, got {name!r}")
-    if name in _losses:
-        raise OptionError(f"loss {name!r} is registered already; choose another name")
+    if name in _BUILT_IN:
+        raise OptionError(f"loss {name!r} is built in and cannot be replaced")
+    if name in _losses and not overwrite:
+        raise OptionError(f"loss {name!r} is registered already; pass overwrite=True")
     scalars = _compile_scalars(name, f, df)
     _check_values(name, scalars)
     with _lock:
@@ -226,13 +235,12 @@ def _check_values(name: str, scalars: _Scalars) -> None:
 
 
 @cache
-def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
+def _compiled(name: str, scalars: _Scalars | None, dtype: np.dtype[Any]) -> Any:
     from dagbp._kernels import loss
     from dagbp._kernels.rows import specialise
 
     signature = loss.row_signature(dtype)
-    if name in _users:
-        scalars = _users[name]
+    if scalars is not None:
         row = specialise(loss.scalar_row, name, f=scalars.f, df=scalars.df)
         return _jit.compile_callback(row, signature, disk=False)
     if name == "softmax_cross_entropy":

@@ -22,6 +22,7 @@ import numpy as np
 
 from dagbp import _jit
 from dagbp._errors import OptionError, did_you_mean
+from dagbp._forking import ForkSafeLock
 from dagbp._numbers import is_number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "names"]
@@ -77,7 +78,8 @@ class Optimizer(ABC):
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the compiled update for parameters of `dtype`."""
-        return int(_compiled(self._row, dtype).address)
+        with _lock:
+            return int(_compiled(self._row, dtype).address)
 
 
 def _check(owner: str, name: str, value: object) -> None:
@@ -194,6 +196,7 @@ class Adagrad(Optimizer):
         return (self.epsilon,)
 
 
+_lock = ForkSafeLock()
 _SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
 _DEFAULTS: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD,

@@ -227,7 +227,7 @@ def test_a_kink_and_jitted_functions_are_fine():
 @pytest.mark.parametrize(
     ("name", "f", "df", "error", "message"),
     [
-        ("huber", abs, abs, OptionError, r"loss 'huber' is registered already; choose another"),
+        ("huber", abs, abs, OptionError, r"loss 'huber' is built in"),
         ("", abs, abs, OptionError, r"a loss's name must be a string that is not empty, got ''"),
         (7, abs, abs, OptionError, r"a loss's name must be a string that is not empty, got 7"),
         (

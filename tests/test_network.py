@@ -206,7 +206,11 @@ def test_to_networkx_keeps_everything_else():
     assert list(back.edges) == list(G.edges)
     assert back.graph == G.graph
     for node, attributes in G.nodes(data=True):
-        expected = attributes | ({"bias": net.biases[node]} if node in ("h", "y") else {})
+        expected = dict(attributes)
+        if node in net.biases:
+            expected["activation"] = attributes.get("activation", "identity")
+        if node in ("h", "y"):
+            expected["bias"] = net.biases[node]
         assert back.nodes[node] == expected
     for u, v, attributes in G.edges(data=True):
         assert back.edges[u, v] == attributes | {"weight": net.weights[u, v]}

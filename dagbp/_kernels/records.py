@@ -122,6 +122,8 @@ EPOCH, STEP, UPDATES, LAST_EPOCH, BATCH_SIZE, SHUFFLE, STATUS, COUNTS = range(8)
 RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
 # Indices into Clock.barrier, and its size.
 ARRIVALS, ABORT, BARRIER_SIZE = 0, 32, 64
+# Values of Clock.barrier[ABORT]: stop before the next step, or at once, since a thread has failed.
+STOP, BROKEN = 1, 2
 # Rows of Work.row.
 LOSS, WEIGHT, N_ROWS = range(3)
 # Columns of Work.loss: one cache line a thread.

@@ -3,8 +3,8 @@
     void forward(T *s, T *x, uintp n)                    x = theta(s)
     void backward(T *s, T *x, T *g, T *d, uintp n)       d = g theta'(s)
 
-One template each, specialised by what its free names `f` and `df` mean. x may be s, d may be any
-of the others; built-in rows take n in multiples of 64 bytes.
+One template each, specialised by what its free names `f` and `df` mean. d may be any of the others;
+built-in rows take n in multiples of 64 bytes.
 """
 
 from types import FunctionType
@@ -37,7 +37,9 @@ def backward(s, x, g, d, n):
 
 
 def scalar_forward(s, x, n):
-    """Template: x = f(s), of a user's scalar function."""
+    """Template: x = f(s), of a user's scalar function; NaN where it raises, and from there on."""
+    for i in range(n):
+        x[i] = np.nan
     for i in range(n):
         x[i] = f(s[i])  # noqa: F821
 

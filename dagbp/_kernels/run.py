@@ -16,6 +16,7 @@ from dagbp._kernels.records import (
     ABORT,
     ABORTED,
     BATCH_SIZE,
+    BROKEN,
     DIVERGED,
     EPOCH,
     FINISHED,
@@ -81,7 +82,7 @@ def inspect(kind, net_, data_, loss_, work_, out, back):
 
 @entry
 def evaluate(kind, net_, data_, loss_, work_, back, t, n_threads):
-    """work.loss[t] <- thread t's share of the mean loss; with `back`, its gradient likewise."""
+    """work.loss[VALUE] <- thread t's share of the mean loss; with `back`, its gradient likewise."""
     kind, t, n_threads = no_tile(kind), u(t), u(n_threads)
     net_, data_ = array_pointer(net_), array_pointer(data_)
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
@@ -120,7 +121,8 @@ def train(kind, net_, data_, loss_, update, work_, clock, t, n_threads):
         if t == 0:
             _begin_step(data, clock)
         meetings = _meet(clock, meetings, n_threads)
-        if clock.count[STATUS] != RUNNING:
+        broken = atomic_load(clock.barrier, u(ABORT)) == BROKEN
+        if broken or clock.count[STATUS] != RUNNING:
             return
         batch = u(clock.count[BATCH_SIZE])
         start = u(clock.count[STEP]) * batch

@@ -5,7 +5,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from dagbp._jit import jit
-from dagbp._kernels.records import ARRIVALS
+from dagbp._kernels.records import ABORT, ARRIVALS, BROKEN
 from dagbp._kernels.vector import call_address
 
 SPINS = 2000  # some microseconds: the threads' tiles are alike, so waits are short
@@ -34,10 +34,16 @@ def atomic_load(typingctx, pointer, index):
 
 @jit
 def wait_for_all(barrier, rounds, n_threads, yield_address):
-    """Return when every thread has arrived `rounds` times; arrivals count up and never reset."""
+    """Return when every thread has arrived `rounds` times; arrivals count up and never reset.
+
+    Return False at once if some thread is known not to come.
+    """
     atomic_add(barrier, np.uintp(ARRIVALS), 1)
     spins = 0
     while atomic_load(barrier, np.uintp(ARRIVALS)) < np.int64(rounds * n_threads):
         spins += 1
         if spins > SPINS:
+            if atomic_load(barrier, np.uintp(ABORT)) == BROKEN:
+                return False
             call_address(yield_address, ())
+    return True

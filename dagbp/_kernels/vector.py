@@ -362,12 +362,6 @@ def fma(typingctx, a, b, c):
 
 
 @intrinsic
-def minimum(typingctx, a, b):
-    """Return the lesser; of a number and a NaN, the number."""
-    return _llvm_intrinsic("minnum", (a, b))
-
-
-@intrinsic
 def maximum(typingctx, a, b):
     """Return the greater; of a number and a NaN, the number."""
     return _llvm_intrinsic("maxnum", (a, b))

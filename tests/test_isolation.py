@@ -1,0 +1,230 @@
+"""What others do to a network, or beside it, leaves it as it was: no crash, no wrong number."""
+
+import copy
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import dagbp
+from dagbp import _engine, _team
+from dagbp._errors import GraphError, OptionError
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(200, 6)), RNG.normal(size=(200, 3))
+
+
+def network(**options):
+    return dagbp.compile(dagbp.layered([6, 40, 3], seed=0), seed=0, **options)
+
+
+@pytest.mark.parametrize("cpu", [("haswell", "+avx2,+fma"), ("x86-64", "")])
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names x86 processors")
+def test_a_pickle_runs_on_another_processor(tmp_path, cpu):
+    net = network()
+    net.fit(X, Y, epochs=2, seed=0, verbose=0)
+    (tmp_path / "net").write_bytes(pickle.dumps((net, X, net.predict(X))))
+    code = (
+        "import pickle, sys, numpy as np\n"
+        "net, X, expected = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "assert np.abs(net.predict(X) - expected).max() < 1e-5\n"
+        "open(sys.argv[1], 'wb').write(pickle.dumps((net, X, expected)))\n"
+    )
+    there = {**os.environ, "NUMBA_CPU_NAME": cpu[0], "NUMBA_CPU_FEATURES": cpu[1]}
+    command = [sys.executable, "-c", code, str(tmp_path / "net")]
+    subprocess.run(command, env=there, check=True)
+    back, *_ = pickle.loads((tmp_path / "net").read_bytes())
+    assert np.array_equal(back.predict(X), net.predict(X))
+
+
+def test_the_lists_of_inputs_and_outputs_are_copies():
+    net = network()
+    net.inputs.clear()
+    net.outputs.extend(range(100_000))
+    assert (len(net.inputs), len(net.outputs)) == (6, 3)
+    with pytest.raises(dagbp.DataError, match=r"shape \(n_samples, 6\)"):
+        net.predict(np.zeros((4, 0)))
+    with pytest.raises(AttributeError):
+        net.inputs = [1]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers")
+def test_a_signal_handler_may_not_use_a_network_at_work():
+    net = network()
+    net.predict(X)
+    seen = []
+
+    def handler(*_):
+        with pytest.raises(OptionError, match="at work in this thread already"):
+            net.predict(X)
+        seen.append(True)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        history = net.fit(X, Y, epochs=3000, seed=0, verbose=0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert seen
+    alone = network().fit(X, Y, epochs=3000, seed=0, verbose=0)
+    assert history.loss == alone.loss
+
+
+def test_what_other_threads_read_is_whole():
+    net = network()
+    torn, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            engine = pickle.loads(pickle.dumps(net))._engine
+            torn.append(not np.array_equal(engine.flat, engine.in_user_order(engine.values)))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(20):
+        net.fit(X, Y, epochs=30, verbose=0)
+    done.set()
+    thread.join()
+    assert torn
+    assert not any(torn)
+
+
+def test_a_network_keeps_the_activation_it_was_made_with():
+    dagbp.activations.register("once", lambda s: s, lambda s, x: 1.0)
+    G = nx.DiGraph([("a", "y")])
+    G.edges["a", "y"]["weight"] = 1.0
+    net = dagbp.compile(G, output_activation="once")
+    dagbp.activations.register("once", lambda s: 2 * s, lambda s, x: 2.0, overwrite=True)
+    assert net.predict([[1.0]]) == 1
+    assert dagbp.compile(G, output_activation="once").predict([[1.0]]) == 2
+
+
+def test_a_graph_written_out_compiles_to_the_same_network():
+    G = dagbp.random_dag(40, 200, 4, 2, seed=0)
+    for node in G:
+        G.nodes[node].pop("activation", None)
+    net = dagbp.compile(G, activation="relu", output_activation="softplus", outputs=[5, 39], seed=0)
+    same = dagbp.compile(net.to_networkx(), inputs=net.inputs, outputs=net.outputs)
+    Z = RNG.normal(size=(10, 4))
+    assert np.array_equal(net.predict(Z), same.predict(Z))
+    assert np.array_equal(copy.deepcopy(net).predict(Z), net.predict(Z))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_activation_that_raises_gives_nan():
+    def fussy(s):
+        if s > 50:
+            raise ValueError("too large")
+        return s
+
+    dagbp.activations.register("fussy", fussy, lambda s, x: 1.0)
+    G = nx.DiGraph([("a", "y")])
+    G.edges["a", "y"]["weight"] = 1.0
+    net = dagbp.compile(G, output_activation="fussy")
+    assert np.isnan(net.predict([[60.0]])).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_trains():
+    net = network()
+    net.predict(X)
+    thread = threading.Thread(target=lambda: net.fit(X, Y, epochs=20_000, verbose=0))
+    thread.start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if net.predict(X).shape == (200, 3) else 1)
+    _, status = os.waitpid(child, 0)
+    thread.join()
+    assert status == 0
+
+
+def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
+    net = network(n_threads=2)
+    kernel, calls = _engine.run.train, []
+
+    def failing(*args):
+        calls.append(args)
+        if args[-2] == 1:
+            raise MemoryError("no room")
+        kernel(*args)
+
+    monkeypatch.setattr(_engine.run, "train", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        net.fit(X, Y, batch_size=200, verbose=0)
+    assert len(calls) == 2
+    monkeypatch.undo()
+    net.fit(X, Y, batch_size=200, verbose=0)
+
+
+def test_no_worker_is_lost_when_a_thread_cannot_start(monkeypatch):
+    _team.run_together([lambda: None] * 2)
+    idle = len(_team._idle)
+
+    def refuse():
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_team, "_Worker", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        _team.run_together([lambda: None] * (idle + 1))
+    assert len(_team._idle) == idle
+
+
+class Frame:
+    """A frame that is not of pandas."""
+
+    columns = ("b", "a")
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, name):
+        return {"a": np.array([1.0, 2.0]), "b": np.array([5.0, 6.0])}[name]
+
+
+def test_any_frame_is_read_by_name():
+    G = nx.DiGraph([("a", "y"), ("b", "y")])
+    G.edges["a", "y"]["weight"], G.edges["b", "y"]["weight"] = 1.0, 0.0
+    assert dagbp.compile(G).predict(Frame()).ravel().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["foo", None, "float16", int, "complex128"])
+def test_bad_dtypes(dtype):
+    with pytest.raises(OptionError, match="dtype must be 'float32' or 'float64', got"):
+        network(dtype=dtype)
+
+
+def test_values_beyond_single_precision_are_named():
+    G = nx.DiGraph([("a", "y")])
+    G.edges["a", "y"]["weight"] = 1e300
+    with pytest.raises(GraphError, match=r"edge \('a', 'y'\) has weight 1e\+300, .* float32"):
+        dagbp.compile(G)
+    G.edges["a", "y"]["weight"] = 1.0
+    G.nodes["y"]["bias"] = -1e300
+    with pytest.raises(GraphError, match=r"node 'y' has bias -1e\+300"):
+        dagbp.compile(G)
+    assert dagbp.compile(G, dtype="float64").biases["y"] == -1e300
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("ReLU", "relu"), ("LeakyReLU", "leaky_relu"), ("GELU", "gelu")]
+)
+def test_case_does_not_hide_what_was_meant(typed, meant):
+    with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
+        network(activation=typed)
+
+
+def test_released_buffers_come_back():
+    net = network()
+    before = net.predict(X)
+    net.release()
+    assert np.array_equal(net.predict(X), before)
+    net.loss_and_gradient(X, Y)
+    net.release()
+    net.fit(X, Y, epochs=1, verbose=0)
