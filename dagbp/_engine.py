@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from dagbp import activations
 from dagbp._data import Problem, Targets
+from dagbp._forking import ForkSafeLock
 from dagbp._kernels import run
+from dagbp._kernels.dense import compile_panels
 from dagbp._kernels.parts import compile_parts
 from dagbp._kernels.records import (
     ABORT,
@@ -83,14 +85,27 @@ def yield_address() -> int:
     return address
 
 
-@cache
-def _parts(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Return the addresses of the work on one tile; the functions live as long as the process."""
-    read, learn = _compiled_parts.setdefault(dtype, compile_parts(dtype, ROW_BYTES))
-    return read.address, learn.address
+def _parts(dtype: np.dtype[Any]) -> list[int]:
+    """Return the addresses of the work on one tile."""
+    return [part.address for part in _compiled(compile_parts, dtype)]
 
 
-_compiled_parts: dict[np.dtype[Any], Any] = {}
+def _dense(dtype: np.dtype[Any]) -> list[int]:
+    """Return the addresses of the work on dense panels."""
+    return [part.address for part in _compiled(compile_panels, dtype)]
+
+
+_compiling = ForkSafeLock()
+
+
+def _compiled(function: Any, dtype: np.dtype[Any]) -> Any:
+    with _compiling:
+        return _compile_once(function, dtype)
+
+
+@cache  # for good: addresses must outlive the networks that hold them
+def _compile_once(function: Any, dtype: np.dtype[Any]) -> Any:
+    return function(dtype, ROW_BYTES)
 
 
 class Engine:
@@ -163,6 +178,7 @@ class Engine:
         rows, plan = self._addresses(), self.plan
         read, learn = _parts(self.dtype)
         ins, outs = self.panels()
+        dense = _dense(self.dtype) if ins.n_edges or outs.n_edges else [0] * 4
         return pack(
             Net(
                 n_nodes=len(plan.node),
@@ -180,6 +196,10 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
+                panel_sums=dense[0],
+                outer_products=dense[1],
+                transpose_row=dense[2],
+                copy_panel=dense[3],
                 read=read,
                 learn=learn,
                 values=self.values,

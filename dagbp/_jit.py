@@ -27,7 +27,15 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("dagbp's kernels are compiled; unset NUMBA_DISABLE_JIT to use it")
 
 _jit: Any = numba.jit
-_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy"}
+# Kernels hold no Python objects and no arrays of their own: no reference counts, and nothing for
+# Numba's array rewrites to do, so both are left out of compiling.
+_OPTIONS = {
+    "nopython": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "no_rewrites": True,
+    "_nrt": False,
+}
 
 
 @cache

@@ -71,7 +71,8 @@ def _find_panels(
         return Panels(of_row, np.zeros(1, np.int64), 0)
     words = 1 + n // ROWS * HEADER + n_edges // (LEAST * ROWS) * RUN_WORDS
     program = np.zeros(words, np.int64)
-    size, edges = _find(ptr, other, level, first, multiple, at, of_row, program)
+    position = np.zeros(ROWS, np.int64)
+    size, edges = _find(ptr, other, level, first, multiple, at, of_row, program, position)
     return Panels(of_row, program[:size].copy(), int(edges))
 
 
@@ -85,14 +86,15 @@ def _has_run(other: Any) -> bool:
 
 
 @entry
-def _find(ptr, other, level, first, multiple, at, of_row, program):  # type: ignore[no-untyped-def]
+def _find(ptr, other, level, first, multiple, at, of_row, program, position):  # type: ignore[no-untyped-def]
     """Fill of_row and program, in place; return the program's size and the edges in runs.
+
+    position (ROWS,): where the walks stand.
 
     Rows of a panel are of one level, so that none feeds another. Greedy, in row order: the runs
     common to rows j ... j + ROWS - 1 come from walking their sorted edges side by side.
     """
     n = level.shape[0]
-    position = np.empty(ROWS, np.int64)
     size, edges = 1, 0
     j = first
     while j + ROWS <= n:

@@ -4,17 +4,21 @@ A *panel* is a few consecutive rows of one level whose edges include the same ru
 rows on the other side; see `dagbp._panels`. Within a run, row r's weights are consecutive from
 slot `start[r]`, so the arrays stay those of the sparse kernels and only the order of work changes:
 each load of a tile row serves the whole panel.
+
+The four functions at this end are called by address: a net without panels never compiles them.
 """
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from dagbp._jit import jit
+from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
 from dagbp._kernels.vector import PANEL_ROWS as ROWS
 from dagbp._kernels.vector import (
+    Tile,
     Vec,
     call_llvm,
     chunk_lanes,
@@ -169,7 +173,11 @@ def products(program, weights, tile):
     return panel
 
 
-@jit
+def panel_sums(program, weights, tile, out):
+    """out[r] <- the panel's sums over its runs of w_rk tile[k]."""
+    store_panel(out, u(0), products(program, weights, tile))
+
+
 def transpose_row(tile, row, transposed, stride):
     """transposed[b, row] <- tile[row][b]: the gradient's sum over samples wants them in order."""
     cells = row_pointer(tile, row)
@@ -177,7 +185,6 @@ def transpose_row(tile, row, transposed, stride):
         transposed[b * stride + row] = cells[b]
 
 
-@jit
 def outer_products(program, first, x, transposed, stride, gradient):
     """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs.
 
@@ -221,13 +228,29 @@ def copy_slots(typingctx, target, slots, k, source, element):
     return types.void(target, slots, types.uintp, source, types.uintp), codegen
 
 
-@jit
-def copy_panel(net, program):
+def copy_panel(program, flat, values, in_slot):
     """Copy in place: flat <- values, for the edges in a panel's runs."""
     run = offset(program, u(HEADER))
     for _ in range(u(program[u(N_RUNS)])):
         slots = starts(run)
         first = u(run[u(START)])
         for k in range(u(run[u(LENGTH)])):
-            copy_slots(net.flat, slots, k, net.values, u(net.in_slot[first + k]))
+            copy_slots(flat, slots, k, values, u(in_slot[first + k]))
         run = offset(run, u(RUN_WORDS))
+
+
+def compile_panels(dtype, row_bytes):
+    """Return `panel_sums`, `outer_products`, `transpose_row` and `copy_panel`, compiled."""
+    scalar = types.float32 if dtype == np.float32 else types.float64
+    tile, real = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(scalar)
+    program, size = types.CPointer(types.int64), types.uintp
+    signatures = {
+        panel_sums: (program, real, tile, tile),
+        outer_products: (program, size, tile, real, size, real),
+        transpose_row: (tile, size, real, size),
+        copy_panel: (program, real, real, program),
+    }
+    return tuple(
+        compile_callback(function, signature(types.void, *args), fastmath=FAST)
+        for function, args in signatures.items()
+    )

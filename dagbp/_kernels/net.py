@@ -3,7 +3,6 @@
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels.dense import copy_panel, outer_products, products, store_panel, transpose_row
 from dagbp._kernels.sparse import (
     HEADER,
     LENGTH,
@@ -40,7 +39,7 @@ def forward(net, x, d):
         program = offset(net.in_runs, u(net.in_panel[j]))
         rows = u(1)
         if net.in_panel[j] != 0:
-            store_panel(d, j, products(program, net.flat, x))
+            call_address(net.panel_sums, (program, net.flat, x, offset(d, j)))
             rows = u(PANEL_ROWS)
         for r in range(rows):
             s = fill(x, bias[j - net.n_inputs])
@@ -65,8 +64,8 @@ def backward(net, work):
         rows = u(1)
         if net.out_panel[i - u(1)] != 0:
             rows = u(PANEL_ROWS)
-            store_panel(work.scratch, u(0), products(program, net.values, d))
-            outer_products(program, i - rows, x, work.transposed, net.stride, gradient)
+            call_address(net.panel_sums, (program, net.values, d, work.scratch))
+            _panel_gradient(net, work, program, i - rows)
         for k in range(rows):
             i -= u(1)
             r = rows - u(1) - k
@@ -82,11 +81,17 @@ def backward(net, work):
         rows = u(1)
         if net.out_panel[i - u(1)] != 0:
             rows = u(PANEL_ROWS)
-            outer_products(program, i - rows, x, work.transposed, net.stride, gradient)
+            _panel_gradient(net, work, program, i - rows)
         for k in range(rows):
             i -= u(1)
             r = rows - u(1) - k
             edges_out(net, i, program, r, x, d, fill(x, 0), gradient)  # an unused sum costs nothing
+
+
+@jit
+def _panel_gradient(net, work, program, first):
+    args = (program, first, work.x, work.transposed, net.stride, work.gradient)
+    call_address(net.outer_products, args)
 
 
 @jit
@@ -98,7 +103,7 @@ def _delta(net, work, i, r, de_dx):
     call_address(net.d_theta[i], (s, row_pointer(work.x, i), de_dx_, delta, lanes(work.x)))
     work.gradient[net.n_edges + i - net.n_inputs] += total(load(work.d, i))
     if net.column[i] != 0:
-        transpose_row(work.d, i, work.transposed, net.stride)
+        call_address(net.transpose_row, (work.d, i, work.transposed, net.stride))
 
 
 @jit
@@ -131,7 +136,8 @@ def refresh_flat(net, first_row, last_row):
     while j < last_row:
         program = offset(net.in_runs, u(net.in_panel[j]))
         rows = u(PANEL_ROWS) if net.in_panel[j] != 0 else u(1)
-        copy_panel(net, program)
+        if rows > u(1):
+            call_address(net.copy_panel, (program, net.flat, net.values, net.in_slot))
         n_runs = u(program[u(N_RUNS)])
         for r in range(rows):
             first = u(net.in_ptr[j])

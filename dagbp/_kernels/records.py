@@ -43,6 +43,10 @@ class Net(NamedTuple):
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function
     d_theta: Any  # (n,) uint64: address of its derivative's
+    panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
+    outer_products: Any
+    transpose_row: Any
+    copy_panel: Any
     read: Any  # address of `parts.read`
     learn: Any  # address of `parts.learn`
     values: Any  # (P,)
