@@ -28,9 +28,10 @@ from dagbp._errors import (
     OptionError,
     UnreachableWarning,
 )
-from dagbp._network import Backprop, Forward, Network, compile
+from dagbp._network import Network, compile
 from dagbp._training import History
 from dagbp._version import __version__
+from dagbp._views import Backprop, Forward
 
 __all__ = [
     "Backprop",

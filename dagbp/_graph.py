@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import repeat
-from math import isfinite
-from numbers import Real
 from typing import Any, TypeAlias
 
 import networkx as nx
@@ -22,6 +20,7 @@ from dagbp._drawing import (
     refuse_self_loops,
 )
 from dagbp._errors import GraphError, OptionError
+from dagbp._numbers import is_number
 from dagbp._ports import read_ports
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
@@ -189,7 +188,7 @@ def _edges_of(G: Graph, index: Mapping[Hashable, int]) -> Edges:
 def _weight(u: Hashable, v: Hashable, value: Any) -> float:
     if value is None:
         return np.nan
-    if _is_real(value):
+    if is_number(value):
         return float(value)
     raise GraphError(
         f"edge {u!r} -> {v!r} has weight {value!r}, which must be a finite real number; leave it "
@@ -233,7 +232,7 @@ def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
     """Return whether there is a bias, and its initial value."""
     if _means_no_bias(value):
         return False, 0.0
-    if _is_real(value):
+    if is_number(value):
         return True, float(value)
     raise GraphError(
         f"node {label!r} has bias {value!r}, which must be a finite real number, or None or False "
@@ -250,15 +249,6 @@ def _trainable(value: Any, kind: str, *labels: Hashable) -> bool:
         return bool(value)
     name = " -> ".join(repr(label) for label in labels)
     raise GraphError(f"{kind} {name} has trainable {value!r}, which must be True or False")
-
-
-def _is_real(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    try:
-        return isfinite(value)
-    except OverflowError:  # an int or a Fraction beyond float64
-        return False
 
 
 def _node_attributes(drawing: Drawing, i: int) -> dict[str, Any]:

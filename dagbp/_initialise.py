@@ -1,4 +1,4 @@
-"""Random initial weights, scaled by each node's in-degree."""
+"""Initial values: random weights scaled by in-degree, in a precision that holds them."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from dagbp import activations
 from dagbp._drawing import Drawing
-from dagbp._errors import OptionError, did_you_mean
+from dagbp._errors import GraphError, OptionError, did_you_mean
 from dagbp._plan import Plan
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
@@ -55,3 +55,26 @@ def generator(seed: Any) -> np.random.Generator:
         raise OptionError(
             f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}"
         ) from error
+
+
+def real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return one of the two precisions."""
+    try:
+        real = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        real = None
+    if real is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return real
+
+
+def check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
+    """Refuse initial values that the network's precision cannot hold."""
+    largest = np.finfo(dtype).max
+    for i in np.flatnonzero(np.abs(drawing.weight) > largest)[:1]:  # never so for the NaN of none
+        edge = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
+        raise GraphError(f"edge {edge!r} has weight {drawing.weight[i]}, which is beyond {dtype}")
+    for i in np.flatnonzero(np.abs(drawing.bias) > largest)[:1]:
+        raise GraphError(
+            f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
+        )

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,14 @@ from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine
-from dagbp._errors import DataError, GraphError, OptionError, UnreachableWarning
+from dagbp._errors import DataError, OptionError, UnreachableWarning
 from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
-from dagbp._initialise import draw_weights
+from dagbp._initialise import check_representable, draw_weights, real_dtype
 from dagbp._kernels.records import Loss as LossRow
 from dagbp._plan import Plan
 from dagbp._summary import describe, summarise
-from dagbp._views import EdgeValues, Names, NodeValues
+from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -28,49 +27,6 @@ if TYPE_CHECKING:
     from dagbp._training import History
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Forward:
-    """Every node's signal and activation.
-
-    Attributes
-    ----------
-    s : mapping of node to array (n_samples,)
-        Signals (pre-activations) of the computed nodes.
-    x : mapping of node to array (n_samples,)
-        Activations; of an input node its feature.
-    """
-
-    s: NodeValues
-    x: NodeValues
-
-
-@dataclass(frozen=True)
-class Backprop:
-    """What back-propagation computes, by the names in the graph.
-
-    Attributes
-    ----------
-    loss : float
-        Averaged over samples, summed over outputs.
-    s, x : mappings of node to array (n_samples,)
-        Signals of the computed nodes, activations of all nodes.
-    delta : mapping of node to array (n_samples,)
-        Sensitivities de/ds of the computed nodes: of each sample's own error e, neither averaged
-        nor weighted.
-    grad_weight : mapping of (source, target) to float
-        Gradient of `loss` by the edge's weight, frozen edges included.
-    grad_bias : mapping of node to float
-        Gradient of `loss` by the computed nodes' biases.
-    """
-
-    loss: float
-    s: NodeValues
-    x: NodeValues
-    delta: NodeValues
-    grad_weight: EdgeValues
-    grad_bias: NodeValues
 
 
 class Network:
@@ -96,12 +52,12 @@ class Network:
         n_threads: int | None,
         graph: "nx.DiGraph[Any] | None" = None,
     ) -> None:
-        real = _real_dtype(dtype)
+        real = real_dtype(dtype)
         self.n_threads = n_threads
         plan = plan_drawing(drawing, stacklevel=4)
         self._build(drawing, plan, graph, real)
         weights = draw_weights(drawing, plan, init, seed)
-        _check_representable(drawing, real)
+        check_representable(drawing, real)
         self.parameters = np.concatenate([weights, drawing.bias[plan.node[plan.n_inputs :]]])
 
     def _build(
@@ -711,25 +667,3 @@ def compile(
     )
     # A copy: what `to_networkx` gives back must not change with the graph that was read.
     return Network(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads, graph=G.copy())
-
-
-def _real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        real = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        real = None
-    if real is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return real
-
-
-def _check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
-    """Refuse initial values that the network's precision cannot hold."""
-    largest = np.finfo(dtype).max
-    for i in np.flatnonzero(np.abs(drawing.weight) > largest)[:1]:  # never so for the NaN of none
-        edge = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
-        raise GraphError(f"edge {edge!r} has weight {drawing.weight[i]}, which is beyond {dtype}")
-    for i in np.flatnonzero(np.abs(drawing.bias) > largest)[:1]:
-        raise GraphError(
-            f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
-        )

@@ -1,6 +1,7 @@
 """Arrays of nodes and edges, read by the names in the user's graph."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -89,6 +90,49 @@ class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
 
     def __repr__(self) -> str:
         return _show(self, "edges")
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Every node's signal and activation.
+
+    Attributes
+    ----------
+    s : mapping of node to array (n_samples,)
+        Signals (pre-activations) of the computed nodes.
+    x : mapping of node to array (n_samples,)
+        Activations; of an input node its feature.
+    """
+
+    s: NodeValues
+    x: NodeValues
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """What back-propagation computes, by the names in the graph.
+
+    Attributes
+    ----------
+    loss : float
+        Averaged over samples, summed over outputs.
+    s, x : mappings of node to array (n_samples,)
+        Signals of the computed nodes, activations of all nodes.
+    delta : mapping of node to array (n_samples,)
+        Sensitivities de/ds of the computed nodes: of each sample's own error e, neither averaged
+        nor weighted.
+    grad_weight : mapping of (source, target) to float
+        Gradient of `loss` by the edge's weight, frozen edges included.
+    grad_bias : mapping of node to float
+        Gradient of `loss` by the computed nodes' biases.
+    """
+
+    loss: float
+    s: NodeValues
+    x: NodeValues
+    delta: NodeValues
+    grad_weight: EdgeValues
+    grad_bias: NodeValues
 
 
 def _show(view: Mapping[Any, Any], things: str) -> str:

@@ -11,22 +11,24 @@ then rounded to the precision.
 All are formulas, copied into their callers, which must be compiled with the flags EXACT.
 """
 
-from dagbp._kernels.vector import (
+from dagbp._kernels.bits import (
     MAGIC,
-    any_lane,
-    copysign,
     exponent,
-    fabs,
-    fma,
-    inlined,
     leading_half,
-    libm_cos,
-    libm_sin,
     negate_if_odd,
     polynomial,
     power_of_two,
-    select,
     significand,
+)
+from dagbp._kernels.vector import (
+    any_lane,
+    copysign,
+    fabs,
+    fma,
+    inlined,
+    libm_cos,
+    libm_sin,
+    select,
 )
 
 INFINITY, NAN = float("inf"), float("nan")

@@ -12,6 +12,7 @@ from dagbp._kernels.sparse import (
     edges_in,
     edges_out,
 )
+from dagbp._kernels.sums import total
 from dagbp._kernels.vector import (
     PANEL_ROWS,
     call_address,
@@ -21,7 +22,6 @@ from dagbp._kernels.vector import (
     offset,
     row_pointer,
     store,
-    total,
 )
 
 u = np.uintp

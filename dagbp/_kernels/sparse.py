@@ -8,7 +8,8 @@ limit. A *program* names runs of slots that a dense panel does instead; see `den
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels.vector import PANEL_ROWS, add_four, fma, load, offset, total, totals
+from dagbp._kernels.sums import add_four, total, totals
+from dagbp._kernels.vector import PANEL_ROWS, fma, load, offset
 
 u = np.uintp  # signed rows make Numba emit negative-index code for every access
 
