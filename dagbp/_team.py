@@ -2,7 +2,7 @@
 
 A call takes as many idle workers as it needs, or makes new ones, so calls from several Python
 threads never wait for each other's workers: kernels meet at barriers, and a worker that waited in
-a queue would hold up its team for ever. Handing a job over costs about 15 us.
+a queue would hold up its team for ever.
 """
 
 import os

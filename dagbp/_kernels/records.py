@@ -3,7 +3,7 @@
 Each record here has two lives under the same field names. In Python its fields are NumPy arrays
 and numbers, and `pack` turns it into a frame, a uint64 array with an address or a number a field.
 In a kernel, `open_*` turns the frame back into the record, its fields now C pointers. Frames keep
-every signature to a few small arrays: calls take a microsecond and compiling a third of the time.
+every signature to a few small arrays, quick to call and to compile.
 The caller keeps the arrays alive.
 
 n nodes, E edges, P >= E + (n - n_inputs) parameters (padded), N samples, T threads.

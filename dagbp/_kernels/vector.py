@@ -9,7 +9,7 @@ as many machine registers as it needs, keeps it in registers across a loop and e
 multiply-adds with broadcast operands: none of which it does for a small NumPy array. Numbers meet
 vectors by a cast that repeats them in every lane, so formulas read the same for both precisions.
 
-Pointers in place of arrays: no reference counts, no shapes to pass, a third of the time to compile.
+Pointers in place of arrays: no reference counts, and no shapes to pass and to compile.
 """
 
 import operator
