@@ -25,10 +25,12 @@ from dagbp._errors import (
     DerivativeError,
     DivergenceError,
     GraphError,
+    MemoryLimitError,
     OptionError,
     UnreachableWarning,
 )
 from dagbp._network import Network, compile
+from dagbp._profile import Part, Profile
 from dagbp._training import History
 from dagbp._version import __version__
 from dagbp._views import Backprop, Forward
@@ -43,8 +45,11 @@ __all__ = [
     "Forward",
     "GraphError",
     "History",
+    "MemoryLimitError",
     "Network",
     "OptionError",
+    "Part",
+    "Profile",
     "UnreachableWarning",
     "__version__",
     "activations",

@@ -17,6 +17,8 @@ from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 
+FEW = 10_000  # numbers; with more, looking at them takes longer than what surrounds it
+
 
 class Targets(NamedTuple):
     """Real targets (N, n_outputs), or class labels (N,) in their place."""
@@ -132,6 +134,9 @@ def real_array(values: Any, name: str) -> Array:
 
 
 def _numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
+    if type(values) is np.ndarray and values.dtype == dtype and values.size <= FEW:
+        if values.flags.carray and np.isfinite(values).all():  # as it should be: no time to lose
+            return values
     array = real_array(values, name)
     with np.errstate(over="ignore"):
         result = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])

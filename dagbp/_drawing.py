@@ -88,7 +88,7 @@ def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
     """
     ends = drawing.src, drawing.dst, drawing.inputs, drawing.outputs
     try:
-        plan = make_plan(len(drawing.labels), *ends)
+        plan = make_plan(len(drawing.labels), *ends, kind=drawing.activation)
     except CycleFound as cycle:
         labels = [drawing.labels[i] for i in cycle.nodes]
         raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None

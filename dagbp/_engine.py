@@ -15,19 +15,21 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._data import Problem, Targets
 from dagbp._forking import ForkSafeLock
-from dagbp._kernels import run
+from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
-from dagbp._kernels.parts import compile_parts
 from dagbp._kernels.records import (
     ABORT,
     BARRIER_SIZE,
     BATCH_SIZE,
     BROKEN,
     COUNTS,
+    DIVERGED,
     LAST_EPOCH,
     LOSS_COLUMNS,
     N_ROWS,
+    SEGMENT_ROWS,
     SHUFFLE,
+    STATUS,
     STOP,
     VALUE,
     Clock,
@@ -37,22 +39,22 @@ from dagbp._kernels.records import (
     Result,
     Update,
     Work,
+    address,
     pack,
 )
-from dagbp._kernels.vector import PANEL_ROWS, REGISTER_BYTES, tile_dtype
-from dagbp._panels import Panels, columns, in_panels, out_panels
+from dagbp._kernels.threads import compile_meet
+from dagbp._kernels.timing import clock_address, compile_tick
+from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
+from dagbp._memory import require
 from dagbp._plan import Plan
-from dagbp._team import available_cores, run_together
+from dagbp._schedule import Schedule, Scheduler
+from dagbp._team import run_together
+from dagbp._wiring import Wiring
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
-# Four vector registers a row, and never less than two cache lines: `benchmarks/training_step.py`.
-ROW_BYTES: int = max(128, 4 * REGISTER_BYTES)
 CACHE_LINE = 64
-# A second thread pays from about 50 us of work a step on: three barriers, and one more gradient.
-EDGE_SAMPLES_FOR_THREADS = 400_000
-
 NO_LOSS = Loss(0, None)
 
 
@@ -85,27 +87,21 @@ def yield_address() -> int:
     return address
 
 
-def _parts(dtype: np.dtype[Any]) -> list[int]:
-    """Return the addresses of the work on one tile."""
-    return [part.address for part in _compiled(compile_parts, dtype)]
-
-
-def _dense(dtype: np.dtype[Any]) -> list[int]:
-    """Return the addresses of the work on dense panels."""
-    return [part.address for part in _compiled(compile_panels, dtype)]
-
-
+_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
+_gather = ctypes.CFUNCTYPE(
+    None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
+)
 _compiling = ForkSafeLock()
 
 
-def _compiled(function: Any, dtype: np.dtype[Any]) -> Any:
+def _compiled(function: Any, *args: Any) -> Any:
     with _compiling:
-        return _compile_once(function, dtype)
+        return _compile_once(function, *args)
 
 
 @cache  # for good: addresses must outlive the networks that hold them
-def _compile_once(function: Any, dtype: np.dtype[Any]) -> Any:
-    return function(dtype, ROW_BYTES)
+def _compile_once(function: Any, *args: Any) -> Any:
+    return function(*args)
 
 
 class Engine:
@@ -115,12 +111,15 @@ class Engine:
     ----------
     plan : Plan
     dtype : numpy.dtype
+    wiring : Wiring
+        The plan as kernels read it: held zeros filled in, panels, segments.
     values : (P,)
-        Weights in out-edge order, then the biases of the computed nodes, then padding.
+        Weights in out-edge order, then the biases of the computed nodes, then padding; held zeros
+        are among the weights.
     flat : (E + n_computed,)
-        The same in the user's order, the weights by in-edge; equal after every public call.
-    trained : bool (P,)
-        Which parameters `train` may change.
+        The same, the weights by in-edge; equal after every public call.
+    trained : bool (n_parameters,)
+        Which parameters `train` may change, in the user's order; `all_train`: whether all.
     """
 
     def __init__(
@@ -130,68 +129,98 @@ class Engine:
         theta: npt.NDArray[np.int64],
         trained: npt.NDArray[np.bool_],
         dtype: np.dtype[Any],
+        dense_above: float | None = None,
+        ways: str = "auto",
     ) -> None:
         self.plan, self.dtype = plan, dtype
         # Records, not names: a network keeps what it was made with when a name is overwritten.
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
         self._rows: Array | None = None
-        self._panels: tuple[Panels, Panels] | None = None
-        self._columns: npt.NDArray[np.int64] | None = None
-        self._kind = np.empty(0, tile_dtype(dtype, ROW_BYTES))
+        alone = np.array([one.f is not None for one in self._activations], np.bool_)
+        self.wiring = Wiring(plan, theta, alone[theta], dtype, dense_above)
+        self.scheduler = Scheduler(self.wiring, ways)
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
-        self.values = aligned((self.padded(self.n_edges + self.n_computed),), dtype)
-        self.flat = aligned((self.n_edges + self.n_computed,), dtype)
-        self.trained = np.zeros(len(self.values), np.bool_)
-        self.trained[: len(trained)] = trained
-        self._in_slot = np.empty(self.n_edges, np.int64)
-        self._in_slot[plan.out_slot] = np.arange(self.n_edges)
-        self._work: list[Work] = []
-        self._gradients = np.empty((0, len(self.values)), dtype)
-
-    @staticmethod
-    def padded(n: int) -> int:
-        """Return n rounded up to whole cache lines of either precision."""
-        return -(-n // 16) * 16
+        self.n_values = self.wiring.n_slots + self.n_computed
+        self.values = aligned((-(-self.n_values // 16) * 16,), dtype)
+        self.flat = aligned((self.n_values,), dtype)
+        self.trained, self.all_train = trained, bool(trained.all())
+        self._buffers: dict[Schedule, _Buffers] = {}
+        self._kind = np.empty(0, dtype)
+        self._nets: dict[Any, Frame] = {}
 
     # --- parameters ---
 
     def parameters(self) -> Array:
         """Return a flat copy: weights in CSR order, then the biases of the computed nodes."""
-        return self.flat.copy()
+        return self._without_held(self.flat)
 
     def in_user_order(self, values: Array) -> Array:
         """Return an array laid out like `values` in the order of `parameters`."""
-        weights, biases = values[: self.n_edges], values[self.n_edges :][: self.n_computed]
-        return np.concatenate([weights[self._in_slot], biases])
+        n = self.wiring.n_slots
+        weights, biases = values[:n], values[n:][: self.n_computed]
+        return self._without_held(np.concatenate([weights[self.wiring.in_slot], biases]))
 
-    def set_parameters(self, flat: Array) -> None:
+    def _without_held(self, flat: Array) -> Array:
+        slot = self.wiring.slot
+        if slot is None:
+            return flat.copy()
+        return np.concatenate([flat[: self.wiring.n_slots][slot], flat[self.wiring.n_slots :]])
+
+    def _with_held(self, parameters: npt.NDArray[Any], held: Any) -> npt.NDArray[Any]:
+        """Return parameters in the order of `flat`, with a value for the held zeros."""
+        slot, n = self.wiring.slot, self.wiring.n_slots
+        if slot is None:
+            return parameters
+        flat = np.full(n + self.n_computed, held, parameters.dtype)
+        flat[slot] = parameters[: self.n_edges]
+        flat[n:] = parameters[self.n_edges :]
+        return flat
+
+    def _by_source(self, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what is in the order of `flat` in that of `values`, without its padding."""
+        n = self.wiring.n_slots
+        return np.concatenate([flat[:n][self.wiring.plan.out_slot], flat[n:]])
+
+    def set_parameters(self, parameters: Array) -> None:
         """Take over what `parameters` returned."""
-        self.flat[:] = flat
-        self.values[: self.n_edges] = flat[self.plan.out_slot]
-        self.values[self.n_edges :][: self.n_computed] = flat[self.n_edges :]
+        self.flat[:] = self._with_held(parameters, 0)
+        self.values[: self.n_values] = self._by_source(self.flat)
 
     # --- what kernels receive ---
 
-    def _net(self) -> Frame:
-        rows, plan = self._addresses(), self.plan
-        read, learn = _parts(self.dtype)
-        ins, outs = self.panels()
-        dense = _dense(self.dtype) if ins.n_edges or outs.n_edges else [0] * 4
+    def _net(self, row_bytes: int, write: Any = None) -> Frame:
+        """Return the net's frame, with the address of a part that writes values if need be."""
+        key = row_bytes, write
+        if key not in self._nets:
+            self._nets[key] = self._new_net(row_bytes, write)
+        return self._nets[key]
+
+    def _new_net(self, row_bytes: int, write: Any) -> Frame:
+        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
+        ins, outs = wiring.ins, wiring.outs
+        dense = [0] * 5
+        if ins.n_edges or outs.n_edges:
+            dense = [part.address for part in _compiled(compile_panels, self.dtype, row_bytes)]
+        read, learn, write = (
+            _compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
+            for part in (parts.read, parts.learn, write)
+        )
         return pack(
             Net(
                 n_nodes=len(plan.node),
                 n_inputs=plan.n_inputs,
-                n_edges=self.n_edges,
+                n_edges=wiring.n_slots,
                 n_outputs=len(plan.outputs),
                 n_values=len(self.values),
+                width=row_bytes // self.dtype.itemsize,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
-                in_slot=self._in_slot,
+                in_slot=wiring.in_slot if wiring.in_slot.dtype == np.uint32 else None,
+                wide_slot=wiring.in_slot if wiring.in_slot.dtype == np.int64 else None,
                 out_ptr=plan.out_ptr,
                 out_dst=plan.out_dst,
-                out_slot=plan.out_slot,
                 outputs=plan.outputs,
                 output_slot=plan.output_slot,
                 theta=rows[0],
@@ -200,16 +229,22 @@ class Engine:
                 outer_products=dense[1],
                 transpose_row=dense[2],
                 copy_panel=dense[3],
+                kept_sum=dense[4],
                 read=read,
                 learn=learn,
+                write=write,
                 values=self.values,
                 flat=self.flat,
+                in_segment=wiring.in_segment,
+                out_segment=wiring.out_segment,
                 in_panel=ins.of_row,
                 in_runs=ins.program,
                 out_panel=outs.of_row,
                 out_runs=outs.program,
-                column=self._column(),
-                stride=self._stride,
+                in_keep=wiring.in_keep,
+                out_keep=wiring.out_keep,
+                column=wiring.column,
+                stride=wiring.stride,
             )
         )
 
@@ -221,102 +256,65 @@ class Engine:
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
 
-    def panels(self) -> tuple[Panels, Panels]:
-        """Return the dense panels of the forward and of the backward pass, found once."""
-        if self._panels is None:
-            chunk = CACHE_LINE // int(self.dtype.itemsize)
-            self._panels = in_panels(self.plan), out_panels(self.plan, chunk)
-        return self._panels
+    def _buffers_of(self, schedule: Schedule) -> "_Buffers":
+        """Return what threads write, kept from call to call: fresh pages cost faults.
 
-    def _column(self) -> npt.NDArray[np.int64]:
-        """Return which rows' deltas the dense panels want by sample."""
-        if self._columns is None:
-            self._columns = columns(self.panels()[1], len(self.plan.node))
-        return self._columns
-
-    @property
-    def _stride(self) -> int:
-        """Nodes in a row of the transposed deltas: an odd number of cache lines, or none."""
-        if self.panels()[1].n_edges == 0:
-            return 0
-        lines = -(-len(self.plan.node) * self.dtype.itemsize // CACHE_LINE) | 1
-        return lines * CACHE_LINE // int(self.dtype.itemsize)
-
-    def _buffers(self, n_threads: int, gradients: bool) -> list[Work]:
-        """Return each thread's buffers, kept from call to call: fresh pages cost faults."""
-        n, n_outputs, rows = len(self.plan.node), len(self.plan.outputs), self._kind.dtype
-        while len(self._work) < n_threads:
-            self._work.append(
-                Work(
-                    x=aligned((n,), rows),
-                    d=aligned((n,), rows),
-                    out=aligned((n_outputs,), rows),
-                    y=aligned((n_outputs,), rows),
-                    e=aligned((n_outputs,), rows),
-                    row=aligned((N_ROWS,), rows),
-                    scratch=aligned((PANEL_ROWS,), rows),
-                    transposed=aligned((self.lanes, self._stride), self.dtype),
-                    gradient=None,
-                    loss=None,
-                    gradients=None,
-                    losses=None,
-                )
-            )
-        if gradients and len(self._gradients) < n_threads:
-            self._gradients = aligned((n_threads, len(self.values)), self.dtype)
-        losses = aligned((n_threads, LOSS_COLUMNS), np.float64)
-        shared = {"losses": losses, "gradients": self._gradients}
-        return [
-            work._replace(
-                loss=losses[t], gradient=self._gradients[t] if gradients else None, **shared
-            )
-            for t, work in enumerate(self._work[:n_threads])
-        ]
+        What was kept for another schedule is given back first.
+        """
+        if schedule not in self._buffers:
+            self._buffers = {}
+            require(self.step_bytes(schedule), "a step's tiles and gradients")
+            self._buffers = {schedule: _Buffers(self, schedule)}
+        return self._buffers[schedule]
 
     def release(self) -> None:
         """Give the buffers back."""
-        self._work = []
-        self._gradients = np.empty((0, len(self.values)), self.dtype)
+        self._buffers = {}
 
-    @property
-    def lanes(self) -> int:
-        """Samples in a tile."""
-        return ROW_BYTES // int(self.dtype.itemsize)
+    def network_bytes(self) -> int:
+        """Return the bytes of the plan, its wiring and the parameters."""
+        arrays: list[Array] = [
+            *self.plan[:-1],
+            *self.wiring.arrays(),
+            self.values,
+            self.flat,
+            self.trained,
+        ]
+        return sum({id(array): array.nbytes for array in arrays}.values())
 
-    def threads_for(self, n_samples: int, limit: int | None) -> int:
-        """Return how many threads a batch keeps busy, at most `limit` (default: the cores)."""
-        tiles = -(-n_samples // self.lanes)
-        if limit is None:
-            worth = n_samples * max(self.n_edges, 1) // EDGE_SAMPLES_FOR_THREADS
-            limit = min(available_cores(), max(1, worth))
-        return max(1, min(limit, tiles))
-
-    def step_bytes(self, n_threads: int) -> int:
-        """Return the bytes of tiles and gradients of a step with so many threads."""
+    def step_bytes(self, schedule: Schedule) -> int:
+        """Return the bytes of tiles and gradients of a step."""
         n, n_outputs = len(self.plan.node), len(self.plan.outputs)
-        rows = 2 * n + 3 * n_outputs + N_ROWS + PANEL_ROWS
-        tiles = rows * ROW_BYTES + self.lanes * self._stride * int(self.dtype.itemsize)
-        return n_threads * (tiles + int(self.values.nbytes))
+        lanes = schedule.row_bytes // self.dtype.itemsize
+        rows = 2 * n + 3 * n_outputs + int(N_ROWS)
+        tile = rows * schedule.row_bytes + lanes * self.wiring.stride * self.dtype.itemsize
+        scratch = schedule.n_threads * SEGMENT_ROWS * schedule.row_bytes
+        gradients = schedule.n_crews * self.values.nbytes
+        return int(schedule.n_crews * schedule.group * tile + scratch + gradients)
 
     # --- calls ---
 
     def predict(self, X: Array, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
-        works = self._buffers(self.threads_for(len(X), limit), gradients=False)
-        frames = self._net(), pack(self._samples(X))
-        target = pack(Result(None, out, None))
-        self._run_all(run.predict, frames, works, target)
+        schedule = self.scheduler.choose(len(X), limit, back=False)
+        buffers = self._buffers_of(schedule)
+        before = self._net(schedule.row_bytes, parts.write), pack(self._samples(X))
+        self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
     def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
+        size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
+        require(size, f"every node's values for {len(X):,} samples")
         values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
         record = Record(values[0], values[1], values[2] if back else None)
-        (work,) = self._buffers(1, gradients=True)
-        frames = pack(self._samples(X, targets)), pack(loss), pack(work), pack(Result(*record))
-        run.inspect(self._kind, self._net(), *frames, back)
+        schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
+        (work,) = self._buffers_of(schedule).learning()
+        net = self._net(schedule.row_bytes, parts.write_all)
+        frames = pack(self._samples(X, targets)), pack(loss), work, pack(Result(*record))
+        run.inspect(self._kind, net, *frames, int(back))
         return record
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
@@ -324,17 +322,30 @@ class Engine:
         return self._evaluate(problem, limit, back=False)[0]
 
     def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
-        """Return the mean loss and its gradient by every parameter, laid out like `values`."""
+        """Return the mean loss and its gradient, in the order of `parameters`."""
         value, gradients = self._evaluate(problem, limit, back=True)
-        return value, gradients.sum(axis=0)
+        flat = np.empty(self.n_values, self.dtype)
+        slots = address(self.wiring.in_slot)
+        narrow = self.wiring.in_slot.dtype == np.uint32
+        _gather(_compiled(compile_gather, self.dtype).address)(
+            address(gradients),
+            *gradients.shape,
+            slots if narrow else None,
+            None if narrow else slots,
+            self.wiring.n_slots,
+            self.n_values,
+            address(flat),
+        )
+        return value, flat if self.wiring.slot is None else self._without_held(flat)
 
     def _evaluate(self, problem: Problem, limit: int | None, back: bool) -> tuple[float, Array]:
-        n_threads = self.threads_for(len(problem.features), limit)
-        works = self._buffers(n_threads, gradients=back)
+        schedule = self.scheduler.choose(len(problem.features), limit, back)
+        buffers = self._buffers_of(schedule)
+        frames = buffers.learning() if back else buffers.frames
         data = self._samples(problem.features, problem.targets, problem.weight)
-        frames = self._net(), pack(data), pack(problem.loss)
-        self._run_all(run.evaluate, frames, works, back)
-        return float(works[0].losses[:, VALUE].sum()), self._gradients[:n_threads]
+        before = self._net(schedule.row_bytes), pack(data), pack(problem.loss)
+        self._run_all(run.evaluate, before, buffers, frames, int(back))
+        return sum(buffers.losses[:, VALUE].tolist()), buffers.gradients
 
     def train(
         self,
@@ -342,42 +353,64 @@ class Engine:
         order: npt.NDArray[np.int64],
         update: Update,
         clock: Clock,
-        n_threads: int,
+        schedule: Schedule,
         watch: Callable[[], None],
+        times: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Advance the clock to its last epoch, or to where an exception or a bad loss stops it."""
-        works = self._buffers(n_threads, gradients=True)
+        """Advance the clock to its last epoch, or to where an exception or a bad loss stops it.
+
+        times (n_threads, N_TIMES): what each thread's parts take is added to it.
+        """
+        buffers = self._buffers_of(schedule)
+        frames = buffers.learning(times)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
-        clock.barrier[:] = 0
-        before = self._net(), pack(data), pack(problem.loss), pack(update)
-        calls = [
-            partial(run.train, self._kind, *before, pack(work), pack(clock), t, n_threads)
-            for t, work in enumerate(works)
-        ]
+        if schedule.n_crews > 1 or update.keep is not None:
+            update = update._replace(reduce=_compiled(compile_reduce, self.dtype).address)
+        before = self._net(schedule.row_bytes), pack(data), pack(problem.loss), pack(update)
+        self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
+        if clock.count[STATUS] == DIVERGED:
+            # Undo the update, which `flat` has not seen.
+            self.values[: self.n_values] = self._by_source(self.flat)
+
+    def _run_all(
+        self,
+        kernel: Any,
+        before: tuple[Frame, ...],
+        buffers: "_Buffers",
+        frames: list[Frame],
+        *after: Any,
+        watch: Callable[[], None] | None = None,
+    ) -> None:
+        """Call the kernel once for each thread; here, if there is but one and nobody watches."""
+        barrier = buffers.barrier
+        barrier[:] = 0
+        buffers.meetings[:] = 0
+        calls = [partial(kernel, self._kind, *before, frame, *after) for frame in frames]
+        if len(calls) == 1 and watch is None:
+            calls[0]()
+            return
 
         def stop(failed: bool) -> None:
-            clock.barrier[ABORT] = BROKEN if failed else STOP
+            barrier[ABORT] = BROKEN if failed else STOP
 
         run_together(calls, stop=stop, watch=watch)
 
-    def _run_all(
-        self, kernel: Any, frames: tuple[Frame, ...], works: list[Work], *args: Any
-    ) -> None:
-        """Call the kernel once for each thread; here, if there is but one."""
-        n_threads = len(works)
-        calls = [
-            partial(kernel, self._kind, *frames, pack(work), *args, t, n_threads)
-            for t, work in enumerate(works)
-        ]
-        if n_threads == 1:
-            calls[0]()
-        else:
-            run_together(calls)
-
     def runs(self) -> npt.NDArray[np.int64]:
-        """Return the stretches [first, last) of `values` that train, shape (R, 2)."""
-        edges = np.diff(np.concatenate([[0], self.trained.astype(np.int8), [0]]))
+        """Return the stretches [first, last) of `values` that train, shape (R, 2).
+
+        Held zeros are inside: they stay zero since their gradient counts for nothing.
+        """
+        trained = self._by_source(self._with_held(self.trained, True))
+        edges = np.diff(np.concatenate([[0], trained.astype(np.int8), [0]]))
         return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+
+    def keep(self) -> npt.NDArray[np.uint8] | None:
+        """Return 0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
+        if self.all_train and self.wiring.slot is None:
+            return None
+        keep = np.zeros(len(self.values), np.uint8)
+        keep[: self.n_values] = self._by_source(self._with_held(self.trained, False))
+        return keep
 
     def _samples(
         self,
@@ -387,25 +420,123 @@ class Engine:
         order: npt.NDArray[np.int64] | None = None,
     ) -> Data:
         """Return samples as kernels take them."""
-        labels = None if targets is None else targets.labels
         return Data(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,
             n_outputs=len(self.plan.outputs),
             features=X,
             targets=None if targets is None else targets.values,
-            has_labels=labels is not None,
-            labels=labels,
-            has_weight=weight is not None,
+            labels=None if targets is None else targets.labels,
             weight=weight,
-            has_order=order is not None,
             order=order,
         )
 
 
+class _Buffers:
+    """What threads write while a schedule runs.
+
+    Attributes
+    ----------
+    frames : list of uint64 arrays
+        Each thread's `Work`, without a gradient.
+    gradients : (n_crews, P), or (n_crews, 0) as long as there is none
+    losses, barrier, meetings
+        As in `Work`; meetings of all threads, (n_threads, 8).
+    """
+
+    def __init__(self, engine: Engine, schedule: Schedule) -> None:
+        dtype, wiring = engine.dtype, engine.wiring
+        n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
+        lanes, n_threads = schedule.row_bytes // dtype.itemsize, schedule.n_threads
+        n_crews, members, group = schedule.n_crews, schedule.members, schedule.group
+        size = len(engine.values)
+        self._size = size
+        self.gradients = aligned((n_crews, 0), dtype)
+        self.losses = aligned((n_threads, int(LOSS_COLUMNS)), np.float64)
+        self.barrier = aligned((BARRIER_SIZE,), np.int64)
+        self.meetings = aligned((n_threads, 8), np.int64)  # a cache line each
+        squares = np.zeros(size // int(BLOCK) + 1)
+        cuts = engine.scheduler.cuts(schedule)
+        shares, cleared = _shares(size, n_threads), _shares(size, members)
+
+        def rows(*shape: int) -> Array:
+            return aligned((*shape, lanes), dtype)
+
+        self._works: list[Work] = []
+        for crew in range(n_crews):
+            shared = {
+                "x": rows(group, n),
+                "d": rows(group, n),
+                "out": rows(group, n_outputs),
+                "y": rows(group, n_outputs),
+                "e": rows(group, n_outputs),
+                "row": rows(group, int(N_ROWS)),
+                "tile_loss": np.zeros(group),
+                "transposed": aligned((group, lanes, wiring.stride), dtype),
+            }
+            for member in range(members):
+                thread = crew * members + member
+                self._works.append(
+                    Work(
+                        **shared,
+                        gradient=None,
+                        scratch=rows(SEGMENT_ROWS),
+                        loss=self.losses[thread],
+                        group=group,
+                        thread=thread,
+                        n_threads=n_threads,
+                        crew=crew,
+                        n_crews=n_crews,
+                        member=member,
+                        members=members,
+                        in_stages=len(cuts.forward),
+                        out_stages=len(cuts.backward),
+                        in_cuts=cuts.forward,
+                        out_cuts=cuts.backward,
+                        refresh_cuts=cuts.refresh,
+                        gradients=None,
+                        losses=self.losses,
+                        squares=squares,
+                        barrier=self.barrier,
+                        meetings=self.meetings[thread],
+                        meet=compile_meet().address if n_threads > 1 else 0,
+                        yield_address=yield_address(),
+                        first=shares[thread],
+                        last=shares[thread + 1],
+                        first_cleared=cleared[member],
+                        last_cleared=cleared[member + 1],
+                        tick=0,
+                        clock=0,
+                        times=None,
+                    )
+                )
+        self.frames = [pack(work) for work in self._works]
+        self._learning: list[Frame] = []
+
+    def learning(self, times: npt.NDArray[np.int64] | None = None) -> list[Frame]:
+        """Return each thread's `Work` with a gradient, and with a row of `times` if given."""
+        if not self._learning:
+            self.gradients = aligned((len(self.gradients), self._size), self.gradients.dtype)
+            self._works = [
+                work._replace(gradient=self.gradients[work.crew], gradients=self.gradients)
+                for work in self._works
+            ]
+            self._learning = [pack(work) for work in self._works]
+        if times is None:
+            return self._learning
+        ticks = {"tick": compile_tick().address, "clock": clock_address()}
+        pairs = zip(self._works, times, strict=True)
+        return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
+
+
+def _shares(n: int, shares: int) -> list[int]:
+    """Return where each share of n parameters begins, in whole blocks, and the end."""
+    blocks = -(-n // int(BLOCK))
+    return [min(n, blocks * k // shares * int(BLOCK)) for k in range(shares + 1)]
+
+
 def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     """Return the clock of a run that has not begun."""
-    count = np.zeros(COUNTS, np.int64)
+    count = np.zeros(int(COUNTS), np.int64)
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    barrier = aligned((BARRIER_SIZE,), np.int64)
-    return Clock(count, np.array([seed], np.uint64), np.zeros(epochs), barrier, yield_address())
+    return Clock(count, np.array([seed], np.uint64), np.zeros(epochs))

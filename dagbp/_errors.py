@@ -28,6 +28,10 @@ class DivergenceError(DagbpError, ArithmeticError):
     """Training produced a loss that is not finite; the last finite parameters are kept."""
 
 
+class MemoryLimitError(DagbpError, MemoryError):
+    """Something would not fit the memory there is; nothing has been allocated."""
+
+
 class DagbpWarning(UserWarning):
     """Base of the library's warnings."""
 

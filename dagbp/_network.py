@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +12,22 @@ from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine
-from dagbp._errors import DataError, OptionError, UnreachableWarning
+from dagbp._errors import DataError, OptionError, UnreachableWarning, did_you_mean
 from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
 from dagbp._kernels.records import Loss as LossRow
+from dagbp._numbers import is_number
 from dagbp._plan import Plan
+from dagbp._schedule import WAYS
 from dagbp._summary import describe, summarise
+from dagbp._team import available_cores
 from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    from dagbp._profile import Profile
     from dagbp._training import History
 
 Array = npt.NDArray[Any]
@@ -50,18 +54,29 @@ class Network:
         seed: Any,
         init: str,
         n_threads: int | None,
+        dense_above: float | None = None,
+        schedule: str = "auto",
         graph: "nx.DiGraph[Any] | None" = None,
     ) -> None:
         real = real_dtype(dtype)
+        if dense_above is not None and not (is_number(dense_above) and dense_above > 0):
+            raise OptionError(f"dense_above must be a number > 0, or None, got {dense_above!r}")
+        if schedule not in WAYS:
+            raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, WAYS)}")
         self.n_threads = n_threads
         plan = plan_drawing(drawing, stacklevel=4)
+        self._dense_above, self._ways = dense_above, schedule
         self._build(drawing, plan, graph, real)
         weights = draw_weights(drawing, plan, init, seed)
         check_representable(drawing, real)
         self.parameters = np.concatenate([weights, drawing.bias[plan.node[plan.n_inputs :]]])
 
     def _build(
-        self, drawing: Drawing, plan: Plan, graph: "nx.DiGraph[Any] | None", dtype: np.dtype[Any]
+        self,
+        drawing: Drawing,
+        plan: Plan,
+        graph: "nx.DiGraph[Any] | None",
+        dtype: np.dtype[Any],
     ) -> None:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
@@ -69,16 +84,15 @@ class Network:
         self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
         self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
         computed = plan.node[plan.n_inputs :]
-        trained = [
-            drawing.edge_trainable[plan.in_edge][plan.out_slot],
-            drawing.bias_trainable[computed],
-        ]
+        trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
         self._engine = Engine(
             plan,
             drawing.activation_names,
             drawing.activation[plan.node],
             np.concatenate(trained),
             dtype,
+            self._dense_above,
+            self._ways,
         )
         self._has_bias = drawing.has_bias[computed]
 
@@ -119,6 +133,8 @@ class Network:
         seed: Any = None,
         init: str = "auto",
         n_threads: int | None = None,
+        dense_above: float | None = None,
+        schedule: Literal["auto", "tiles", "levels"] = "auto",
     ) -> "Network":
         """Compile edges given as arrays; nodes are 0 ... n_nodes - 1.
 
@@ -142,7 +158,7 @@ class Network:
             Initial biases; default: zeros. False: no biases.
         bias_trainable : bool
             Whether `fit` changes the biases.
-        dtype, seed, init, n_threads
+        dtype, seed, init, n_threads, dense_above, schedule
             As in `compile`.
 
         Returns
@@ -177,7 +193,15 @@ class Network:
             bias=bias,
             bias_trainable=bias_trainable,
         )
-        return cls(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads)
+        return cls(
+            drawing,
+            dtype=dtype,
+            seed=seed,
+            init=init,
+            n_threads=n_threads,
+            dense_above=dense_above,
+            schedule=schedule,
+        )
 
     # --- what it is ---
 
@@ -213,9 +237,13 @@ class Network:
 
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
+        cores = available_cores()
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (whole and 1 <= value <= 1024):
-            raise OptionError(f"n_threads must be None or a whole number >= 1, got {value!r}")
+        if value is not None and not (whole and 1 <= value <= cores):
+            raise OptionError(
+                f"n_threads must be None or a whole number from 1 to {cores}, the cores that this "
+                f"process may use, got {value!r}"
+            )
         self._n_threads = value
 
     @property
@@ -337,8 +365,7 @@ class Network:
         problem = self._problem(X, Y, loss, sample_weight)
         with self._alone() as engine:
             record = engine.inspect(*problem[:3])
-            value, gradient = engine.differentiate(problem, self.n_threads)
-        flat = self._engine.in_user_order(gradient)
+            value, flat = engine.differentiate(problem, self.n_threads)
         assert record.delta is not None
         return Backprop(
             value,
@@ -373,7 +400,9 @@ class Network:
         problem = self._problem(X, Y, loss, sample_weight)
         with self._alone() as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
-        return value, self._engine.in_user_order(gradient * self._engine.trained)
+        if not self._engine.all_train:
+            gradient[~self._engine.trained] = 0
+        return value, gradient
 
     def evaluate(
         self,
@@ -480,6 +509,54 @@ class Network:
         with self._alone() as engine:
             return fit(engine, problem, validation, options, self.n_threads)
 
+    def profile(
+        self,
+        X: Any,
+        Y: Any,
+        loss: str | losses.Loss = "squared_error",
+        *,
+        optimizer: "str | optimizers.Optimizer" = "sgd",
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> "Profile":
+        """Return where the time of a training step goes, beside what the machine can do.
+
+        Steps that take all of X as their batch run for about a second; the parameters are the
+        same before and after.
+
+        Parameters
+        ----------
+        X, Y, loss, sample_weight
+            As in `fit`.
+        optimizer : str or Optimizer
+
+        Returns
+        -------
+        Profile
+            `print` it.
+
+        Raises
+        ------
+        DivergenceError
+            If such a step is not finite.
+
+        Examples
+        --------
+        >>> import dagbp
+        >>> net = dagbp.compile(dagbp.layered([4, 20, 1], seed=0), seed=0, n_threads=1)
+        >>> profile = net.profile([[0.0, 1.0, 2.0, 3.0]] * 32, [0.0] * 32)
+        >>> max(profile.parts, key=lambda part: part.seconds).seconds < profile.seconds * 2
+        True
+        """
+        from dagbp._profile import take_profile
+        from dagbp._training import start
+
+        chosen = optimizers.get(optimizer)
+        problem = self._problem(X, Y, loss, sample_weight)
+        if len(problem.features) == 0:
+            raise DataError("X has no samples; a profile needs some")
+        with self._alone() as engine:
+            return take_profile(engine, problem, start(engine, chosen), self.n_threads)
+
     # --- out of it ---
 
     def to_networkx(self) -> "nx.DiGraph[Any]":
@@ -530,14 +607,18 @@ class Network:
             "parameters": self.parameters,
             "dtype": self.dtype,
             "n_threads": self.n_threads,
+            "dense_above": self._dense_above,
+            "schedule": self._ways,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         drawing = state["drawing"]
-        self.n_threads = state["n_threads"]
+        limit = state["n_threads"]  # of the machine it was made on
+        self.n_threads = None if limit is None else min(limit, available_cores())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
             plan = plan_drawing(drawing)
+        self._dense_above, self._ways = state["dense_above"], state["schedule"]
         self._build(drawing, plan, state["graph"], state["dtype"])
         self.parameters = state["parameters"]
 
@@ -605,6 +686,8 @@ def compile(
     seed: Any = None,
     init: str = "auto",
     n_threads: int | None = None,
+    dense_above: float | None = None,
+    schedule: Literal["auto", "tiles", "levels"] = "auto",
 ) -> Network:
     """Compile a directed acyclic graph of neurons.
 
@@ -628,6 +711,14 @@ def compile(
         Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
     n_threads : int, optional
         Most threads to use; default: as many cores as the work keeps busy.
+    dense_above : float, optional
+        Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
+        results differ in their rounding alone. 1 for full ones only; default: where it is faster,
+        see `summary`.
+    schedule : {"auto", "tiles", "levels"}
+        How threads share a batch: "tiles", each takes samples of its own; "levels", together
+        through each level of the net, with the same bits on any number of threads; "auto", the
+        faster way, but "levels" where it costs less than 5 %.
 
     Returns
     -------
@@ -666,4 +757,13 @@ def compile(
         output_activation=output_activation,
     )
     # A copy: what `to_networkx` gives back must not change with the graph that was read.
-    return Network(drawing, dtype=dtype, seed=seed, init=init, n_threads=n_threads, graph=G.copy())
+    return Network(
+        drawing,
+        dtype=dtype,
+        seed=seed,
+        init=init,
+        n_threads=n_threads,
+        dense_above=dense_above,
+        schedule=schedule,
+        graph=G.copy(),
+    )

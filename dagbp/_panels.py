@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._jit import entry
-from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels import sparse
 from dagbp._kernels.vector import PANEL_ROWS as ROWS
 from dagbp._plan import Plan
+
+HEADER, N_RUNS = int(sparse.HEADER), int(sparse.N_RUNS)
+FIRST, LENGTH, START = int(sparse.FIRST), int(sparse.LENGTH), int(sparse.START)
+RUN_WORDS = int(sparse.RUN_WORDS)
 
 Int64 = npt.NDArray[np.int64]
 
@@ -26,8 +30,8 @@ class Panels(NamedTuple):
     Attributes
     ----------
     of_row : int64 (n,)
-        Where the program begins of the panel that starts (in-edges) or ends (out-edges) in a row;
-        0 where none does: there the program is empty.
+        Where the program begins of the panel that starts in a row; 0 where none does: there the
+        program is empty.
     program : int64
         See `_kernels.dense`.
     n_edges : int
@@ -39,14 +43,14 @@ class Panels(NamedTuple):
     n_edges: int
 
 
-def in_panels(plan: Plan) -> Panels:
-    """Return the panels of targets, for the forward pass; they begin after the inputs."""
-    return _find_panels(plan.in_ptr, plan.in_src, plan.level, plan.n_inputs, 1, at=0)
+def in_panels(plan: Plan, kind: Int64) -> Panels:
+    """Return the panels of targets, for the forward pass: of rows of one kind; none of inputs."""
+    return _find_panels(plan.in_ptr, plan.in_src, kind, plan.n_inputs, 1)
 
 
-def out_panels(plan: Plan, multiple: int) -> Panels:
+def out_panels(plan: Plan, kind: Int64, multiple: int) -> Panels:
     """Return the panels of sources, for the backward pass; runs are multiples of so many rows."""
-    return _find_panels(plan.out_ptr, plan.out_dst, plan.level, 0, multiple, at=ROWS - 1)
+    return _find_panels(plan.out_ptr, plan.out_dst, kind, 0, multiple)
 
 
 def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
@@ -62,17 +66,15 @@ def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
     return (np.cumsum(steps[:-1]) > 0).astype(np.int64)
 
 
-def _find_panels(
-    ptr: Int64, other: Any, level: Int64, first: int, multiple: int, at: int
-) -> Panels:
-    n, n_edges = len(level), len(other)
+def _find_panels(ptr: Int64, other: Any, kind: Int64, first: int, multiple: int) -> Panels:
+    n, n_edges = len(kind), len(other)
     of_row = np.zeros(n, np.int64)
     if not _has_run(other):
         return Panels(of_row, np.zeros(1, np.int64), 0)
     words = 1 + n // ROWS * HEADER + n_edges // (LEAST * ROWS) * RUN_WORDS
     program = np.zeros(words, np.int64)
     position = np.zeros(ROWS, np.int64)
-    size, edges = _find(ptr, other, level, first, multiple, at, of_row, program, position)
+    size, edges = _find(ptr, other, kind, first, multiple, of_row, program, position)
     return Panels(of_row, program[:size].copy(), int(edges))
 
 
@@ -86,20 +88,20 @@ def _has_run(other: Any) -> bool:
 
 
 @entry
-def _find(ptr, other, level, first, multiple, at, of_row, program, position):  # type: ignore[no-untyped-def]
+def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type: ignore[no-untyped-def]
     """Fill of_row and program, in place; return the program's size and the edges in runs.
 
     position (ROWS,): where the walks stand.
 
-    Rows of a panel are of one level, so that none feeds another. Greedy, in row order: the runs
-    common to rows j ... j + ROWS - 1 come from walking their sorted edges side by side.
+    Rows of a panel are of one kind, level and activation: none feeds another. Greedy, in row
+    order: the runs common to rows j ... j + ROWS - 1 come from walking their edges side by side.
     """
-    n = level.shape[0]
+    n = kind.shape[0]
     size, edges = 1, 0
     j = first
     while j + ROWS <= n:
         found = 0
-        if level[j] == level[j + ROWS - 1]:
+        if kind[j] == kind[j + ROWS - 1]:
             begin = size + HEADER
             for r in range(ROWS):
                 position[r] = ptr[j + r]
@@ -144,7 +146,7 @@ def _find(ptr, other, level, first, multiple, at, of_row, program, position):  #
                     position[r] += length
         if found > 0:
             program[size + N_RUNS] = found
-            of_row[j + at] = size
+            of_row[j] = size
             size += HEADER + found * RUN_WORDS
             j += ROWS
         else:

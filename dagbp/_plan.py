@@ -1,8 +1,9 @@
 """From a drawing's arrays to the frozen tuple of integer arrays that every kernel reads.
 
 Rows number the nodes in topological order: the inputs first, in the user's order, then level by
-level, and within a level as drawn. Each edge stands in two views of one sparse matrix: by target
-(CSR, read by the forward pass) and by source (CSC, read by the backward pass).
+level, and within a level by kind (a network's: activation) and then as drawn. Each edge stands in
+two views of one sparse matrix: by target (CSR, read by the forward pass) and by source (CSC, read
+by the backward pass).
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ Int32 = npt.NDArray[np.int32]
 # Rows are 32-bit, which halves the index traffic of the kernels and leaves them one signature; a
 # pair of rows also fits one int64.
 MAX_NODES = int(np.iinfo(np.int32).max)
+
+# Up to so many nodes and edges, Python takes less time than the compiler takes from an empty cache.
+SMALL = 30_000
 
 
 class CycleFound(Exception):
@@ -83,6 +87,7 @@ def make_plan(
     dst: npt.ArrayLike,
     inputs: npt.ArrayLike,
     outputs: npt.ArrayLike,
+    kind: npt.ArrayLike | None = None,
 ) -> Plan:
     """Order the nodes and build both views of the edges, in O(n_nodes + n_edges).
 
@@ -94,6 +99,8 @@ def make_plan(
         Ends of each edge. Trusted: within range, no pair twice.
     inputs, outputs : array_like of int
         Nodes that hold features (without in-edges) and nodes that are read out, in column order.
+    kind : array_like of int, shape (n_nodes,), optional
+        Small numbers; nodes of a level come in their order, so that equal ones stand together.
 
     Returns
     -------
@@ -114,10 +121,10 @@ def make_plan(
     """
     src, dst, inputs, outputs = (_int64(a) for a in (src, dst, inputs, outputs))
     level = _levels(n_nodes, src, dst, inputs)
-    node = _topological_order(level, inputs)
+    node = _topological_order(level, inputs, None if kind is None else _int64(kind))
     row = _inverse(node)
     in_ptr, in_src, in_edge = _by_target(n_nodes, row[src], row[dst])
-    out_ptr, out_slot = _group(in_src, n_nodes)
+    out_ptr, out_slot = grouped(in_src, n_nodes)
     output_slot = np.full(n_nodes, -1, np.int64)
     output_slot[row[outputs]] = np.arange(len(outputs))
     return Plan(
@@ -165,29 +172,37 @@ def _int64(values: npt.ArrayLike) -> Int64:
 
 def _levels(n_nodes: int, src: Int64, dst: Int64, inputs: Int64) -> Int64:
     """Return each node's level, by drawing index; raise `CycleFound` if there is none."""
-    ptr, edge = _group(src, n_nodes)
+    ptr, edge = grouped(src, n_nodes)
     waiting = np.bincount(dst, minlength=n_nodes)
     level = np.ones(n_nodes, np.int64)
     level[inputs] = 0
-    done = _longest_paths(ptr, dst[edge], waiting, level, np.empty(n_nodes, np.int64))
+    arrays = ptr, dst[edge], waiting, level, np.empty(n_nodes, np.int64)
+    if len(src) + n_nodes <= SMALL:
+        lists = [array.tolist() for array in arrays]
+        done = _longest_paths.py_func(*lists)
+        waiting, level = (np.array(values, np.int64) for values in lists[2:4])
+    else:
+        done = _longest_paths(*arrays)
     if done < n_nodes:
         raise CycleFound(_one_cycle(src, dst, waiting > 0))
     return level
 
 
-def _topological_order(level: Int64, inputs: Int64) -> Int64:
-    """Return the nodes in row order: inputs as given, the others by level and then as drawn."""
+def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64:
+    """Return the nodes in row order: inputs as given, others by level, kind, and then as drawn."""
     other = np.ones(len(level), np.bool_)
     other[inputs] = False
     others = np.flatnonzero(other)
-    _, order = _group(level[others], int(level.max(initial=0)) + 1)
+    if kind is not None:
+        others = others[grouped(kind[others], int(kind.max(initial=0)) + 1)[1]]
+    _, order = grouped(level[others], int(level.max(initial=0)) + 1)
     return np.concatenate([inputs, others[order]])
 
 
 def _by_target(n_nodes: int, src: Int64, dst: Int64) -> tuple[Int64, Int64, Int64]:
     """Return the pointers, source rows and edges of the view by target, sources ascending."""
-    _, by_source = _group(src, n_nodes)
-    ptr, order = _group(dst[by_source], n_nodes)
+    _, by_source = grouped(src, n_nodes)
+    ptr, order = grouped(dst[by_source], n_nodes)
     edge = by_source[order]
     return ptr, src[edge], edge
 
@@ -214,8 +229,12 @@ def _inverse(permutation: Int64) -> Int64:
     return inverse
 
 
-def _group(key: Int64, n_keys: int) -> tuple[Int64, Int64]:
+def grouped(key: Int64, n_keys: int) -> tuple[Int64, Int64]:
     """Return where each key's run begins, (n_keys + 1,), and the positions sorted by key."""
+    if len(key) + n_keys <= SMALL:
+        start = np.zeros(n_keys + 1, np.int64)
+        np.cumsum(np.bincount(key, minlength=n_keys), out=start[1:])
+        return start, np.argsort(key, kind="stable")
     start = np.zeros(n_keys + 2, np.int64)
     order = np.empty(len(key), np.int64)
     _counting_sort(key, start, order)
@@ -245,7 +264,7 @@ def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> 
     `waiting` counts in-edges not yet seen, and stays positive on and behind a cycle.
     """
     tail = 0
-    for i in range(waiting.shape[0]):
+    for i in range(len(waiting)):
         if waiting[i] == 0:
             queue[tail] = i
             tail += 1

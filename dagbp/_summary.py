@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 
 from dagbp._drawing import Drawing
-from dagbp._engine import ROW_BYTES, Engine
+from dagbp._engine import Engine
+from dagbp._memory import readable
 from dagbp._plan import depth
+from dagbp._schedule import Schedule
 
 
 def describe(engine: Engine, drawing: Drawing) -> str:
@@ -59,28 +61,40 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
 
 
 def _running(engine: Engine, thread_limit: int | None, batch_size: int) -> dict[str, str]:
-    threads = engine.threads_for(batch_size, thread_limit)
-    plural = "s" * (threads > 1)
+    schedule = engine.scheduler.choose(batch_size, thread_limit)
+    lanes = schedule.row_bytes // engine.dtype.itemsize
     return {
-        "training step": f"{_bytes(engine.step_bytes(threads))} of tiles and gradients, on "
-        f"{threads} thread{plural} at batch {batch_size:,}",
-        "kernels": f"{_kernels(engine)}; {engine.dtype}, tiles of {engine.lanes} samples "
-        f"({ROW_BYTES} bytes a node)",
+        "memory": f"{readable(engine.network_bytes())} for the network, and for a training step at "
+        f"batch {batch_size:,} {readable(engine.step_bytes(schedule))}; "
+        f"{readable(engine.values.nbytes)} for each number an optimizer keeps of a parameter",
+        "schedule": f"{_threads(engine, schedule)}; {engine.dtype}, tiles of {lanes} samples "
+        f"({schedule.row_bytes} bytes a node)",
+        "kernels": _kernels(engine),
     }
 
 
+def _threads(engine: Engine, schedule: Schedule) -> str:
+    """Return how threads share the work."""
+    if schedule.n_threads == 1:
+        return "1 thread"
+    if schedule.members == 1:
+        return f"{schedule.n_threads} threads, each with tiles of its own"
+    stages = len(engine.scheduler.cuts(schedule).forward)
+    return f"{schedule.members} threads together through each tile, meeting {stages:,} times a pass"
+
+
 def _kernels(engine: Engine) -> str:
-    """Return which kernels take which share of the edges."""
-    forward, backward = (panels.n_edges for panels in engine.panels())
-    if forward == backward == 0:
+    """Return which kernels take which share of the slots."""
+    wiring = engine.wiring
+    if wiring.ins.n_edges == wiring.outs.n_edges == 0:
         return "sparse rows"
-    ahead, back = (f"{n / engine.n_edges:.0%}" for n in (forward, backward))
-    return (
+    ahead, back = (f"{n / wiring.n_slots:.0%}" for n in (wiring.ins.n_edges, wiring.outs.n_edges))
+    text = (
         f"dense panels for {ahead} of the edges forward and {back} back, sparse rows for the rest"
     )
-
-
-def _bytes(n: int) -> str:
-    power = min(3, max(0, n.bit_length() - 1) // 10)
-    unit = ("bytes", "KiB", "MiB", "GiB")[power]
-    return f"{n / 1024**power:,.{min(power, 1)}f} {unit}"
+    if wiring.n_held:
+        text += (
+            f"; blocks more than {wiring.dense_above:.0%} full are filled with {wiring.n_held:,} "
+            "held zeros"
+        )
+    return text

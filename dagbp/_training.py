@@ -24,6 +24,7 @@ from dagbp._kernels.records import (
     Clock,
     Update,
 )
+from dagbp._memory import require
 from dagbp.optimizers import Optimizer
 
 Array = npt.NDArray[Any]
@@ -96,10 +97,10 @@ def fit(
             history.val_loss = [engine.evaluate(validation, thread_limit)] * epochs
         return history
     batch_size = int(min(options.batch_size, n_samples))
-    n_threads = engine.threads_for(batch_size, thread_limit)
+    schedule = engine.scheduler.choose(batch_size, thread_limit)
     seed = int(generator(options.seed).integers(2**63))
     clock = new_clock(epochs, batch_size, bool(options.shuffle), seed)
-    update = _start(engine, options.optimizer)
+    update = start(engine, options.optimizer)
     order = np.arange(n_samples)
     n_steps = epochs * -(-n_samples // batch_size)
     with _bar(n_steps, options.verbose) as bar:
@@ -107,7 +108,7 @@ def fit(
         # The kernels hand back after each epoch that is to be validated, or after the last alone.
         for stop in range(1, epochs + 1) if validation is not None else [epochs]:
             clock.count[LAST_EPOCH] = stop
-            engine.train(problem, order, update, clock, n_threads, watch)
+            engine.train(problem, order, update, clock, schedule, watch)
             _record(history, clock, began)
             if clock.count[STATUS] == DIVERGED:
                 raise _diverged(history, clock, options.optimizer)
@@ -117,12 +118,23 @@ def fit(
     return history
 
 
-def _start(engine: Engine, optimizer: Optimizer) -> Update:
+def start(engine: Engine, optimizer: Optimizer) -> Update:
     """Return the optimizer with a fresh state."""
+    require(optimizer.slots * engine.values.nbytes, f"the state of {optimizer!r}")
     state = aligned((max(1, optimizer.slots), len(engine.values)), engine.dtype)
     runs = engine.runs()
     address = optimizer.address(engine.dtype)
-    return Update(address, optimizer.hyper(), state, len(runs), runs, optimizer.clips())
+    return Update(
+        address=address,
+        hyper=optimizer.hyper(),
+        state=state,
+        n_runs=len(runs),
+        runs=runs,
+        keep=engine.keep(),
+        reduce=0,
+        clip=optimizer.clip_address(engine.dtype),
+        limits=optimizer.clips(),
+    )
 
 
 def _bar(n_steps: int, verbose: int) -> "tqdm[Any]":

@@ -81,6 +81,13 @@ class Optimizer(ABC):
         with _lock:
             return int(_compiled(self._row, dtype).address)
 
+    def clip_address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the compiled clipping of gradients of `dtype`, 0 for none."""
+        if not np.isfinite(self.clips()).any():
+            return 0
+        with _lock:
+            return int(_compiled_clip(dtype).address)
+
 
 def _check(owner: str, name: str, value: object) -> None:
     if name == "nesterov":
@@ -247,3 +254,10 @@ def _compiled(row: str, dtype: np.dtype[Any]) -> Any:
     from dagbp._kernels import update
 
     return _jit.compile_callback(getattr(update, row), update.row_signature(dtype))
+
+
+@cache
+def _compiled_clip(dtype: np.dtype[Any]) -> Any:
+    from dagbp._kernels import update
+
+    return update.compile_clip(dtype)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -12,3 +13,13 @@ settings.register_profile(
     "dagbp", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 settings.load_profile("dagbp")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def many_cores():
+    """Let tests ask for more threads than a small machine has cores."""
+    from dagbp import _network, _team
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_network, "available_cores", lambda: max(64, _team.available_cores()))
+        yield

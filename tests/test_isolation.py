@@ -15,6 +15,7 @@ import pytest
 import dagbp
 from dagbp import _engine, _team
 from dagbp._errors import GraphError, OptionError
+from dagbp._kernels.records import Work
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(200, 6)), RNG.normal(size=(200, 3))
@@ -68,11 +69,12 @@ def test_a_signal_handler_may_not_use_a_network_at_work():
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
-        history = net.fit(X, Y, epochs=3000, seed=0, verbose=0)
+        history = net.fit(X, Y, epochs=30_000, seed=0, verbose=0)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert seen
-    alone = network().fit(X, Y, epochs=3000, seed=0, verbose=0)
+    alone = network().fit(X, Y, epochs=30_000, seed=0, verbose=0)
     assert history.loss == alone.loss
 
 
@@ -151,7 +153,8 @@ def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
 
     def failing(*args):
         calls.append(args)
-        if args[-2] == 1:
+        work = Work(*args[-2].tolist())
+        if work.thread == 1:
             raise MemoryError("no room")
         kernel(*args)
 

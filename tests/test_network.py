@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
 import dagbp
-from dagbp import DataError, OptionError
+from dagbp import DataError, OptionError, _network
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])
@@ -285,10 +285,11 @@ def test_bad_parameters_change_nothing(change, message):
     assert np.array_equal(net.predict(X), prediction)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.0, "2", True, 10**30, [1], np.nan])
-def test_bad_thread_counts(bad):
+@pytest.mark.parametrize("bad", [0, -1, 1.0, "2", True, 513, 10**30, [1], np.nan])
+def test_bad_thread_counts(monkeypatch, bad):
+    monkeypatch.setattr(_network, "available_cores", lambda: 512)
     net = network(n_threads=2)
-    with pytest.raises(OptionError, match="n_threads must be None or a whole number >= 1"):
+    with pytest.raises(OptionError, match="n_threads must be None or a whole number from 1 to 512"):
         net.n_threads = bad
     assert net.n_threads == 2
 

@@ -11,10 +11,21 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
-from dagbp import _engine
-from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp import _wiring
 from dagbp._kernels.vector import PANEL_ROWS
-from dagbp._panels import LEAST, Panels, columns, in_panels, out_panels
+from dagbp._panels import (
+    FIRST,
+    HEADER,
+    LEAST,
+    LENGTH,
+    N_RUNS,
+    RUN_WORDS,
+    START,
+    Panels,
+    columns,
+    in_panels,
+    out_panels,
+)
 
 EXACT = 1e-12
 
@@ -43,13 +54,13 @@ def blocky(draw):
     return RandomNetwork(G, list(layers[0]), list(layers[-1]))
 
 
-def programs(panels, at):
-    """Yield (first row, list of runs) of each panel; at: where in the panel its mark stands."""
+def programs(panels):
+    """Yield (first row, list of runs) of each panel."""
     for row in np.flatnonzero(panels.of_row):
         place = panels.of_row[row]
         n_runs = panels.program[place + N_RUNS]
         words = panels.program[place + HEADER :][: n_runs * RUN_WORDS]
-        yield row - at, words.reshape(-1, RUN_WORDS)
+        yield row, words.reshape(-1, RUN_WORDS)
 
 
 @given(blocky())
@@ -57,12 +68,12 @@ def test_every_run_is_made_of_edges(case):
     plan = case.compile()._engine.plan
     marked = np.zeros(len(plan.node), np.int64)
     views = (
-        (in_panels(plan), 0, plan.in_ptr, plan.in_src, 1),
-        (out_panels(plan, 16), PANEL_ROWS - 1, plan.out_ptr, plan.out_dst, 16),
+        (in_panels(plan, plan.level), plan.in_ptr, plan.in_src, 1),
+        (out_panels(plan, plan.level, 16), plan.out_ptr, plan.out_dst, 16),
     )
-    for panels, at, ptr, other, multiple in views:
+    for panels, ptr, other, multiple in views:
         edges, previous = 0, -1
-        for first, runs in programs(panels, at):
+        for first, runs in programs(panels):
             assert first > previous, "panels do not overlap"
             previous = first + PANEL_ROWS - 1
             assert plan.level[first] == plan.level[previous]
@@ -75,11 +86,11 @@ def test_every_run_is_made_of_edges(case):
                     assert ptr[first + r] <= slots.start
                     assert slots.stop <= ptr[first + r + 1]
                     assert np.array_equal(other[slots], expected)
-                if at:
+                if multiple > 1:
                     marked[expected] = 1
                 edges += PANEL_ROWS * run[LENGTH]
         assert panels.n_edges == edges
-        if at:
+        if multiple > 1:
             assert np.array_equal(columns(panels, len(plan.node)), marked)
 
 
@@ -105,10 +116,11 @@ def test_with_and_without_panels(monkeypatch, dtype, tolerance):
         return net, net.predict(X), *net.loss_and_gradient(X, Y), net.parameters
 
     net, *dense = results()
-    assert min(panels.n_edges for panels in net._engine.panels()) > 0.8 * net.n_edges
+    wiring = net._engine.wiring
+    assert min(wiring.ins.n_edges, wiring.outs.n_edges) > 0.8 * net.n_edges
     assert "dense panels" in net.summary()
-    monkeypatch.setattr(_engine, "in_panels", lambda plan: no_panels(plan))
-    monkeypatch.setattr(_engine, "out_panels", lambda plan, multiple: no_panels(plan))
+    monkeypatch.setattr(_wiring, "in_panels", lambda plan, kind: no_panels(plan))
+    monkeypatch.setattr(_wiring, "out_panels", lambda plan, kind, multiple: no_panels(plan))
     net, *sparse = results()
     assert "dense panels" not in net.summary()
     for one, two in zip(dense, sparse, strict=True):

@@ -5,7 +5,7 @@ rows on the other side; see `dagbp._panels`. Within a run, row r's weights are c
 slot `start[r]`, so the arrays stay those of the sparse kernels and only the order of work changes:
 each load of a tile row serves the whole panel.
 
-The four functions at this end are called by address: a net without panels never compiles them.
+The functions at this end are called by address: a net without panels never compiles them.
 """
 
 import numpy as np
@@ -16,20 +16,27 @@ from numba.extending import intrinsic
 
 from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
-from dagbp._kernels.vector import PANEL_ROWS as ROWS
 from dagbp._kernels.vector import (
+    CHUNK_BYTES,
+    REGISTER_BYTES,
+    ZERO,
     Tile,
     Vec,
     call_llvm,
     chunk_lanes,
+    fill,
+    fma,
     lanes,
     load,
     load_vector,
     offset,
     repeat,
     row_pointer,
+    slot_at,
+    store,
     store_vector,
 )
+from dagbp._kernels.vector import PANEL_ROWS as ROWS
 
 u = np.uintp
 
@@ -51,7 +58,7 @@ def starts(typingctx, run):
     result = types.UniTuple(types.uintp, ROWS)
 
     def codegen(context, builder, sig, args):
-        words = [ir.Constant(ir.IntType(64), START + r) for r in range(ROWS)]
+        words = [ir.Constant(ir.IntType(64), int(START) + r) for r in range(ROWS)]
         slots = [builder.load(builder.gep(args[0], [word])) for word in words]
         return context.make_tuple(builder, result, slots)
 
@@ -89,41 +96,43 @@ def store_panel(typingctx, tile, first, panel):
     return types.void(tile, types.uintp, panel), codegen
 
 
-def _wide(vec_of):
-    """Return the intrinsics that load and store a panel at slots of a gradient."""
+def _columns_of(n_bytes):
+    """Return the intrinsics that load so many bytes of columns: at panel slots, or of deltas."""
+
+    def vec_of(pointer):
+        return Vec(pointer.dtype, n_bytes * 8 // pointer.dtype.bitwidth)
 
     @intrinsic
-    def load_slots(typingctx, gradient, slots, k, tile):
-        vec = vec_of(tile)
-        panel = types.UniTuple(vec, ROWS)
+    def load_slots(typingctx, gradient, slots, k):
+        panel = types.UniTuple(vec_of(gradient), ROWS)
 
         def codegen(context, builder, sig, args):
             values = []
             for r in range(ROWS):
                 slot = builder.add(builder.extract_value(args[1], r), args[2])
                 pointer = builder.gep(args[0], [slot])
-                values.append(load_vector(context, builder, pointer, vec, 4))
+                values.append(load_vector(context, builder, pointer, panel.dtype, 4))
             return context.make_tuple(builder, panel, values)
 
-        return panel(gradient, slots, types.uintp, tile), codegen
+        return panel(gradient, slots, types.uintp), codegen
 
     @intrinsic
-    def load_columns(typingctx, transposed, element, tile):
-        vec = vec_of(tile)
+    def load_columns(typingctx, transposed, element):
+        vec = vec_of(transposed)
 
         def codegen(context, builder, sig, args):
             pointer = builder.gep(args[0], [args[1]])
             return load_vector(context, builder, pointer, vec, 4)
 
-        return vec(transposed, types.uintp, tile), codegen
+        return vec(transposed, types.uintp), codegen
 
     return load_slots, load_columns
 
 
-load_slots, load_columns = _wide(lambda tile: Vec(tile.dtype, tile.lanes))
-load_slots_narrow, load_columns_narrow = _wide(
-    lambda tile: Vec(tile.dtype, 512 // tile.dtype.bitwidth)
-)
+# Four registers of columns by a panel's rows stay in registers; what is left goes by 64 bytes.
+WIDE_BYTES = 4 * REGISTER_BYTES
+load_slots, load_columns = _columns_of(WIDE_BYTES)
+load_slots_narrow, load_columns_narrow = _columns_of(CHUNK_BYTES)
 
 
 @intrinsic
@@ -164,18 +173,18 @@ def add_outer(typingctx, panel, tile, first, lane, columns):
 def products(program, weights, tile):
     """Return the panel's sums over its runs of w_rk tile[k]."""
     panel = sums(tile)
-    run = offset(program, u(HEADER))
-    for _ in range(u(program[u(N_RUNS)])):
-        first, slots = u(run[u(FIRST)]), starts(run)
-        for k in range(u(run[u(LENGTH)])):
+    run = offset(program, HEADER)
+    for _ in range(u(program[N_RUNS])):
+        first, slots = u(run[FIRST]), starts(run)
+        for k in range(u(run[LENGTH])):
             panel = add_products(panel, weights, slots, k, load(tile, first + k))
-        run = offset(run, u(RUN_WORDS))
+        run = offset(run, RUN_WORDS)
     return panel
 
 
 def panel_sums(program, weights, tile, out):
     """out[r] <- the panel's sums over its runs of w_rk tile[k]."""
-    store_panel(out, u(0), products(program, weights, tile))
+    store_panel(out, ZERO, products(program, weights, tile))
 
 
 def transpose_row(tile, row, transposed, stride):
@@ -188,29 +197,30 @@ def transpose_row(tile, row, transposed, stride):
 def outer_products(program, first, x, transposed, stride, gradient):
     """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs.
 
-    A panel of rows by a tile's width of columns stays in registers for all samples; what is left
-    of a run goes by 64 bytes, of which its length is a multiple.
+    A panel of rows by a block of columns stays in registers for all samples; what is left of a run
+    goes by 64 bytes, of which its length is a multiple.
     """
-    width, narrow = lanes(x), chunk_lanes(gradient)
-    run = offset(program, u(HEADER))
-    for _ in range(u(program[u(N_RUNS)])):
-        column, length, slots = u(run[u(FIRST)]), u(run[u(LENGTH)]), starts(run)
-        k = u(0)
+    narrow = chunk_lanes(gradient)
+    width = narrow * u(WIDE_BYTES // CHUNK_BYTES)
+    run = offset(program, HEADER)
+    for _ in range(u(program[N_RUNS])):
+        column, length, slots = u(run[FIRST]), u(run[LENGTH]), starts(run)
+        k = ZERO
         while k + width <= length:
-            panel = load_slots(gradient, slots, k, x)
-            for b in range(width):
-                deltas = load_columns(transposed, b * stride + column + k, x)
+            panel = load_slots(gradient, slots, k)
+            for b in range(lanes(x)):
+                deltas = load_columns(transposed, b * stride + column + k)
                 panel = add_outer(panel, x, first, b, deltas)
             store_slots(gradient, slots, k, panel)
             k += width
         while k + narrow <= length:
-            block = load_slots_narrow(gradient, slots, k, x)
-            for b in range(width):
-                deltas_ = load_columns_narrow(transposed, b * stride + column + k, x)
+            block = load_slots_narrow(gradient, slots, k)
+            for b in range(lanes(x)):
+                deltas_ = load_columns_narrow(transposed, b * stride + column + k)
                 block = add_outer(block, x, first, b, deltas_)
             store_slots(gradient, slots, k, block)
             k += narrow
-        run = offset(run, u(RUN_WORDS))
+        run = offset(run, RUN_WORDS)
 
 
 @intrinsic
@@ -228,29 +238,43 @@ def copy_slots(typingctx, target, slots, k, source, element):
     return types.void(target, slots, types.uintp, source, types.uintp), codegen
 
 
-def copy_panel(program, flat, values, in_slot):
+def copy_panel(program, flat, values, in_slot, wide_slot):
     """Copy in place: flat <- values, for the edges in a panel's runs."""
-    run = offset(program, u(HEADER))
-    for _ in range(u(program[u(N_RUNS)])):
+    run = offset(program, HEADER)
+    for _ in range(u(program[N_RUNS])):
         slots = starts(run)
-        first = u(run[u(START)])
-        for k in range(u(run[u(LENGTH)])):
-            copy_slots(flat, slots, k, values, u(in_slot[first + k]))
-        run = offset(run, u(RUN_WORDS))
+        first = u(run[START])
+        for k in range(u(run[LENGTH])):
+            copy_slots(flat, slots, k, values, slot_at(in_slot, wide_slot, first + k))
+        run = offset(run, RUN_WORDS)
+
+
+def kept_sum(weights, rows, keep, first, last, tile, out):
+    """out[0] <- the sum of w_k tile[rows[k]] over the slots first ... last - 1 that are kept.
+
+    Where 0 * inf of a held zero would make NaN of a sum.
+    """
+    s = fill(tile, 0)
+    for k in range(first, last):
+        if keep[k] != 0:
+            s = fma(weights[k], load(tile, u(rows[k])), s)
+    store(out, ZERO, s)
 
 
 def compile_panels(dtype, row_bytes):
-    """Return `panel_sums`, `outer_products`, `transpose_row` and `copy_panel`, compiled."""
+    """Return the functions that `Net` has addresses of, compiled, in its order."""
     scalar = types.float32 if dtype == np.float32 else types.float64
     tile, real = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(scalar)
-    program, size = types.CPointer(types.int64), types.uintp
-    signatures = {
+    program, size, rows = types.CPointer(types.int64), types.uintp, types.CPointer(types.int32)
+    narrow, keep = types.CPointer(types.uint32), types.CPointer(types.uint8)
+    arguments = {
         panel_sums: (program, real, tile, tile),
         outer_products: (program, size, tile, real, size, real),
         transpose_row: (tile, size, real, size),
-        copy_panel: (program, real, real, program),
+        copy_panel: (program, real, real, narrow, program),
+        kept_sum: (real, rows, keep, size, size, tile, tile),
     }
     return tuple(
-        compile_callback(function, signature(types.void, *args), fastmath=FAST)
-        for function, args in signatures.items()
+        compile_callback(function, signature(types.void, *types_), fastmath=FAST)
+        for function, types_ in arguments.items()
     )

@@ -1,6 +1,6 @@
-"""The work on one tile, as C functions: entry points call them by address.
+"""The work on a group of tiles, as C functions: entry points call them by address.
 
-So each is compiled once a dtype, not once for each entry point, and an entry point is a small loop.
+So each is compiled once a dtype and width of a tile, and only once it is needed.
 """
 
 import numpy as np
@@ -15,11 +15,12 @@ from dagbp._kernels.records import (
     open_data,
     open_loss,
     open_net,
+    open_result,
     open_work,
 )
-from dagbp._kernels.vector import Tile
+from dagbp._kernels.threads import meet_crew
+from dagbp._kernels.vector import ZERO, Tile, least, offset
 
-u = np.uintp
 FRAME, INDEX = types.CPointer(types.uint64), types.uintp
 
 
@@ -27,29 +28,58 @@ def read(kind, net, data, work, first, count):
     """x, s <- those of `count` samples from `first`: features in, and forward."""
     net, data = open_net(net, kind), open_data(data, kind)
     work = open_work(work, kind)
-    tile.copy_in(data, data.features, data.n_inputs, first, count, work.x)
-    forward(net, work.x, work.d)
+    tiles = tile.group_in(net, data, work, first, count)
+    meet_crew(work)
+    forward(net, work, tiles)
 
 
 def learn(kind, net, data, loss, work, first, count, scale, back):
     """Add scale times the loss of what `read` left; with `back`, deltas and gradient too."""
     net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
     work = open_work(work, kind)
-    tile.copy_targets_in(data, work, first, count, scale)
-    work.loss[u(VALUE)] += tile.loss(net, loss, work)
-    if back:
-        backward(net, work)
+    tiles = (count + net.width - np.uintp(1)) // net.width
+    tile.group_loss(net, data, loss, work, first, count, tiles, scale)
+    meet_crew(work)
+    if work.member == ZERO:
+        for g in range(tiles):
+            work.loss[VALUE] += work.tile_loss[g]
+    if back != ZERO:
+        backward(net, work, tiles)
 
 
-def compile_parts(dtype, row_bytes):
-    """Return `read` and `learn`, compiled for tiles of `dtype`."""
+def write(kind, net, work, out, first, count):
+    """out.x <- the outputs of what `read` left, this member's tiles; (N, n_outputs)."""
+    net, work, out = open_net(net, kind), open_work(work, kind), open_result(out, kind)
+    tiles = (count + net.width - np.uintp(1)) // net.width
+    for g in range(work.member, tiles, work.members):
+        start = g * net.width
+        some, x = least(net.width, count - start), offset(work.x, g * net.n_nodes)
+        tile.copy_out(net, x, first + start, some, out.x)
+    meet_crew(work)
+
+
+def write_all(kind, net, data, work, out, first, count, back):
+    """out.s, out.x, or with `back` out.delta <- every node's values of one tile, (n, N)."""
+    net, data = open_net(net, kind), open_data(data, kind)
+    work, out = open_work(work, kind), open_result(out, kind)
+    if back != ZERO:
+        tile.copy_all_out(net, data.n_samples, work.d, first, count, out.delta)
+    else:
+        tile.copy_all_out(net, data.n_samples, work.d, first, count, out.s)
+        tile.copy_all_out(net, data.n_samples, work.x, first, count, out.x)
+
+
+_ARGUMENTS = {
+    read: (FRAME, FRAME, FRAME, INDEX, INDEX),
+    learn: (FRAME, FRAME, FRAME, FRAME, INDEX, INDEX, types.float64, INDEX),
+    write: (FRAME, FRAME, FRAME, INDEX, INDEX),
+    write_all: (FRAME, FRAME, FRAME, FRAME, INDEX, INDEX, INDEX),
+}
+
+
+def compile_part(part, dtype, row_bytes):
+    """Return one of the functions here, compiled for tiles with rows of so many bytes."""
     scalar = types.float32 if dtype == np.float32 else types.float64
     kind = Tile(scalar, row_bytes * 8 // scalar.bitwidth)
-    reads = signature(types.void, kind, FRAME, FRAME, FRAME, INDEX, INDEX)
-    learns = signature(
-        types.void, kind, FRAME, FRAME, FRAME, FRAME, INDEX, INDEX, types.float64, types.boolean
-    )
-    return (
-        compile_callback(read, reads, fastmath=FAST),
-        compile_callback(learn, learns, fastmath=FAST),
-    )
+    arguments = signature(types.void, kind, *_ARGUMENTS[part])
+    return compile_callback(part, arguments, fastmath=FAST)

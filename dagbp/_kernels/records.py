@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import intrinsic, lower_getattr_generic, models, register_model
 
 from dagbp._kernels.vector import Tile
 
@@ -33,12 +34,13 @@ class Net(NamedTuple):
     n_edges: Any
     n_outputs: Any
     n_values: Any  # P
+    width: Any  # samples in a tile
     in_ptr: Any  # (n+1,) int64
     in_src: Any  # (E,) int32: rows of sources, by target
-    in_slot: Any  # (E,) int64: CSR slot -> CSC slot
+    in_slot: Any  # (E,) uint32: CSR slot -> CSC slot; null where that is too narrow
+    wide_slot: Any  # (E,) int64: the same then, null otherwise
     out_ptr: Any  # (n+1,) int64
     out_dst: Any  # (E,) int32: rows of targets, by source
-    out_slot: Any  # (E,) int64: CSC slot -> CSR slot
     outputs: Any  # (n_outputs,) int64: rows
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function
@@ -47,14 +49,20 @@ class Net(NamedTuple):
     outer_products: Any
     transpose_row: Any
     copy_panel: Any
-    read: Any  # address of `parts.read`
-    learn: Any  # address of `parts.learn`
+    kept_sum: Any
+    read: Any  # addresses of the functions in `parts`
+    learn: Any
+    write: Any
     values: Any  # (P,)
     flat: Any  # (E + n - n_inputs,)
+    in_segment: Any  # int64: first rows of the segments of computed rows, and n; see `_segments`
+    out_segment: Any  # int64: likewise of all rows
     in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
     in_runs: Any  # int64, see `sparse`
-    out_panel: Any  # (n,) int64, at the panel's last row
+    out_panel: Any  # (n,) int64
     out_runs: Any  # int64
+    in_keep: Any  # (E,) uint8: 0 for the held zeros of filled blocks, or null if there are none
+    out_keep: Any
     column: Any  # (n,) int64: whether the row is in some out-panel's run
     stride: Any  # nodes in a row of Work.transposed
 
@@ -67,11 +75,8 @@ class Data(NamedTuple):
     n_outputs: Any
     features: Any  # (N, n_inputs)
     targets: Any  # (N, n_outputs), or None
-    has_labels: Any
     labels: Any  # (N,) int64 in place of targets, or None
-    has_weight: Any
     weight: Any  # (N,) float64, or None for ones
-    has_order: Any
     order: Any  # (N,) int64, or None for 0, 1, 2, ...
 
 
@@ -83,20 +88,49 @@ class Loss(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One thread's buffers. Rows are tile rows, one sample a lane."""
+    """One thread's place in its crew and its buffers, most of which the crew shares.
 
-    x: Any  # (n,) rows: activations
-    d: Any  # (n,) rows: signals on the way forward, deltas on the way back
-    out: Any  # (n_outputs,) rows: activations of the outputs, in their order
-    y: Any  # (n_outputs,) rows: targets
-    e: Any  # (n_outputs,) rows: de/dx of the outputs
-    row: Any  # (2,) rows: loss and weight of each sample
-    scratch: Any  # (PANEL_ROWS,) rows
-    transposed: Any  # (lanes, stride): deltas by sample, where there are dense panels
+    A crew is the threads that take one group of G tiles through the net together; see
+    `_schedule`. Rows are tile rows, one sample a lane.
+    """
+
+    x: Any  # (G, n) rows: activations
+    d: Any  # (G, n) rows: signals on the way forward, deltas on the way back
+    out: Any  # (G, n_outputs) rows: activations of the outputs, in their order
+    y: Any  # (G, n_outputs) rows: targets
+    e: Any  # (G, n_outputs) rows: de/dx of the outputs
+    row: Any  # (G, 2) rows: loss and weight of each sample
+    tile_loss: Any  # (G,) float64
+    transposed: Any  # (G, lanes, stride): deltas by sample, where there are dense panels
     gradient: Any  # (P,)
-    loss: Any  # (8,) float64: the summed loss, the gradient's squares, ...
-    gradients: Any  # (T, P): those of all threads
-    losses: Any  # (T, 8)
+    scratch: Any  # (SEGMENT_ROWS,) rows, this thread's
+    loss: Any  # (8,) float64, this thread's: the summed loss, the update's finiteness
+    group: Any  # G
+    thread: Any  # this thread's number among all
+    n_threads: Any
+    crew: Any  # number of this thread's crew, and of all crews
+    n_crews: Any
+    member: Any  # this thread's number in its crew, and the crew's size
+    members: Any
+    in_stages: Any  # between the crew's meetings, see `_schedule`
+    out_stages: Any
+    in_cuts: Any  # (in_stages, members + 1) int64: each member's segments
+    out_cuts: Any  # (out_stages, members + 1) int64
+    refresh_cuts: Any  # (n_threads + 1,) int64: each thread's segments of in-edges to refresh
+    gradients: Any  # (n_crews, P): those of all crews
+    losses: Any  # (n_threads, 8)
+    squares: Any  # (blocks,) float64: of the gradient, where its norm is clipped
+    barrier: Any  # (64,) int64: arrivals, and the abort flag a few cache lines on
+    meetings: Any  # (1,) int64: how often this thread has arrived
+    meet: Any  # address of `threads.meet`, where there are several threads
+    yield_address: Any
+    first: Any  # this thread's share of the parameters, in whole blocks
+    last: Any
+    first_cleared: Any  # its share of its crew's gradient
+    last_cleared: Any
+    tick: Any  # address of `timing.add_time`, or 0
+    clock: Any
+    times: Any  # (N_TIMES,) int64
 
 
 class Update(NamedTuple):
@@ -107,7 +141,10 @@ class Update(NamedTuple):
     state: Any  # (slots, P)
     n_runs: Any
     runs: Any  # (n_runs, 2) int64: stretches of `values` that train
-    clip: Any  # (2,) float64: the largest global norm and the largest magnitude
+    keep: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
+    reduce: Any  # address of `update.reduce`, or 0 where there is nothing to do
+    clip: Any  # address of `clip.clip`, or 0
+    limits: Any  # (2,) float64: the largest global norm and the largest magnitude
 
 
 class Clock(NamedTuple):
@@ -116,22 +153,27 @@ class Clock(NamedTuple):
     count: Any  # int64, see the indices below
     random: Any  # (1,) uint64
     epoch_loss: Any  # (epochs,) float64
-    barrier: Any  # (64,) int64: arrivals, and the abort flag a few cache lines on
-    yield_address: Any
+
+
+def _indices(n: int) -> tuple[Any, ...]:
+    """Return 0 ... n - 1, unsigned as kernels want them."""
+    return tuple(np.uintp(k) for k in range(n))
 
 
 # Indices into Clock.count.
-EPOCH, STEP, UPDATES, LAST_EPOCH, BATCH_SIZE, SHUFFLE, STATUS, COUNTS = range(8)
+EPOCH, STEP, UPDATES, LAST_EPOCH, BATCH_SIZE, SHUFFLE, STATUS, COUNTS = _indices(8)
 # Values of Clock.count[STATUS].
 RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
-# Indices into Clock.barrier, and its size.
-ARRIVALS, ABORT, BARRIER_SIZE = 0, 32, 64
-# Values of Clock.barrier[ABORT]: stop before the next step, or at once, since a thread has failed.
+# Indices into Work.barrier, and its size.
+ARRIVALS, ABORT, BARRIER_SIZE = np.uintp(0), np.uintp(32), 64
+# Values of Work.barrier[ABORT]: stop before the next step, or at once, since a thread has failed.
 STOP, BROKEN = 1, 2
 # Rows of Work.row.
-LOSS, WEIGHT, N_ROWS = range(3)
+LOSS, WEIGHT, N_ROWS = _indices(3)
 # Columns of Work.loss: one cache line a thread.
-VALUE, SQUARES, FINITE, LOSS_COLUMNS = 0, 1, 2, 8
+VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
+# Rows that a segment has at most: a multiple of every PANEL_ROWS, and its scratch fits L1.
+SEGMENT_ROWS = 24
 
 
 class Result(NamedTuple):
@@ -147,9 +189,14 @@ def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
     return np.array([_word(value) for value in record], np.uint64)
 
 
+def address(array: npt.NDArray[Any]) -> int:
+    """Return the address of an array's first element."""
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
 def _word(value: Any) -> int:
     if isinstance(value, np.ndarray):
-        return value.__array_interface__["data"][0]  # type: ignore[no-any-return]
+        return address(value)
     return 0 if value is None else int(value)
 
 
@@ -167,22 +214,48 @@ def _opener(record, element):
 
     @intrinsic
     def open_frame(typingctx, frame, kind):
-        fields = [field_type(kind, name) for name in record._fields]
-        result = types.NamedTuple(fields, record)
+        types_ = tuple(field_type(kind, name) for name in record._fields)
+        opened = Opened(record, kind, types_)
 
         def codegen(context, builder, sig, args):
-            words, values = args[0], []
-            for k, field in enumerate(fields):
-                word = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), k)]))
-                is_number = field == types.uintp
-                values.append(
-                    word if is_number else builder.inttoptr(word, context.get_value_type(field))
-                )
-            return context.make_tuple(builder, result, values)
+            value = ir.Constant(context.get_value_type(opened), ir.Undefined)
+            for k, field in enumerate(types_):
+                word = builder.load(builder.gep(args[0], [ir.Constant(ir.IntType(64), k)]))
+                if field != types.uintp:
+                    word = builder.inttoptr(word, context.get_value_type(field))
+                value = builder.insert_value(value, word, k)
+            return value
 
-        return result(frame, kind), codegen
+        return opened(frame, kind), codegen
 
     return open_frame
+
+
+class Opened(types.Type):
+    """An opened frame. Its name tells the record and the kind alone: names cost time to compile."""
+
+    def __init__(self, record, kind, types_):
+        self.fields = dict(zip(record._fields, types_, strict=True))
+        super().__init__(name=f"{record.__name__}({kind.dtype}, {kind.lanes})")
+
+
+@register_model(Opened)
+class _OpenedModel(models.StructModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, list(fe_type.fields.items()))
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):
+    key = Opened
+
+    def generic_resolve(self, opened, name):
+        return opened.fields.get(name)
+
+
+@lower_getattr_generic(Opened)
+def _field(context, builder, opened, value, name):
+    return builder.extract_value(value, list(opened.fields).index(name))
 
 
 class Real:
@@ -194,20 +267,24 @@ open_net = _opener(
     {
         "in_ptr": types.int64,
         "in_src": types.int32,
-        "in_slot": types.int64,
+        "in_slot": types.uint32,
+        "wide_slot": types.int64,
         "out_ptr": types.int64,
         "out_dst": types.int32,
-        "out_slot": types.int64,
         "outputs": types.int64,
         "output_slot": types.int64,
         "theta": types.uint64,
         "d_theta": types.uint64,
         "values": Real,
         "flat": Real,
+        "in_segment": types.int64,
+        "out_segment": types.int64,
         "in_panel": types.int64,
         "in_runs": types.int64,
         "out_panel": types.int64,
         "out_runs": types.int64,
+        "in_keep": types.uint8,
+        "out_keep": types.uint8,
         "column": types.int64,
     },
 )
@@ -225,24 +302,22 @@ open_loss = _opener(Loss, {"hyper": types.float64})
 open_work = _opener(
     Work,
     {name: Tile for name in ("x", "d", "out", "y", "e", "row", "scratch")}
-    | {
-        "transposed": Real,
-        "gradient": Real,
-        "gradients": Real,
-        "loss": types.float64,
-        "losses": types.float64,
-    },
+    | {name: Real for name in ("transposed", "gradient", "gradients")}
+    | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares")}
+    | {name: types.int64 for name in ("in_cuts", "out_cuts", "refresh_cuts")}
+    | {name: types.int64 for name in ("barrier", "meetings", "times")},
 )
 open_update = _opener(
-    Update, {"hyper": types.float64, "state": Real, "runs": types.int64, "clip": types.float64}
+    Update,
+    {
+        "hyper": types.float64,
+        "state": Real,
+        "runs": types.int64,
+        "keep": types.uint8,
+        "limits": types.float64,
+    },
 )
 open_clock = _opener(
-    Clock,
-    {
-        "count": types.int64,
-        "random": types.uint64,
-        "epoch_loss": types.float64,
-        "barrier": types.int64,
-    },
+    Clock, {"count": types.int64, "random": types.uint64, "epoch_loss": types.float64}
 )
 open_result = _opener(Result, {"s": Real, "x": Real, "delta": Real})

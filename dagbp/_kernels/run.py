@@ -1,7 +1,7 @@
-"""Entry points: what Python calls, once a thread. Thread t of n_threads takes tiles t, t + n, ... .
+"""Entry points: what Python calls, once a thread. Crew c of n takes groups of tiles c, c + n, ... .
 
-Tiles are assigned and sums taken in a fixed order, so results repeat bit for bit at a given number
-of threads. Arguments are frames (see `records`), and `kind`, an empty array of the tile's record.
+Groups are assigned and sums taken in a fixed order, so results repeat bit for bit with the same
+schedule. Arguments are frames (see `records`), and `kind`, an empty array of the net's dtype.
 """
 
 import math
@@ -9,8 +9,7 @@ import math
 import numpy as np
 
 from dagbp._jit import entry, jit
-from dagbp._kernels import tile
-from dagbp._kernels.net import refresh_flat, restore_values, share_of_rows
+from dagbp._kernels.net import refresh_flat
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -25,7 +24,6 @@ from dagbp._kernels.records import (
     LOSS_COLUMNS,
     RUNNING,
     SHUFFLE,
-    SQUARES,
     STATUS,
     STEP,
     UPDATES,
@@ -33,126 +31,124 @@ from dagbp._kernels.records import (
     open_clock,
     open_data,
     open_net,
-    open_result,
     open_update,
     open_work,
 )
-from dagbp._kernels.threads import atomic_load, wait_for_all
-from dagbp._kernels.update import apply, clear, clip, reduce_gradients, share
-from dagbp._kernels.vector import array_pointer, call_address, lanes, no_tile
+from dagbp._kernels.threads import atomic_load, meet_all
+from dagbp._kernels.timing import REFRESH, UPDATE, tick
+from dagbp._kernels.update import apply, reduce_gradients
+from dagbp._kernels.vector import (
+    ONE,
+    ZERO,
+    array_pointer,
+    call_address,
+    clear,
+    kind_of,
+    least,
+)
 
 u = np.uintp
 
 
 @entry
-def predict(kind, net_, data_, work_, out, t, n_threads):
+def predict(kind, net_, data_, work_, out):
     """out.x <- the outputs of every sample, (N, n_outputs)."""
-    kind, net_, data_ = no_tile(kind), array_pointer(net_), array_pointer(data_)
-    work_, out = array_pointer(work_), open_result(array_pointer(out), kind)
+    kind, net_, data_ = kind_of(kind), array_pointer(net_), array_pointer(data_)
+    work_, out = array_pointer(work_), array_pointer(out)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
-    width = lanes(kind)
-    for first in range(u(t) * width, data.n_samples, u(n_threads) * width):
-        count = min(width, data.n_samples - first)
+    size = work.group * net.width
+    for first in range(work.crew * size, data.n_samples, work.n_crews * size):
+        count = least(size, data.n_samples - first)
         call_address(net.read, (kind, net_, data_, work_, first, count))
-        tile.copy_out(net, work.x, first, count, out.x)
+        call_address(net.write, (kind, net_, work_, out, first, count))
 
 
 @entry
 def inspect(kind, net_, data_, loss_, work_, out, back):
     """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
-    delta is that of each sample's own error: not averaged, not weighted.
+    delta is that of each sample's own error: not averaged, not weighted. One thread, one tile a
+    group; net.write is `parts.write_all`.
     """
-    kind, net_, data_ = no_tile(kind), array_pointer(net_), array_pointer(data_)
-    loss_, work_ = array_pointer(loss_), array_pointer(work_)
-    net, data = open_net(net_, kind), open_data(data_, kind)
-    work, out = open_work(work_, kind), open_result(array_pointer(out), kind)
-    width, n = lanes(kind), data.n_samples
-    for first in range(u(0), n, width):
-        count = min(width, n - first)
+    kind, net_, data_ = kind_of(kind), array_pointer(net_), array_pointer(data_)
+    loss_, work_, out = array_pointer(loss_), array_pointer(work_), array_pointer(out)
+    net, data, back = open_net(net_, kind), open_data(data_, kind), u(back)
+    for first in range(ZERO, data.n_samples, net.width):
+        count = least(net.width, data.n_samples - first)
         call_address(net.read, (kind, net_, data_, work_, first, count))
-        tile.copy_all_out(net, n, work.d, first, count, out.s)
-        tile.copy_all_out(net, n, work.x, first, count, out.x)
-        if back:
-            args = (kind, net_, data_, loss_, work_, first, count, 1.0, back)
-            call_address(net.learn, args)
-            tile.copy_all_out(net, n, work.d, first, count, out.delta)
+        call_address(net.write, (kind, net_, data_, work_, out, first, count, ZERO))
+        if back != ZERO:
+            call_address(net.learn, (kind, net_, data_, loss_, work_, first, count, 1.0, ONE))
+            call_address(net.write, (kind, net_, data_, work_, out, first, count, ONE))
 
 
 @entry
-def evaluate(kind, net_, data_, loss_, work_, back, t, n_threads):
-    """work.loss[VALUE] <- thread t's share of the mean loss; with `back`, its gradient likewise."""
-    kind, t, n_threads = no_tile(kind), u(t), u(n_threads)
+def evaluate(kind, net_, data_, loss_, work_, back):
+    """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
+    kind = kind_of(kind)
     net_, data_ = array_pointer(net_), array_pointer(data_)
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
-    work = open_work(work_, kind)
-    if back:
-        clear(work.gradient, u(0), net.n_values)
-    work.loss[u(VALUE)] = 0.0
+    work, back = open_work(work_, kind), u(back)
+    if back != ZERO:
+        clear(work.gradient, work.first_cleared, work.last_cleared)
     scale = 1.0 / np.float64(data.n_samples)
-    width = lanes(kind)
-    for first in range(t * width, data.n_samples, n_threads * width):
-        count = min(width, data.n_samples - first)
+    _share_of_batch(kind, net_, data_, loss_, work_, net, work, ZERO, data.n_samples, scale, back)
+
+
+@jit
+def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, scale, back):
+    """Take this crew's groups of samples through the net and back."""
+    size = work.group * net.width
+    work.loss[VALUE] = 0.0
+    for first in range(start + work.crew * size, stop, work.n_crews * size):
+        count = least(size, stop - first)
         call_address(net.read, (kind, net_, data_, work_, first, count))
         args = (kind, net_, data_, loss_, work_, first, count, scale, back)
         call_address(net.learn, args)
 
 
 @entry
-def train(kind, net_, data_, loss_, update, work_, clock, t, n_threads):
+def train(kind, net_, data_, loss_, update, work_, clock):
     """Take steps until clock.count[LAST_EPOCH], an abort, or a loss that is not finite.
 
-    All threads run this at once and meet at barriers. A step is taken whole or not at all.
+    All threads run this at once and meet at barriers. A step is taken whole or not at all; one
+    whose update is not finite is left for the caller to undo.
     """
-    kind, t, n_threads = no_tile(kind), u(t), u(n_threads)
+    kind = kind_of(kind)
     net_, data_ = array_pointer(net_), array_pointer(data_)
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
     update = open_update(array_pointer(update), kind)
     clock = open_clock(array_pointer(clock), kind)
-    clear(work.gradient, u(0), net.n_values)
-    width = lanes(kind)
-    back = np.bool_(True)
-    meetings, taken = u(0), True
+    clear(work.gradient, work.first_cleared, work.last_cleared)
+    taken = True
     while taken:
-        if t == 0:
-            _begin_step(data, clock)
-        meetings = _meet(clock, meetings, n_threads)
-        broken = atomic_load(clock.barrier, u(ABORT)) == BROKEN
-        if broken or clock.count[STATUS] != RUNNING:
+        if work.thread == ZERO:
+            _begin_step(data, work, clock)
+        meet_all(work)
+        if atomic_load(work.barrier, ABORT) == BROKEN or clock.count[STATUS] != RUNNING:
             return
         batch = u(clock.count[BATCH_SIZE])
         start = u(clock.count[STEP]) * batch
-        size = min(batch, data.n_samples - start)
-        stop = start + size
-        work.loss[u(VALUE)] = 0.0
-        for first in range(start + t * width, stop, n_threads * width):
-            count, scale = min(width, stop - first), 1.0 / np.float64(size)
-            call_address(net.read, (kind, net_, data_, work_, first, count))
-            args = (kind, net_, data_, loss_, work_, first, count, scale, back)
-            call_address(net.learn, args)
-        meetings = _meet(clock, meetings, n_threads)
-        meetings, taken = _step(net, update, work, clock, meetings, t, n_threads)
-        if t == 0:
-            _end_step(data, work, clock, size, taken, n_threads)
+        size = least(batch, data.n_samples - start)
+        scale = 1.0 / np.float64(size)
+        _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, start + size, scale, ONE)
+        meet_all(work)
+        if atomic_load(work.barrier, ABORT) == BROKEN:
+            return
+        taken = _step(net, update, work, u(clock.count[UPDATES] + 1))
+        if work.thread == ZERO:
+            _end_step(data, work, clock, size, taken)
 
 
 @jit
-def _meet(clock, meetings, n_threads):
-    """Wait for the other threads, if there are any; return the number of meetings so far."""
-    if n_threads > 1:
-        wait_for_all(clock.barrier, meetings + u(1), n_threads, clock.yield_address)
-    return meetings + u(1)
-
-
-@jit
-def _begin_step(data, clock):
+def _begin_step(data, work, clock):
     """Decide for all threads whether to go on; shuffle where an epoch begins."""
     count = clock.count
-    if atomic_load(clock.barrier, u(ABORT)) != 0:
+    if atomic_load(work.barrier, ABORT) != 0:
         count[STATUS] = ABORTED
     elif count[EPOCH] >= count[LAST_EPOCH]:
         count[STATUS] = FINISHED
@@ -163,54 +159,48 @@ def _begin_step(data, clock):
 
 
 @jit
-def _sum_over_threads(loss, column, n_threads):
+def _over_threads(work, column):
+    """Return the sum over threads of a column of their losses."""
     result = 0.0
-    for k in range(n_threads):
-        result += loss[k * u(LOSS_COLUMNS) + column]
+    for t in range(work.n_threads):
+        result += work.losses[t * LOSS_COLUMNS + column]
     return result
 
 
 @jit
-def _step(net, update, work, clock, meetings, t, n_threads):
-    """Reduce the gradient, then update the parameters if all stays finite.
-
-    Return the number of meetings so far, and whether the step was taken.
-    """
-    first, last = share(net.n_values, t, n_threads)
-    work.loss[u(SQUARES)] = reduce_gradients(
-        work.gradients, net.n_values, update.runs, update.n_runs, first, last, n_threads
-    )
-    meetings = _meet(clock, meetings, n_threads)
-    value = _sum_over_threads(work.losses, u(VALUE), n_threads)
-    squares = _sum_over_threads(work.losses, u(SQUARES), n_threads)
-    if not (math.isfinite(value) and math.isfinite(squares)):
-        clear(work.gradients, first, last)
-        return meetings, False
-    norm = math.sqrt(squares)
-    if norm > update.clip[0] or math.isfinite(update.clip[1]):
-        scale = update.clip[0] / norm if norm > update.clip[0] else 1.0
-        clip(work.gradients, first, last, scale, update.clip[1])
-    work.loss[u(FINITE)] = apply(
-        net, update, work.gradients, first, last, u(clock.count[UPDATES] + 1)
-    )
-    meetings = _meet(clock, meetings, n_threads)
-    if _sum_over_threads(work.losses, u(FINITE), n_threads) != 0.0:
-        restore_values(net, first, last)
-        return meetings, False
-    first, last = share_of_rows(net, t, n_threads), share_of_rows(net, t + u(1), n_threads)
-    refresh_flat(net, first, last)
-    return meetings, True
+def _step(net, update, work, number):
+    """Reduce the gradient and update the parameters; return whether all stayed finite."""
+    if not math.isfinite(_over_threads(work, VALUE)):
+        return False
+    clips = update.clip != ZERO
+    if clips:
+        first, last = work.first, work.last
+        reduce_gradients(net, update, work, first, last)
+        for phase in range(u(2)):
+            args = (work.gradients, work.squares, update.limits, first, last, net.n_values, phase)
+            call_address(update.clip, args)
+            meet_all(work)
+    work.loss[FINITE] = apply(net, update, work, number, clips)
+    tick(work, UPDATE)
+    meet_all(work)
+    if _over_threads(work, FINITE) != 0.0:
+        return False
+    cut = work.thread
+    begin, end = u(work.refresh_cuts[cut]), u(work.refresh_cuts[cut + ONE])
+    refresh_flat(net, u(net.in_segment[begin]), u(net.in_segment[end]))
+    tick(work, REFRESH)
+    return True
 
 
 @jit
-def _end_step(data, work, clock, size, taken, n_threads):
+def _end_step(data, work, clock, size, taken):
     """Advance the clock by one step of `size` samples and add its loss to the epoch's mean."""
     count = clock.count
     if not taken:
         count[STATUS] = DIVERGED
         return
     part = np.float64(size) / np.float64(data.n_samples)
-    clock.epoch_loss[count[EPOCH]] += part * _sum_over_threads(work.losses, u(VALUE), n_threads)
+    clock.epoch_loss[u(count[EPOCH])] += part * _over_threads(work, VALUE)
     count[UPDATES] += 1
     count[STEP] += 1
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:

@@ -1,69 +1,179 @@
 """Edges one by one, gathered: sums over in-edges forward, over out-edges back.
 
 Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
-load serves both products. `benchmarks/training_step.py` prints the rates beside the machine's
-limit. A *program* names runs of slots that a dense panel does instead; see `dense`.
+load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
+machine's limit. A *program* names runs of slots that a dense panel does instead; see `dense`.
 """
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from dagbp._jit import jit
 from dagbp._kernels.sums import add_four, total, totals
-from dagbp._kernels.vector import PANEL_ROWS, fma, load, offset
+from dagbp._kernels.vector import (
+    FOUR,
+    ONE,
+    PANEL_ROWS,
+    REGISTER_BYTES,
+    REGISTERS,
+    Vec,
+    call_llvm,
+    fma,
+    load,
+    load_vector,
+    offset,
+    repeat,
+)
 
-u = np.uintp  # signed rows make Numba emit negative-index code for every access
+u = np.uintp
 
 # Layout of a program of int64: the number of runs, then for each run its first row on the other
 # side, its length, and the slot of each panel row's first weight.
-N_RUNS, HEADER = 0, 1
-FIRST, LENGTH, START, RUN_WORDS = 0, 1, 2, 2 + PANEL_ROWS
+N_RUNS, HEADER = u(0), u(1)
+FIRST, LENGTH, START, RUN_WORDS = u(0), u(1), u(2), u(2 + PANEL_ROWS)
+
+
+def _n_chains(tile):
+    """Return how many sums run side by side, which hides the latency of multiply-adds.
+
+    They take half the registers, and are four at most.
+    """
+    per_row = max(1, tile.lanes * tile.dtype.bitwidth // 8 // REGISTER_BYTES)
+    return max(1, min(4, REGISTERS // 2 // per_row))
+
+
+@intrinsic
+def chain_count(typingctx, tile):
+    """Return the number of chains, a compile-time constant."""
+    constant = ir.Constant(ir.IntType(64), _n_chains(tile))
+    return types.uintp(tile), lambda context, builder, sig, args: constant
+
+
+@intrinsic
+def chains(typingctx, tile):
+    """Return sums as wide as the tile's rows, all zero, to run side by side."""
+    result = types.UniTuple(Vec(tile.dtype, tile.lanes), _n_chains(tile))
+
+    def codegen(context, builder, sig, args):
+        return cgutils.get_null_value(context.get_value_type(result))
+
+    return result(tile), codegen
+
+
+@intrinsic
+def add_edges(typingctx, sums, weights, rows, slot, tile):
+    """Return sums[c] + weights[slot + c] * tile[rows[slot + c]] for every chain c."""
+
+    def codegen(context, builder, sig, args):
+        old, weights_, rows_, slot_, tile_ = args
+        result = []
+        for c in range(sums.count):
+            k = builder.add(slot_, ir.Constant(slot_.type, c))
+            row = builder.zext(builder.load(builder.gep(rows_, [k])), slot_.type)
+            vector = load_vector(context, builder, builder.gep(tile_, [row]), sums.dtype, 64)
+            weight = repeat(builder, vector.type, builder.load(builder.gep(weights_, [k])))
+            terms = [weight, vector, builder.extract_value(old, c)]
+            result.append(call_llvm(context, builder, "fmuladd", sums.dtype, terms))
+        return context.make_tuple(builder, sums, result)
+
+    return sums(sums, weights, rows, types.uintp, tile), codegen
+
+
+@intrinsic
+def add_chains(typingctx, sums, s):
+    """Return s + the sum of all chains."""
+
+    def codegen(context, builder, sig, args):
+        values = [builder.extract_value(args[0], c) for c in range(sums.count)]
+        while len(values) > 1:
+            values = [builder.fadd(*values[c : c + 2]) for c in range(0, len(values), 2)]
+        return builder.fadd(args[1], values[0])
+
+    return sums.dtype(sums, sums.dtype), codegen
+
+
+@intrinsic
+def four_rows(typingctx, tile, rows, slot):
+    """Return the rows of a tile that four slots name."""
+    result = types.UniTuple(Vec(tile.dtype, tile.lanes), 4)
+
+    def codegen(context, builder, sig, args):
+        vectors = []
+        for c in range(4):
+            k = builder.add(args[2], ir.Constant(args[2].type, c))
+            row = builder.zext(builder.load(builder.gep(args[1], [k])), k.type)
+            pointer = builder.gep(args[0], [row])
+            vectors.append(load_vector(context, builder, pointer, result.dtype, 64))
+        return context.make_tuple(builder, result, vectors)
+
+    return result(tile, rows, types.uintp), codegen
+
+
+@intrinsic
+def add_four_rows(typingctx, s, weights, slot, vectors):
+    """Return s + the sum of weights[slot + c] * vectors[c]."""
+
+    def codegen(context, builder, sig, args):
+        result, weights_, slot_, vectors_ = args
+        for c in range(4):
+            k = builder.add(slot_, ir.Constant(slot_.type, c))
+            weight = repeat(builder, result.type, builder.load(builder.gep(weights_, [k])))
+            terms = [weight, builder.extract_value(vectors_, c), result]
+            result = call_llvm(context, builder, "fmuladd", s, terms)
+        return result
+
+    return s(s, weights, types.uintp, vectors), codegen
 
 
 @jit(forceinline=True)
 def edges_in(net, j, program, r, x, s):
     """Return s + sum_{i->j} w_ij x_i over the in-edges outside the runs of panel row r."""
-    n_runs = u(program[u(N_RUNS)])
-    run = offset(program, u(HEADER))
+    n_runs = u(program[N_RUNS])
+    run = offset(program, HEADER)
     first = u(net.in_ptr[j])
-    for m in range(n_runs + u(1)):
-        last = u(run[u(START) + r]) if m < n_runs else u(net.in_ptr[j + u(1)])
-        for k in range(first, last):
+    step = chain_count(x)
+    for m in range(n_runs + ONE):
+        last = u(run[START + r]) if m < n_runs else u(net.in_ptr[j + ONE])
+        several = first + (last - first) // step * step
+        sums = chains(x)
+        for k in range(first, several, step):
+            sums = add_edges(sums, net.flat, net.in_src, k, x)
+        s = add_chains(sums, s)
+        for k in range(several, last):
             s = fma(net.flat[k], load(x, u(net.in_src[k])), s)
         if m < n_runs:
-            first = last + u(run[u(LENGTH)])
-            run = offset(run, u(RUN_WORDS))
+            first = last + u(run[LENGTH])
+            run = offset(run, RUN_WORDS)
     return s
 
 
-@jit(forceinline=True)  # for inputs the sum is not used, and so not computed
-def edges_out(net, i, program, r, x, d, de_dx, gradient):
-    """Return de_dx + sum_{i->j} w_ij delta_j and add <x_i, delta_j> to gradient[ij].
+@jit(forceinline=True)
+def edges_out(net, i, program, r, x, d, de_dx, gradient, summed):
+    """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
 
     Over the out-edges outside the runs of panel row r. Four edges at a time share their
     horizontal sums, which take half of the work for one at a time.
     """
-    n_runs = u(program[u(N_RUNS)])
-    run = offset(program, u(HEADER))
+    n_runs = u(program[N_RUNS])
+    run = offset(program, HEADER)
     first = u(net.out_ptr[i])
     xi = load(x, i)
-    for m in range(n_runs + u(1)):
-        last = u(run[u(START) + r]) if m < n_runs else u(net.out_ptr[i + u(1)])
-        fours = first + (last - first) // u(4) * u(4)
-        for k in range(first, fours, u(4)):
-            d0 = load(d, u(net.out_dst[k]))
-            d1 = load(d, u(net.out_dst[k + u(1)]))
-            d2 = load(d, u(net.out_dst[k + u(2)]))
-            d3 = load(d, u(net.out_dst[k + u(3)]))
-            de_dx = fma(net.values[k], d0, de_dx)
-            de_dx = fma(net.values[k + u(1)], d1, de_dx)
-            de_dx = fma(net.values[k + u(2)], d2, de_dx)
-            de_dx = fma(net.values[k + u(3)], d3, de_dx)
-            add_four(gradient, k, totals(xi * d0, xi * d1, xi * d2, xi * d3))
+    for m in range(n_runs + ONE):
+        last = u(run[START + r]) if m < n_runs else u(net.out_ptr[i + ONE])
+        fours = first + (last - first) // FOUR * FOUR
+        for k in range(first, fours, FOUR):
+            deltas = four_rows(d, net.out_dst, k)
+            if summed:  # LLVM makes two loops of it
+                de_dx = add_four_rows(de_dx, net.values, k, deltas)
+            add_four(gradient, k, totals(xi, deltas))
         for k in range(fours, last):
             dk = load(d, u(net.out_dst[k]))
-            de_dx = fma(net.values[k], dk, de_dx)
+            if summed:
+                de_dx = fma(net.values[k], dk, de_dx)
             gradient[k] += total(xi * dk)
         if m < n_runs:
-            first = last + u(run[u(LENGTH)])
-            run = offset(run, u(RUN_WORDS))
+            first = last + u(run[LENGTH])
+            run = offset(run, RUN_WORDS)
     return de_dx

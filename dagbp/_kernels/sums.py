@@ -49,17 +49,19 @@ def _zip_blocks(builder, a, b, block, size):
 
 
 @intrinsic
-def totals(typingctx, a, b, c, d):
-    """Return the four sums over lanes as a 4-lane vector, sharing the horizontal adds.
+def totals(typingctx, a, four):
+    """Return the inner products of a with four vectors, as a 4-lane vector.
 
-    Two shuffles and five quarters of an add a vector, where four calls of `total` take four each.
+    They share the horizontal adds: two shuffles and five quarters of an add a vector, where four
+    calls of `total` take four each.
     """
     result = Vec(a.dtype, 4)
 
     def codegen(context, builder, sig, args):
         block = 128 // a.dtype.bitwidth
         register = max(block, min(a.lanes, REGISTER_BYTES * 8 // a.dtype.bitwidth))
-        p, q, r, s = (_fold(builder, value, register) for value in args)
+        products = (builder.fmul(args[0], builder.extract_value(args[1], c)) for c in range(4))
+        p, q, r, s = (_fold(builder, value, register) for value in products)
         pq = _zip_blocks(builder, p, q, block, 1)
         rs = _zip_blocks(builder, r, s, block, 1)
         if block == 4:
@@ -67,7 +69,7 @@ def totals(typingctx, a, b, c, d):
         pq, rs = _fold(builder, pq, 2), _fold(builder, rs, 2)
         return _shuffle(builder, pq, rs, [0, 1, 2, 3])
 
-    return result(a, b, c, d), codegen
+    return result(a, four), codegen
 
 
 @intrinsic

@@ -1,14 +1,18 @@
 """A spin barrier over LLVM atomics, for threads that run the same kernel without the GIL."""
 
+from functools import cache
+
 import numpy as np
 from numba.core import types
+from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from dagbp._jit import jit
+from dagbp._jit import compile_callback, jit
 from dagbp._kernels.records import ABORT, ARRIVALS, BROKEN
-from dagbp._kernels.vector import call_address
+from dagbp._kernels.timing import WAITING, tick
+from dagbp._kernels.vector import ONE, ZERO, call_address
 
-SPINS = 2000  # some microseconds: the threads' tiles are alike, so waits are short
+SPINS = 2000  # some microseconds: shares are alike, so waits are short
 
 
 @intrinsic
@@ -32,18 +36,42 @@ def atomic_load(typingctx, pointer, index):
     return types.int64(pointer, types.uintp), codegen
 
 
-@jit
-def wait_for_all(barrier, rounds, n_threads, yield_address):
-    """Return when every thread has arrived `rounds` times; arrivals count up and never reset.
+def meet(barrier, meetings, n_threads, yield_address):
+    """Return when all threads have arrived as often as this one, or some will not come.
 
-    Return False at once if some thread is known not to come.
+    Arrivals count up and never reset. Every thread comes to the same meetings: there is one crew
+    of all threads, or one of each.
     """
-    atomic_add(barrier, np.uintp(ARRIVALS), 1)
+    meetings[ZERO] += 1
+    due = meetings[ZERO] * n_threads
+    atomic_add(barrier, ARRIVALS, 1)
     spins = 0
-    while atomic_load(barrier, np.uintp(ARRIVALS)) < np.int64(rounds * n_threads):
+    while atomic_load(barrier, ARRIVALS) < due:
         spins += 1
         if spins > SPINS:
-            if atomic_load(barrier, np.uintp(ABORT)) == BROKEN:
-                return False
+            if atomic_load(barrier, ABORT) == BROKEN:
+                break
             call_address(yield_address, ())
-    return True
+
+
+@cache
+def compile_meet():
+    """Return `meet`, compiled; a single thread does without it."""
+    pointer = types.CPointer(types.int64)
+    return compile_callback(meet, signature(types.void, pointer, pointer, types.int64, types.uintp))
+
+
+@jit
+def meet_all(work):
+    """Meet, if there are several threads."""
+    if work.n_threads > ONE:
+        count = np.int64(work.n_threads)
+        call_address(work.meet, (work.barrier, work.meetings, count, work.yield_address))
+        tick(work, WAITING)
+
+
+@jit
+def meet_crew(work):
+    """Meet, if the crew is several threads."""
+    if work.members > ONE:
+        meet_all(work)

@@ -1,41 +1,48 @@
-"""One slice of a batch: samples in, through the net, loss, back, and out again."""
+"""One group of tiles: samples in, the loss, and values out again."""
 
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels.records import LOSS, WEIGHT
+from dagbp._kernels.records import LOSS, N_ROWS, WEIGHT
+from dagbp._kernels.timing import COPY_IN, LOSSES, tick
 from dagbp._kernels.vector import (
+    ONE,
+    ZERO,
     as_element,
     call_address,
     fill,
+    given,
     lanes,
+    least,
     load,
+    offset,
     row_pointer,
     store,
 )
 
 u = np.uintp
-BLOCK = 16  # columns copied together: a cache line of float32 samples, and 16 rows of a tile in L1
+BLOCK = u(16)  # columns copied together: a cache line of float32 samples, a tile's rows in L1
 
 
 @jit
 def sample_index(data, position):
     """Return which sample stands at `position`."""
-    return u(data.order[position]) if data.has_order else position
+    return u(data.order[position]) if given(data.order) else position
 
 
 @jit
-def copy_in(data, source, columns, first, count, tile):
+def copy_in(data, source, columns, first, count, tile, member, members):
     """tile[j][b] = source[sample first + b, j]; lanes beyond `count` repeat the last sample.
 
     Repeated samples stay in the range of real ones: no overflow that the batch itself has not.
+    The members of a crew take turns at blocks of columns.
     """
     width = lanes(tile)
-    cells = row_pointer(tile, u(0))
-    for block in range(u(0), columns, u(BLOCK)):
-        stop = min(block + u(BLOCK), columns)
+    cells = row_pointer(tile, ZERO)
+    for block in range(member * BLOCK, columns, members * BLOCK):
+        stop = least(block + BLOCK, columns)
         for b in range(width):
-            start = sample_index(data, first + min(b, count - u(1))) * columns
+            start = sample_index(data, first + least(b, count - ONE)) * columns
             for j in range(block, stop):
                 cells[j * width + b] = source[start + j]
 
@@ -44,38 +51,83 @@ def copy_in(data, source, columns, first, count, tile):
 def copy_labels_in(data, first, count, tile):
     """tile[j][b] = 1 if the label of sample first + b is j else 0."""
     width = lanes(tile)
-    cells = row_pointer(tile, u(0))
+    cells = row_pointer(tile, ZERO)
     for j in range(data.n_outputs):
         store(tile, j, fill(tile, 0))
     for b in range(width):
-        sample = sample_index(data, first + min(b, count - u(1)))
+        sample = sample_index(data, first + least(b, count - ONE))
         cells[u(data.labels[sample]) * width + b] = as_element(cells, 1)
 
 
 @jit
-def copy_weight_in(data, first, count, scale, cells, width):
-    """cells[b] = scale * weight of sample first + b; lanes beyond `count` weigh nothing."""
-    for b in range(width):
+def targets_in(data, work, g, first, count, scale):
+    """Fill tile g of targets and of weights with those of `count` samples from `first`.
+
+    Lanes beyond `count` weigh nothing.
+    """
+    y, row = offset(work.y, g * data.n_outputs), offset(work.row, g * N_ROWS)
+    if given(data.labels):
+        copy_labels_in(data, first, count, y)
+    else:
+        copy_in(data, data.targets, data.n_outputs, first, count, y, ZERO, ONE)
+    cells = row_pointer(row, WEIGHT)
+    for b in range(lanes(row)):
         weight = scale if b < count else 0.0
-        if b < count and data.has_weight:
+        if b < count and given(data.weight):
             weight *= data.weight[sample_index(data, first + b)]
         cells[b] = as_element(cells, weight)
 
 
 @jit
-def copy_targets_in(data, work, first, count, scale):
-    """Fill the tiles of targets and weights with those of `count` samples from `first`."""
-    if data.has_labels:
-        copy_labels_in(data, first, count, work.y)
-    else:
-        copy_in(data, data.targets, data.n_outputs, first, count, work.y)
-    copy_weight_in(data, first, count, scale, row_pointer(work.row, u(WEIGHT)), lanes(work.row))
+def loss(net, function, work, g):
+    """Fill tile g of e with the weighted de/dx of the outputs; return the tile's weighted loss."""
+    first, tile = g * net.n_outputs, offset(work.x, g * net.n_nodes)
+    out, e, row = offset(work.out, first), offset(work.e, first), offset(work.row, g * N_ROWS)
+    for k in range(net.n_outputs):
+        store(out, k, load(tile, u(net.outputs[k])))
+    value, weight = row_pointer(row, LOSS), row_pointer(row, WEIGHT)
+    x, y = row_pointer(out, ZERO), row_pointer(work.y, first)
+    slope, width = row_pointer(e, ZERO), lanes(tile)
+    args = (x, y, slope, value, function.hyper, net.n_outputs, width)
+    call_address(function.address, args)
+    weights = load(row, WEIGHT)
+    for k in range(net.n_outputs):
+        store(e, k, load(e, k) * weights)
+    result = 0.0
+    for b in range(lanes(tile)):
+        if weight[b] != 0:
+            result += np.float64(weight[b]) * np.float64(value[b])
+    return result
+
+
+@jit
+def group_in(net, data, work, first, count):
+    """Fill the features of a group's tiles; return how many tiles `count` samples take."""
+    tiles = (count + net.width - ONE) // net.width
+    for g in range(tiles):
+        start = g * net.width
+        some = least(net.width, count - start)
+        x = offset(work.x, g * net.n_nodes)
+        source, columns = data.features, data.n_inputs
+        copy_in(data, source, columns, first + start, some, x, work.member, work.members)
+    tick(work, COPY_IN)
+    return tiles
+
+
+@jit
+def group_loss(net, data, function, work, first, count, tiles, scale):
+    """Fill e of this member's tiles, and their losses."""
+    for g in range(work.member, tiles, work.members):
+        start = g * net.width
+        targets_in(data, work, g, first + start, least(net.width, count - start), scale)
+        work.tile_loss[g] = loss(net, function, work, g)
+    tick(work, LOSSES)
 
 
 @jit
 def copy_out(net, tile, first, count, target):
     """target[first + b, k] = the k-th output of the `count` valid samples."""
-    cells = row_pointer(tile, u(0))
+    cells = row_pointer(tile, ZERO)
     for b in range(count):
         for k in range(net.n_outputs):
             target[(first + b) * net.n_outputs + k] = cells[u(net.outputs[k]) * lanes(tile) + b]
@@ -84,36 +136,7 @@ def copy_out(net, tile, first, count, target):
 @jit
 def copy_all_out(net, n_samples, tile, first, count, target):
     """target[j, first + b] = tile[j][b] for every node j and the `count` valid samples."""
-    cells = row_pointer(tile, u(0))
+    cells = row_pointer(tile, ZERO)
     for j in range(net.n_nodes):
         for b in range(count):
             target[j * n_samples + first + b] = cells[j * lanes(tile) + b]
-
-
-@jit
-def loss(net, function, work):
-    """Fill e with the weighted de/dx of the outputs; return the weighted loss of all lanes."""
-    for k in range(net.n_outputs):
-        store(work.out, k, load(work.x, u(net.outputs[k])))
-    value = row_pointer(work.row, u(LOSS))
-    weight = row_pointer(work.row, u(WEIGHT))
-    call_address(
-        function.address,
-        (
-            row_pointer(work.out, u(0)),
-            row_pointer(work.y, u(0)),
-            row_pointer(work.e, u(0)),
-            value,
-            function.hyper,
-            net.n_outputs,
-            lanes(work.x),
-        ),
-    )
-    weights = load(work.row, u(WEIGHT))
-    for k in range(net.n_outputs):
-        store(work.e, k, load(work.e, k) * weights)
-    result = 0.0
-    for b in range(lanes(work.x)):
-        if weight[b] != 0:
-            result += np.float64(weight[b]) * np.float64(value[b])
-    return result

@@ -6,15 +6,29 @@ Hyper-parameters: learning rate, weight decay, then the optimizer's own. Every o
 T. The loops are plain so that LLVM vectorises them; a step is bound by memory.
 """
 
+import math
+
 import numpy as np
 from numba.core import types
 from numba.core.typing.templates import signature
 
-from dagbp._jit import jit
-from dagbp._kernels.vector import as_element, call_address, offset
+from dagbp._jit import FAST, compile_callback, jit
+from dagbp._kernels.vector import (
+    ONE,
+    ZERO,
+    as_element,
+    call_address,
+    clear,
+    given,
+    greatest,
+    least,
+    offset,
+    slot_at,
+)
 
 u = np.uintp
-BLOCK = 4096  # parameters updated at once: 16 KiB each of values, gradient and states
+BLOCK = u(4096)  # parameters updated at once: 16 KiB each of values, gradient and states
+TWO = u(2)
 
 
 def row_signature(dtype):
@@ -111,72 +125,128 @@ def adagrad(p, g, state, hyper, n, stride, step):
 # --- passes of one thread over its share of the parameters ----------------------------------------
 
 
-@jit
-def share(n, t, n_threads):
-    """Return thread t's stretch [first, last) of n elements, cut at multiples of 64."""
-    size = (n // u(64) // n_threads + u(1)) * u(64)
-    return min(t * size, n), min((t + u(1)) * size, n)
+def reduce(gradients, keep, stride, first, last, n_crews):
+    """Gather a stretch of the gradient in place: the first crew's <- all crews', theirs <- 0.
 
-
-@jit
-def reduce_gradients(gradients, stride, runs, n_runs, first, last, n_threads):
-    """Thread 0's gradient <- the sum over threads, the others' <- 0, in place.
-
-    Return the sum of squares over the trained stretches: what is frozen counts in no norm.
+    Where `keep` is 0 it counts for nothing: held zeros, and what is frozen.
     """
-    for t in range(u(1), n_threads):
-        other = offset(gradients, t * stride)
+    for crew in range(ONE, n_crews):
+        other = offset(gradients, crew * stride)
         for k in range(first, last):
             gradients[k] += other[k]
             other[k] = as_element(other, 0)
-    squares = 0.0
-    for r in range(n_runs):
-        begin, end = max(first, u(runs[u(2) * r])), min(last, u(runs[u(2) * r + u(1)]))
-        for k in range(begin, end):
-            squares += np.float64(gradients[k]) * np.float64(gradients[k])
-    return squares
+    if given(keep):
+        for k in range(first, last):
+            gradients[k] = gradients[k] if keep[k] != 0 else as_element(gradients, 0)
+
+
+def compile_reduce(dtype):
+    """Return `reduce`, compiled."""
+    p, n = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
+    keep = types.CPointer(types.uint8)
+    return compile_callback(reduce, signature(types.void, p, keep, n, n, n, n), fastmath=FAST)
+
+
+def gather(gradients, n_crews, stride, in_slot, wide_slot, n_edges, n_values, flat):
+    """Flat <- the sum of all crews' gradients, in the order of `Net.flat`."""
+    if given(in_slot):
+        for k in range(n_edges):
+            flat[k] = gradients[u(in_slot[k])]
+    else:
+        for k in range(n_edges):
+            flat[k] = gradients[u(wide_slot[k])]
+    for k in range(n_edges, n_values):
+        flat[k] = gradients[k]
+    for crew in range(ONE, n_crews):
+        other = offset(gradients, crew * stride)
+        for k in range(n_edges):
+            flat[k] += other[slot_at(in_slot, wide_slot, k)]
+        for k in range(n_edges, n_values):
+            flat[k] += other[k]
+
+
+def compile_gather(dtype):
+    """Return `gather`, compiled."""
+    p, n = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
+    slots = types.CPointer(types.uint32), types.CPointer(types.int64)
+    arguments = signature(types.void, p, n, n, *slots, n, n, p)
+    return compile_callback(gather, arguments, fastmath=FAST)
 
 
 @jit
-def clip(gradient, first, last, scale, magnitude):
-    """Clip in place: g <- scale g, then clipped to [-magnitude, magnitude]."""
-    scale, magnitude = as_element(gradient, scale), as_element(gradient, magnitude)
+def reduce_gradients(net, update, work, first, last):
+    """Call `reduce` where there is something to do."""
+    if update.reduce != ZERO:
+        args = (work.gradients, update.keep, net.n_values, first, last, work.n_crews)
+        call_address(update.reduce, args)
+
+
+def squares_and_clip(gradient, squares, limits, first, last, n_values, phase):
+    """Clip in place: g <- scale g, then clipped to [-limits[1], limits[1]].
+
+    In two phases, between which the threads meet: first the squares of each block, in an order
+    that no number of threads changes; then their sum is the squared norm, and g is clipped.
+    """
+    if phase == ZERO:
+        for block in range(first, last, BLOCK):
+            sum_ = 0.0
+            for k in range(block, least(block + BLOCK, last)):
+                sum_ += np.float64(gradient[k]) * np.float64(gradient[k])
+            squares[block // BLOCK] = sum_
+        return
+    total = 0.0
+    for block in range(ZERO, n_values, BLOCK):
+        total += squares[block // BLOCK]
+    norm = np.sqrt(total)
+    scale = as_element(gradient, limits[0] / norm if norm > limits[0] else 1.0)
+    if not math.isfinite(total):
+        scale = as_element(gradient, np.nan)  # seen after the update, which is then undone
+    most = as_element(gradient, limits[1])
     for k in range(first, last):
-        gradient[k] = min(max(scale * gradient[k], -magnitude), magnitude)
+        g = scale * gradient[k]
+        if g > most:
+            g = most
+        if g < -most:
+            g = -most
+        gradient[k] = g
+
+
+def compile_clip(dtype):
+    """Return `squares_and_clip`, compiled."""
+    p, q = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
+    sums = types.CPointer(types.float64)
+    return compile_callback(
+        squares_and_clip, signature(types.void, p, sums, sums, q, q, q, q), fastmath=FAST
+    )
 
 
 @jit
-def clear(gradient, first, last):
-    """Clear in place: g <- 0."""
-    for k in range(first, last):
-        gradient[k] = as_element(gradient, 0)
+def apply(net, update, work, step, reduced):
+    """Reduce, unless it is done, and call the optimizer on this thread's trained stretches.
 
-
-@jit
-def apply(net, update, gradient, first, last, step):
-    """Call the optimizer on the trained stretches in [first, last), then clear the gradient.
-
-    By blocks, which stay in the cache meanwhile. Return 0 if the new values are finite, else NaN.
+    By blocks, which stay in the cache until the gradient is cleared. Return 0 if the new values
+    are finite, else NaN.
     """
     zero = 0.0
-    for block in range(first, last, u(BLOCK)):
-        stop = min(block + u(BLOCK), last)
-        for r in range(update.n_runs):
-            begin = max(block, u(update.runs[u(2) * r]))
-            end = min(stop, u(update.runs[u(2) * r + u(1)]))
-            if begin < end:
-                call_address(
-                    update.address,
-                    (
-                        offset(net.values, begin),
-                        offset(gradient, begin),
-                        offset(update.state, begin),
-                        update.hyper,
-                        end - begin,
-                        net.n_values,
-                        step,
-                    ),
-                )
+    gradient = work.gradients
+    run = ZERO
+    for block in range(work.first, work.last, BLOCK):
+        stop = least(block + BLOCK, work.last)
+        if not reduced:
+            reduce_gradients(net, update, work, block, stop)
+        while run < update.n_runs:
+            begin, end = u(update.runs[TWO * run]), u(update.runs[TWO * run + ONE])
+            if begin >= stop:
+                break
+            if end > block:
+                begin = greatest(block, begin)
+                values, g = offset(net.values, begin), offset(gradient, begin)
+                state, size = offset(update.state, begin), least(stop, end) - begin
+                args = (values, g, state, update.hyper, size, net.n_values, step)
+                call_address(update.address, args)
+            if end > stop:
+                break
+            run += ONE
         clear(gradient, block, stop)
         part = as_element(gradient, 0)
         for k in range(block, stop):

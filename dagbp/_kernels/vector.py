@@ -36,6 +36,10 @@ def _register_bytes() -> int:
 REGISTER_BYTES = _register_bytes()
 # Rows of a dense panel: with 4 registers a row, 24 of AVX-512's 32 hold sums, or 12 of 16.
 PANEL_ROWS = 6 if REGISTER_BYTES == 64 else 3
+REGISTERS = 32 if REGISTER_BYTES == 64 else 16
+# Unsigned constants for kernels: signed ones make Numba emit code for negative rows, and naming
+# them here takes half the time to compile of converting them in every place.
+ZERO, ONE, FOUR = np.uintp(0), np.uintp(1), np.uintp(4)
 
 
 def tile_dtype(dtype, row_bytes):
@@ -126,15 +130,14 @@ def store_vector(builder, value, pointer, align):
 
 
 @intrinsic
-def no_tile(typingctx, kind):
-    """Return a null tile whose rows are the records of an array; see `tile_dtype`."""
-    lane = kind.dtype.fields["lane"].type
-    tile = Tile(lane.dtype, lane.shape[0])
+def kind_of(typingctx, array):
+    """Return a null tile of an array's dtype: the kind of frames in functions of any width."""
+    tile = Tile(array.dtype, 1)
 
     def codegen(context, builder, sig, args):
         return cgutils.get_null_value(context.get_value_type(tile))
 
-    return tile(kind), codegen
+    return tile(array), codegen
 
 
 @intrinsic
@@ -156,6 +159,53 @@ def offset(typingctx, pointer, elements):
         return builder.gep(args[0], [args[1]], inbounds=True)
 
     return pointer(pointer, types.uintp), codegen
+
+
+@intrinsic
+def given(typingctx, pointer):
+    """Return whether a pointer is not null."""
+
+    def codegen(context, builder, sig, args):
+        return cgutils.is_not_null(builder, args[0])
+
+    return types.boolean(pointer), codegen
+
+
+@intrinsic
+def slot_at(typingctx, narrow, wide, k):
+    """Return element k of whichever of two tables of slots is there."""
+
+    def codegen(context, builder, sig, args):
+        result = cgutils.alloca_once(builder, ir.IntType(64))
+        with builder.if_else(cgutils.is_not_null(builder, args[0])) as (then, otherwise):
+            with then:
+                slot = builder.load(builder.gep(args[0], [args[2]]))
+                builder.store(builder.zext(slot, ir.IntType(64)), result)
+            with otherwise:
+                builder.store(builder.load(builder.gep(args[1], [args[2]])), result)
+        return builder.load(result)
+
+    return types.uintp(narrow, wide, types.uintp), codegen
+
+
+@intrinsic
+def least(typingctx, a, b):
+    """Return the smaller of two sizes; Python's `min` is compiled anew for each pair of types."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.icmp_unsigned("<", *args), *args)
+
+    return types.uintp(types.uintp, types.uintp), codegen
+
+
+@intrinsic
+def greatest(typingctx, a, b):
+    """Return the greater of two sizes."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.icmp_unsigned(">", *args), *args)
+
+    return types.uintp(types.uintp, types.uintp), codegen
 
 
 @intrinsic
@@ -242,6 +292,19 @@ def zero_chunk(typingctx, source):
         return ir.Constant(context.get_value_type(vec), None)
 
     return vec(source), codegen
+
+
+@intrinsic
+def clear(typingctx, pointer, first, last):
+    """Write zeros to the elements first ... last - 1."""
+
+    def codegen(context, builder, sig, args):
+        size = context.get_abi_sizeof(context.get_value_type(pointer.dtype))
+        count = builder.mul(builder.sub(args[2], args[1]), ir.Constant(args[1].type, size))
+        cgutils.memset(builder, builder.gep(args[0], [args[1]]), count, 0)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.uintp, types.uintp), codegen
 
 
 @intrinsic
@@ -397,15 +460,29 @@ def libm_cos(typingctx, a):
     return _llvm_intrinsic("cos", (a,))
 
 
+def _any_lane(builder, mask):
+    whole = builder.bitcast(mask, ir.IntType(mask.type.count))
+    return builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0))
+
+
 @intrinsic
 def any_lane(typingctx, mask):
     """Return whether a mask is true anywhere."""
 
     def codegen(context, builder, sig, args):
-        whole = builder.bitcast(args[0], ir.IntType(mask.lanes))
-        return builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0))
+        return _any_lane(builder, args[0])
 
     return types.boolean(mask), codegen
+
+
+@intrinsic
+def any_nan(typingctx, a):
+    """Return whether some lane is not a number."""
+
+    def codegen(context, builder, sig, args):
+        return _any_lane(builder, builder.fcmp_unordered("uno", args[0], args[0]))
+
+    return types.boolean(a), codegen
 
 
 # --- calls by address ----------------------------------------------------------------------------

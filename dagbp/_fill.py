@@ -1,0 +1,133 @@
+"""Nearly full blocks of edges, filled up with held zeros so that they run as dense panels.
+
+A block is a cell of a grid over the matrix of edges, up to `CELL` targets by `CELL` sources, each
+side of one kind (level and activation). Where enough of its edges exist, the absent ones become
+slots whose weight is exactly zero and stays so: their gradient counts for nothing. The network
+means the same; only the kernels that run it change. Results that are not finite are summed again
+without the held zeros, as 0 times infinity is not zero.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._kernels.vector import REGISTER_BYTES
+from dagbp._plan import Plan, grouped
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+CELL = 48  # a multiple of every PANEL_ROWS and of the runs' 16
+LEAST = 16  # cells with a shorter side stay as they are
+SLICE = 2_000_000  # edges looked at together: what counting takes of memory
+
+# What a slot takes as part of a panel, over what an edge takes by itself. `benchmarks/layers.py`
+# shows it: the step at 100 % over the step at 20 %, each by its slots. With AVX2 and its 16
+# registers panels gain less.
+DENSE_OVER_SPARSE = 0.55 if REGISTER_BYTES == 64 else 0.75
+
+
+class Filled(NamedTuple):
+    """A plan whose dense blocks are full.
+
+    Attributes
+    ----------
+    plan : Plan
+        With held zeros among its edges: `in_edge` is -1 for them.
+    slot : int64 (E,), or None
+        In-slot of each in-slot of the plan before; None where nothing was filled.
+    """
+
+    plan: Plan
+    slot: Int64 | None
+
+
+def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE) -> Filled:
+    """Return the plan with every block filled of which more than this share of the edges exist."""
+    found = _blocks(plan, kind, dense_above)
+    if found is None:
+        return Filled(plan, None)
+    src, dst = found
+    n, old = len(plan.node), len(plan.in_src)
+    target = np.repeat(np.arange(n), np.diff(plan.in_ptr))
+    key = np.concatenate([target, dst]) * n + np.concatenate([plan.in_src, src])
+    key, place = np.unique(key, return_inverse=True)  # edges come first, so held ones drop out
+    in_src, target = key % n, key // n
+    in_ptr, _ = grouped(target, n)
+    out_ptr, out_slot = grouped(in_src, n)
+    in_edge = np.full(len(key), -1, np.int64)
+    in_edge[place[:old]] = plan.in_edge
+    filled = plan._replace(
+        in_ptr=in_ptr,
+        in_src=in_src.astype(np.int32),
+        in_edge=in_edge,
+        out_ptr=out_ptr,
+        out_dst=target[out_slot].astype(np.int32),
+        out_slot=out_slot,
+    )
+    return Filled(filled, place[:old])
+
+
+def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] | None:
+    """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
+    first = _cells(kind)
+    sizes = np.diff(first)
+    cell = np.repeat(np.arange(len(sizes)), sizes)
+    pairs, counts = _count(plan, cell, sizes, dense_above)
+    a, b = pairs // len(sizes), pairs % len(sizes)
+    area = sizes[a] * sizes[b]
+    wide = np.minimum(sizes[a], sizes[b]) >= LEAST
+    chosen = wide & (counts > dense_above * area) & (counts < area)
+    if not chosen.any():
+        return None
+    ends = [
+        np.meshgrid(
+            np.arange(first[i], first[i + 1]), np.arange(first[j], first[j + 1]), indexing="ij"
+        )
+        for i, j in zip(b[chosen].tolist(), a[chosen].tolist(), strict=True)
+    ]
+    src, dst = (np.concatenate([grid[k].ravel() for grid in ends]) for k in range(2))
+    return src, dst
+
+
+def _cells(kind: Int64) -> Int64:
+    """Return the first row of each cell: rows of one kind, cut every `CELL`; the end is last."""
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(kind)) + 1])
+    stops = np.append(starts[1:], len(kind))
+    cuts = [np.arange(a, b, CELL) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    return np.concatenate([*cuts, [len(kind)]]).astype(np.int64)
+
+
+def _count(plan: Plan, cell: Int64, sizes: Int64, dense_above: float) -> tuple[Int64, Int64]:
+    """Return the numbers (target cell, source cell) as one number, and how many edges each has.
+
+    Rows with a small part of a cell's edges are left out: fewer than half of what a block needs
+    on average. A count may so miss some edges, never enough to matter where most exist.
+    """
+    keys, counts = [], []
+    for first, last in _row_slices(plan.in_ptr):
+        slots = slice(plan.in_ptr[first], plan.in_ptr[last])
+        source = cell[plan.in_src[slots]]
+        degrees = np.diff(plan.in_ptr[first : last + 1])
+        if degrees.max(initial=0) < LEAST * dense_above:
+            continue
+        row = np.repeat(np.arange(first, last), degrees)
+        new = np.flatnonzero((np.diff(source) != 0) | (np.diff(row) != 0)) + 1
+        begin = np.concatenate([[0], new])
+        length = np.diff(np.append(begin, len(source)))
+        some = length >= dense_above / 2 * np.maximum(sizes[source[begin]], LEAST)
+        keys.append(cell[row[begin[some]]] * len(sizes) + source[begin[some]])
+        counts.append(length[some])
+    if not keys:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    pairs, where = np.unique(np.concatenate(keys), return_inverse=True)
+    return pairs, np.bincount(where, np.concatenate(counts)).astype(np.int64)
+
+
+def _row_slices(ptr: Int64) -> list[tuple[int, int]]:
+    """Return stretches of rows with about `SLICE` edges each, and none without edges."""
+    cuts = np.searchsorted(ptr, np.arange(0, ptr[-1], SLICE), side="right") - 1
+    bounds = [*np.unique(cuts).tolist(), len(ptr) - 1]
+    return [(a, b) for a, b in pairwise(bounds) if ptr[b] > ptr[a]]

@@ -1,0 +1,62 @@
+"""How much memory there is, so that what cannot fit is refused before it is allocated."""
+
+import os
+from pathlib import Path
+
+from dagbp._errors import MemoryLimitError
+
+
+def available_bytes() -> int | None:
+    """Return what this process can still get, within its container; None if nobody tells."""
+    limits = [_machine(), _container()]
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def require(n_bytes: int, what: str) -> None:
+    """Raise if so many bytes are not to be had.
+
+    Raises
+    ------
+    MemoryLimitError
+    """
+    available = available_bytes()
+    if available is not None and n_bytes > available:
+        raise MemoryLimitError(
+            f"{what} needs {readable(n_bytes)}, but only {readable(available)} are available"
+        )
+
+
+def readable(n: int) -> str:
+    """Return a number of bytes as text.
+
+    Examples
+    --------
+    >>> readable(3 * 2**20)
+    '3.0 MiB'
+    """
+    power = min(4, max(0, int(n).bit_length() - 1) // 10)
+    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{n / 1024**power:,.{min(power, 1)}f} {unit}"
+
+
+def _machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _container() -> int | None:
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
+        return int(limit) - int(used)
+    except (OSError, ValueError):  # no such file, or "max"
+        return None

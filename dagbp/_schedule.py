@@ -1,0 +1,258 @@
+"""How the rows of a net are shared out: into segments, and among the threads of a crew.
+
+*Segments* are consecutive rows of one level and one activation: none feeds another, so their sums
+can all be taken before the activation is called once for all. They are what threads share.
+
+A *crew* of several threads goes through the net together. Its segments are dealt out by *stages*:
+runs of segments of which none depends on a row that another member computes in the same stage, so
+that one meeting a stage is enough. A crew of one has one stage.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._kernels.vector import REGISTER_BYTES
+from dagbp._team import available_cores
+
+if TYPE_CHECKING:
+    from dagbp._wiring import Wiring
+
+Int64 = npt.NDArray[np.int64]
+
+# Edges times samples a member needs in a level to be worth a meeting; fewer are left to the first.
+# A meeting of two threads takes about half a microsecond, the time of some 200 edges of a tile.
+WORTH_MEETING = 16_384
+
+WAYS = ("auto", "tiles", "levels")
+
+
+def segments(
+    kind: Int64, alone: npt.NDArray[np.bool_], panel: Int64, panel_rows: int, most: int
+) -> Int64:
+    """Return the first row of each segment, and the end of the last one.
+
+    Parameters
+    ----------
+    kind : int64 (n,)
+        A segment's rows have the same kind: level and activation.
+    alone : bool (n,)
+        Rows that are segments of their own.
+    panel : int64 (n,)
+        Nonzero at the first row of each panel, which no segment may cut.
+    panel_rows, most : int
+        Rows of a panel; most rows of a segment, a multiple of it.
+
+    Returns
+    -------
+    int64 (n_segments + 1,)
+
+    Examples
+    --------
+    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, bool), np.zeros(5, int), 3, most=2)
+    array([0, 2, 3, 5])
+    """
+    n = len(kind)
+    inside = np.zeros(n + panel_rows, np.bool_)  # rows of panels but their first
+    starts = np.flatnonzero(panel)
+    for r in range(1, panel_rows):
+        inside[starts + r] = True
+    may = ~inside[:n]
+    must = np.ones(n, np.bool_)
+    must[1:] = (kind[1:] != kind[:-1]) | alone[1:] | alone[:-1]
+    cuts = np.flatnonzero(must)
+    # Long stretches are cut further, where no panel is cut: every `most` rows, or a little before.
+    last_allowed = np.maximum.accumulate(np.where(may, np.arange(n), 0))
+    while True:
+        lengths = np.diff(np.append(cuts, n))
+        long = np.flatnonzero(lengths > most)
+        if len(long) == 0:
+            return np.append(cuts, n)
+        cuts = np.sort(np.concatenate([cuts, last_allowed[cuts[long] + most]]))
+
+
+def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
+    """Return how a crew shares out segments that come in the order of their levels.
+
+    Levels with too little work to be worth a meeting go to the first member, one after the other.
+
+    Parameters
+    ----------
+    level : int64 (n_segments,)
+        Ascending.
+    work : int64 (n_segments,)
+        Edges times samples.
+    members : int
+
+    Returns
+    -------
+    int64 (n_stages, members + 1)
+        Member m of stage k takes the segments from ``[k, m]`` to ``[k, m + 1]``.
+
+    Examples
+    --------
+    >>> cut_stages(np.array([1, 1, 2, 3]), np.array([90_000, 90_000, 10, 10]), members=2)
+    array([[0, 1, 2],
+           [2, 4, 4]])
+    """
+    n = len(level)
+    if members == 1 or n == 0:
+        return np.array([[0] + [n] * members], np.int64)
+    total = np.concatenate([[0], np.cumsum(work)])
+    ends = np.append(np.flatnonzero(np.diff(level)) + 1, n)
+    starts = np.concatenate([[0], ends[:-1]])
+    worth = (total[ends] - total[starts] >= members * WORTH_MEETING) & (ends - starts > 1)
+    stages: list[list[int]] = []
+    for begin, end, shared in zip(starts.tolist(), ends.tolist(), worth.tolist(), strict=True):
+        if shared:
+            shares = total[begin] + (total[end] - total[begin]) * np.arange(1, members) // members
+            stages.append([begin, *np.searchsorted(total, shares).tolist(), end])
+        elif stages and stages[-1][1] == begin:  # the first member goes on
+            stages[-1][1:] = [end] * members
+        else:
+            stages.append([begin] + [end] * members)
+    return np.array(stages, np.int64)
+
+
+# Four vector registers a row, and never less than two cache lines; narrow tiles for small batches.
+WIDE_ROW = max(128, 4 * REGISTER_BYTES)
+NARROW_ROW = 64
+
+
+# What a wide tile takes, in ns, measured with `Network.profile` on AVX-512; only ratios count.
+SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
+NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wide one's
+REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
+MEETING_NS = 800.0
+WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking
+SAME_BITS = 1.05  # what the same bits on any number of threads may cost
+
+
+class Schedule(NamedTuple):
+    """How a batch runs.
+
+    Attributes
+    ----------
+    row_bytes : int
+        Of one node's samples in a tile.
+    group : int
+        Tiles that a crew takes through the net side by side.
+    n_crews, members : int
+        Crews, and threads in each: one crew of all threads, or a crew of each.
+    """
+
+    row_bytes: int
+    group: int
+    n_crews: int
+    members: int
+
+    @property
+    def n_threads(self) -> int:
+        """Threads in all."""
+        return self.n_crews * self.members
+
+
+class Cuts(NamedTuple):
+    """The segments of each thread, as `Work` has them."""
+
+    forward: Int64
+    backward: Int64
+    refresh: Int64
+
+
+class Scheduler:
+    """Chooses how batches run through one net, by a model of what each way takes.
+
+    Parameters
+    ----------
+    wiring : Wiring
+    ways : {"auto", "tiles", "levels"}
+        "tiles": each thread takes tiles of its own through the net, and gradients are summed.
+        "levels": all threads share each level, and results are the same bits on any number of
+        them. "auto": the faster one, but "levels" where it loses less than `SAME_BITS`.
+    """
+
+    def __init__(self, wiring: "Wiring", ways: str = "auto") -> None:
+        self._wiring, self._ways = wiring, ways
+        dense = wiring.ins.n_edges + wiring.outs.n_edges
+        sparse = 2 * wiring.n_slots - dense
+        nodes = len(wiring.plan.node) - wiring.plan.n_inputs
+        self._tile_ns = (dense * DENSE_NS + sparse * SPARSE_NS) / 2 + nodes * NODE_NS
+        self._streams = dense > sparse and wiring.n_slots * wiring.itemsize > 2**20
+        self._stages: dict[int, int] = {}
+        self._chosen: dict[tuple[int, int | None, bool], Schedule] = {}
+
+    def choose(self, n_samples: int, limit: int | None, back: bool = True) -> Schedule:
+        """Return the schedule for batches of so many samples, on at most `limit` threads.
+
+        Without a limit, as many threads as the batch keeps busy.
+        """
+        key = n_samples, limit, back
+        if key not in self._chosen:
+            self._chosen = {key: self._choose(*key)}  # the last one is asked for again and again
+        return self._chosen[key]
+
+    def _choose(self, n_samples: int, limit: int | None, back: bool) -> Schedule:
+        row_bytes, tiles, tile_ns = self._width(n_samples)
+        tile_ns *= 1.0 if back else 1 / 3
+        chosen = limit is not None
+        if limit is None:
+            limit = max(1, min(available_cores(), int(tiles * tile_ns / WORTH_THREAD_NS)))
+        group = min(tiles, 4) if self._streams else 1
+        one = Schedule(row_bytes, group, 1, 1)
+        if limit == 1:
+            return one
+        crews = min(limit, tiles)
+        busiest = -(-tiles // crews)
+        reduction = self._wiring.n_slots * REDUCE_NS * crews if back else 0.0
+        by_tiles = busiest * tile_ns + reduction
+        meetings = self._meetings(limit, tiles, row_bytes) * (2 if back else 1)
+        by_levels = tiles * tile_ns / limit + meetings * MEETING_NS
+        by_one = tiles * tile_ns
+        if self._ways == "levels" or (self._ways == "auto" and by_levels < SAME_BITS * by_tiles):
+            worth = by_levels < by_one or (chosen and self._ways == "levels")
+            return Schedule(row_bytes, group, 1, limit) if worth else one
+        if crews == 1:
+            return one
+        return Schedule(row_bytes, min(group, busiest), crews, 1)
+
+    def _width(self, n_samples: int) -> tuple[int, int, float]:
+        """Return a row's bytes, the number of tiles, and what one takes there and back."""
+        wide, narrow = (row // self._wiring.itemsize for row in (WIDE_ROW, NARROW_ROW))
+        if -(-n_samples // narrow) * NARROW_COST < -(-n_samples // wide):
+            return NARROW_ROW, max(1, -(-n_samples // narrow)), self._tile_ns * NARROW_COST
+        return WIDE_ROW, max(1, -(-n_samples // wide)), self._tile_ns
+
+    def _meetings(self, members: int, tiles: int, row_bytes: int) -> int:
+        """Return how often a crew meets on the way forward."""
+        if members not in self._stages:
+            schedule = Schedule(row_bytes, 1, 1, members)
+            self._stages[members] = len(self.cuts(schedule).forward)
+        return self._stages[members] * tiles
+
+    def cuts(self, schedule: Schedule) -> Cuts:
+        """Return who takes which segments."""
+        wiring, plan = self._wiring, self._wiring.plan
+        samples = schedule.group * schedule.row_bytes // wiring.itemsize
+        ins, outs = wiring.in_segment, wiring.out_segment
+        in_work = np.diff(plan.in_ptr[ins])
+        out_work = np.diff(plan.out_ptr[outs])
+        members = schedule.members
+        forward = cut_stages(plan.level[ins[:-1]], in_work * samples, members)
+        if members == 1:
+            backward = np.array([[0, len(outs) - 1]])
+        else:
+            first = int(np.searchsorted(outs, plan.n_inputs))  # inputs before, computed from here
+            level = plan.level[outs[:-1]]
+            computed = first + cut_stages(level[first:], out_work[first:] * samples, members)
+            inputs = cut_stages(np.zeros(first, np.int64), out_work[:first] * samples, members)
+            backward = np.concatenate([computed[::-1], inputs])
+        return Cuts(forward, np.ascontiguousarray(backward), _even(in_work, schedule.n_threads))
+
+
+def _even(work: Int64, shares: int) -> Int64:
+    """Return where each share of the segments begins, and the end."""
+    total = np.concatenate([[0], np.cumsum(work)])
+    inner = np.searchsorted(total, total[-1] * np.arange(1, shares) // shares)
+    return np.array([0, *inner.tolist(), len(work)], np.int64)

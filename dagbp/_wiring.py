@@ -1,0 +1,95 @@
+"""A plan as kernels read it: blocks filled, panels found, segments cut, slots as narrow as fit."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._fill import DENSE_OVER_SPARSE, fill_blocks
+from dagbp._kernels.records import SEGMENT_ROWS
+from dagbp._kernels.vector import PANEL_ROWS
+from dagbp._panels import columns, in_panels, out_panels
+from dagbp._plan import Plan
+from dagbp._schedule import segments
+
+Int64 = npt.NDArray[np.int64]
+
+CACHE_LINE = 64
+
+
+class Wiring:
+    """The arrays of one plan for one dtype.
+
+    Attributes
+    ----------
+    plan : Plan
+        With held zeros, where blocks were filled.
+    slot : int64 (E,), or None
+        In-slot of each edge of the user's plan; None where nothing was filled.
+    dense_above : float
+        Blocks of which more than this share exists are filled.
+    n_slots, n_held : int
+        Edges, held zeros included, and how many these are.
+    in_keep, out_keep : uint8, or None
+        0 for the held zeros, by in-slot and by out-slot.
+    in_slot : uint32 or int64 (n_slots,)
+        Out-slot of each in-slot: where its weight is in `Engine.values`.
+    ins, outs : Panels
+        The dense panels of the forward and of the backward pass.
+    in_segment, out_segment : int64
+        First rows of the segments of the computed rows, and of all rows; the end is last.
+    column : int64 (n,)
+        Which rows' deltas the dense panels want by sample.
+    stride : int
+        Nodes in a row of the transposed deltas: an odd number of cache lines, or none.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        theta: Int64,
+        alone: npt.NDArray[np.bool_],
+        dtype: np.dtype[Any],
+        dense_above: float | None,
+    ) -> None:
+        n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
+        kind = _kinds(plan, theta)
+        self.dense_above = DENSE_OVER_SPARSE if dense_above is None else float(dense_above)
+        plan, self.slot = fill_blocks(plan, kind, self.dense_above)
+        self.plan, self.itemsize = plan, dtype.itemsize
+        self.n_slots, self.n_held = len(plan.in_src), len(plan.in_src) - n_edges
+        self.in_slot = _inverse(plan.out_slot)
+        self.in_keep = self.out_keep = None
+        if self.slot is not None:
+            self.in_keep = (plan.in_edge >= 0).view(np.uint8)
+            self.out_keep = self.in_keep[plan.out_slot]
+        chunk = CACHE_LINE // dtype.itemsize
+        self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
+        computed = slice(n_inputs, n)
+        self.in_segment = n_inputs + segments(
+            kind[computed], alone[computed], self.ins.of_row[computed], PANEL_ROWS, SEGMENT_ROWS
+        )
+        self.out_segment = segments(kind, alone, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
+        self.column = columns(self.outs, n)
+        self.stride = 0
+        if self.outs.n_edges:
+            self.stride = (-(-n * dtype.itemsize // CACHE_LINE) | 1) * chunk
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """Return all arrays."""
+        own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row]
+
+
+def _kinds(plan: Plan, theta: Int64) -> Int64:
+    """Return a number for each row that tells its level and activation, and whether an input."""
+    inputs = np.arange(len(theta)) < plan.n_inputs
+    codes = theta.max(initial=0) + 1
+    return np.where(inputs, -1, plan.level * codes + theta)
+
+
+def _inverse(permutation: Int64) -> npt.NDArray[np.uint32] | Int64:
+    dtype = np.uint32 if len(permutation) < 2**32 else np.int64
+    inverse: Any = np.empty(len(permutation), dtype)
+    inverse[permutation] = np.arange(len(permutation), dtype=dtype)
+    return inverse  # type: ignore[no-any-return]
