@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._errors import GraphError, OptionError, UnreachableWarning, did_you_mean
-from dagbp._plan import CycleFound, Plan, make_plan, reached
+from dagbp._plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
 
 Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
@@ -25,7 +26,7 @@ class Drawing:
     ----------
     labels : sequence of hashable, length n
         The nodes in graph order; a `range` for a graph given as edge arrays.
-    src, dst : int64 (E,)
+    src, dst : int32 (E,)
         Ends of each edge, as indices into `labels`, in graph order.
     inputs, outputs : int64
         Indices into `labels`, in column order.
@@ -43,8 +44,8 @@ class Drawing:
     """
 
     labels: Sequence[Hashable]
-    src: Int64
-    dst: Int64
+    src: Int32
+    dst: Int32
     inputs: Int64
     outputs: Int64
     weight: Float64
@@ -92,6 +93,12 @@ def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
     except CycleFound as cycle:
         labels = [drawing.labels[i] for i in cycle.nodes]
         raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None
+    except EdgeRepeated as repeated:
+        first, second = repeated.edges
+        i, j = (drawing.labels[ends[first]] for ends in (drawing.src, drawing.dst))
+        raise GraphError(
+            f"edge {i!r} -> {j!r} is given twice, at positions {first} and {second}"
+        ) from None
     missed = drawing.outputs[~reached(plan)[plan.outputs]]
     if plan.n_inputs and len(missed):
         text = listed([drawing.labels[i] for i in missed], 5)
@@ -107,8 +114,8 @@ def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
 class Edges:
     """The edges of a drawing, arrays (E,): its fields of the same meaning."""
 
-    src: Int64
-    dst: Int64
+    src: Int32
+    dst: Int32
     weight: Float64
     trainable: Bool
 
@@ -177,7 +184,7 @@ def check_default(argument: str, name: Any, known: Collection[str]) -> None:
         raise OptionError(f"{argument} is {name!r}, which is not registered{hint}")
 
 
-def refuse_self_loops(labels: Sequence[Hashable], src: Int64, dst: Int64) -> None:
+def refuse_self_loops(labels: Sequence[Hashable], src: Int32, dst: Int32) -> None:
     """Name the first node that has an edge to itself."""
     loops = src == dst
     if loops.any():

@@ -12,7 +12,7 @@ from dagbp._drawing import (
     Drawing,
     Edges,
     Float64,
-    Int64,
+    Int32,
     Nodes,
     check_default,
     default_nodes,
@@ -73,7 +73,8 @@ def read_edges(
     Raises
     ------
     GraphError
-        If the graph or an array cannot be compiled; cycles are found later, by `plan_drawing`.
+        If the graph or an array cannot be compiled; cycles and edges given twice are found later,
+        by `plan_drawing`.
     OptionError
         If `n_nodes` is no valid count or a default activation is not registered.
 
@@ -90,11 +91,10 @@ def read_edges(
     n, src, dst = _ends(src, dst, n_nodes)
     labels = range(n)
     refuse_self_loops(labels, src, dst)
-    _refuse_repeated_edges(src, dst, n)
     edges = Edges(
         src=src,
         dst=dst,
-        weight=np.full(len(src), np.nan)
+        weight=np.broadcast_to(np.nan, len(src))
         if weight is None
         else _numbers("weight", weight, len(src)),
         trainable=_flags("trainable", trainable, len(src)),
@@ -108,22 +108,13 @@ def read_edges(
     return drawing_of(labels, edges, nodes)
 
 
-def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int64, Int64]:
+def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int32, Int32]:
     """Return the number of nodes and both ends of each edge, checked."""
     src, dst = _array("src", src, "iu", "integers"), _array("dst", dst, "iu", "integers")
     if len(src) != len(dst):
         raise GraphError(f"src has {len(src)} entries and dst has {len(dst)}; each edge has both")
     n = _count_nodes(n_nodes, src, dst)
     return n, _within("src", src, n), _within("dst", dst, n)
-
-
-def _refuse_repeated_edges(src: Int64, dst: Int64, n: int) -> None:
-    pair = np.sort(src * n + dst)  # below 2**62, as n <= MAX_NODES
-    repeated = pair[1:] == pair[:-1]
-    if repeated.any():
-        i, j = divmod(int(pair[np.argmax(repeated)]), n)
-        first, second = np.flatnonzero((src == i) & (dst == j))[:2]
-        raise GraphError(f"edge {i} -> {j} is given twice, at positions {first} and {second}")
 
 
 def _finder(n: int) -> Find:
@@ -153,7 +144,7 @@ def _set_biases(nodes: Nodes, bias: Any) -> None:
         nodes.bias[nodes.inputs] = 0.0
 
 
-def _count_nodes(n_nodes: Any, src: Int64, dst: Int64) -> int:
+def _count_nodes(n_nodes: Any, src: npt.NDArray[Any], dst: npt.NDArray[Any]) -> int:
     if n_nodes is None:
         if not len(src):
             raise GraphError("the graph is empty: there is no edge, and n_nodes is not given")
@@ -182,13 +173,13 @@ def _array(argument: str, values: npt.ArrayLike, kinds: str, what: str) -> npt.N
     return array
 
 
-def _within(argument: str, nodes: npt.NDArray[Any], n: int) -> Int64:
-    """Return `nodes` as int64, each below n; compared before it is converted, for uint64's sake."""
+def _within(argument: str, nodes: npt.NDArray[Any], n: int) -> Int32:
+    """Return `nodes` as int32, each below n; compared before it is converted."""
     bad = (nodes < 0) | (nodes >= n)
     if bad.any():
         e = np.argmax(bad)
         raise GraphError(f"{argument}[{e}] is {nodes[e]}; nodes run from 0 to {n - 1}")
-    return nodes.astype(np.int64)
+    return nodes.astype(np.int32)
 
 
 def _numbers(argument: str, values: npt.ArrayLike, n: int) -> Float64:
@@ -203,7 +194,7 @@ def _numbers(argument: str, values: npt.ArrayLike, n: int) -> Float64:
 
 def _flags(argument: str, values: npt.ArrayLike | None, n: int) -> Bool:
     if values is None or isinstance(values, bool | np.bool_):
-        return np.full(n, values is None or bool(values))
+        return np.broadcast_to(np.bool_(values is None or bool(values)), n)
     return _of_length(argument, _array(argument, values, "b", "bools"), n).astype(np.bool_)
 
 

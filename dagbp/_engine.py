@@ -160,7 +160,7 @@ class Engine:
         """Return an array laid out like `values` in the order of `parameters`."""
         n = self.wiring.n_slots
         weights, biases = values[:n], values[n:][: self.n_computed]
-        return self._without_held(np.concatenate([weights[self.wiring.in_slot], biases]))
+        return self._without_held(np.concatenate([weights[self.wiring.plan.in_slot], biases]))
 
     def _without_held(self, flat: Array) -> Array:
         slot = self.wiring.slot
@@ -181,7 +181,10 @@ class Engine:
     def _by_source(self, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what is in the order of `flat` in that of `values`, without its padding."""
         n = self.wiring.n_slots
-        return np.concatenate([flat[:n][self.wiring.plan.out_slot], flat[n:]])
+        values = np.empty_like(flat)
+        values[self.wiring.plan.in_slot] = flat[:n]
+        values[n:] = flat[n:]
+        return values
 
     def set_parameters(self, parameters: Array) -> None:
         """Take over what `parameters` returned."""
@@ -217,8 +220,8 @@ class Engine:
                 width=row_bytes // self.dtype.itemsize,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
-                in_slot=wiring.in_slot if wiring.in_slot.dtype == np.uint32 else None,
-                wide_slot=wiring.in_slot if wiring.in_slot.dtype == np.int64 else None,
+                in_slot=plan.in_slot if plan.in_slot.dtype == np.uint32 else None,
+                wide_slot=plan.in_slot if plan.in_slot.dtype == np.int64 else None,
                 out_ptr=plan.out_ptr,
                 out_dst=plan.out_dst,
                 outputs=plan.outputs,
@@ -325,8 +328,8 @@ class Engine:
         """Return the mean loss and its gradient, in the order of `parameters`."""
         value, gradients = self._evaluate(problem, limit, back=True)
         flat = np.empty(self.n_values, self.dtype)
-        slots = address(self.wiring.in_slot)
-        narrow = self.wiring.in_slot.dtype == np.uint32
+        slots = address(self.wiring.plan.in_slot)
+        narrow = self.wiring.plan.in_slot.dtype == np.uint32
         _gather(_compiled(compile_gather, self.dtype).address)(
             address(gradients),
             *gradients.shape,

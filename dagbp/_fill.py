@@ -7,14 +7,13 @@ means the same; only the kernels that run it change. Results that are not finite
 without the held zeros, as 0 times infinity is not zero.
 """
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp._kernels.vector import REGISTER_BYTES
-from dagbp._plan import Plan, grouped
+from dagbp._plan import Plan, by_source, grouped, row_slices
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -54,18 +53,17 @@ def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE)
     target = np.repeat(np.arange(n), np.diff(plan.in_ptr))
     key = np.concatenate([target, dst]) * n + np.concatenate([plan.in_src, src])
     key, place = np.unique(key, return_inverse=True)  # edges come first, so held ones drop out
-    in_src, target = key % n, key // n
-    in_ptr, _ = grouped(target, n)
-    out_ptr, out_slot = grouped(in_src, n)
+    in_src, (in_ptr, _) = (key % n).astype(np.int32), grouped(key // n, n)
     in_edge = np.full(len(key), -1, np.int64)
     in_edge[place[:old]] = plan.in_edge
+    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
     filled = plan._replace(
         in_ptr=in_ptr,
-        in_src=in_src.astype(np.int32),
+        in_src=in_src,
         in_edge=in_edge,
         out_ptr=out_ptr,
-        out_dst=target[out_slot].astype(np.int32),
-        out_slot=out_slot,
+        out_dst=out_dst,
+        in_slot=in_slot,
     )
     return Filled(filled, place[:old])
 
@@ -107,7 +105,7 @@ def _count(plan: Plan, cell: Int64, sizes: Int64, dense_above: float) -> tuple[I
     on average. A count may so miss some edges, never enough to matter where most exist.
     """
     keys, counts = [], []
-    for first, last in _row_slices(plan.in_ptr):
+    for first, last in row_slices(plan.in_ptr, SLICE):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         source = cell[plan.in_src[slots]]
         degrees = np.diff(plan.in_ptr[first : last + 1])
@@ -124,10 +122,3 @@ def _count(plan: Plan, cell: Int64, sizes: Int64, dense_above: float) -> tuple[I
         return np.empty(0, np.int64), np.empty(0, np.int64)
     pairs, where = np.unique(np.concatenate(keys), return_inverse=True)
     return pairs, np.bincount(where, np.concatenate(counts)).astype(np.int64)
-
-
-def _row_slices(ptr: Int64) -> list[tuple[int, int]]:
-    """Return stretches of rows with about `SLICE` edges each, and none without edges."""
-    cuts = np.searchsorted(ptr, np.arange(0, ptr[-1], SLICE), side="right") - 1
-    bounds = [*np.unique(cuts).tolist(), len(ptr) - 1]
-    return [(a, b) for a, b in pairwise(bounds) if ptr[b] > ptr[a]]

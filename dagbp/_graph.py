@@ -178,8 +178,8 @@ def _edges_of(G: Graph, index: Mapping[Hashable, int]) -> Edges:
             weight.append(_weight(u, v, attributes.get("weight")))
             trainable.append(_trainable(attributes.get("trainable", True), "edge", u, v))
     return Edges(
-        src=np.array(src, np.int64),
-        dst=np.array(dst, np.int64),
+        src=np.array(src, np.int32),
+        dst=np.array(dst, np.int32),
         weight=np.array(weight, np.float64),
         trainable=np.array(trainable, np.bool_),
     )

@@ -8,12 +8,17 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._drawing import Drawing
 from dagbp._errors import GraphError, OptionError, did_you_mean
-from dagbp._plan import Plan
+from dagbp._plan import Plan, row_slices
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
 
 
-def draw_weights(drawing: Drawing, plan: Plan, scheme: str, seed: Any) -> npt.NDArray[np.float64]:
+SLICE = 1_000_000  # edges drawn together: their random numbers take 64 bytes each
+
+
+def draw_weights(
+    drawing: Drawing, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """Return weights (E,) in in-edge order: those the drawing gives, and random ones for the rest.
 
     ``"glorot"``: uniform with variance 2 / (in-degree of the target + out-degree of the source)
@@ -24,25 +29,28 @@ def draw_weights(drawing: Drawing, plan: Plan, scheme: str, seed: Any) -> npt.ND
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
     random = generator(seed)
+    names = [activations.get(name).init for name in drawing.activation_names]
+    schemes = names if scheme == "auto" else [scheme] * len(names)
+    by_node = np.array([SCHEMES.index(name) for name in schemes], np.int8)[drawing.activation]
     in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)
-    target = np.repeat(np.arange(len(in_degree)), in_degree)
-    fan_in, fan_out = in_degree[target], out_degree[plan.in_src]
-    normal = random.standard_normal(len(target))
-    uniform = random.uniform(-1.0, 1.0, len(target))
-    choices = {
-        "glorot": uniform * np.sqrt(6.0 / (fan_in + fan_out)),
-        "he": normal * np.sqrt(2.0 / fan_in),
-        "lecun": normal * np.sqrt(1.0 / fan_in),
-        "zeros": np.zeros(len(target)),
-    }
-    if scheme == "auto":
-        names = [activations.get(name).init for name in drawing.activation_names]
-        suited = np.array(names)[drawing.activation[plan.node[target]]]
-        weights = np.select([suited == name for name in choices], list(choices.values()))
-    else:
-        weights = choices[scheme]
-    given = drawing.weight[plan.in_edge]
-    return np.where(np.isnan(given), weights, given)
+    weights = np.empty(len(plan.in_src), dtype)
+    for first, last in row_slices(plan.in_ptr, SLICE):
+        slots = slice(plan.in_ptr[first], plan.in_ptr[last])
+        target = np.repeat(np.arange(first, last), in_degree[first:last])
+        fan_in, fan_out = in_degree[target], out_degree[plan.in_src[slots]]
+        normal = random.standard_normal(len(target))
+        uniform = random.uniform(-1.0, 1.0, len(target))
+        choices = {
+            "glorot": uniform * np.sqrt(6.0 / (fan_in + fan_out)),
+            "he": normal * np.sqrt(2.0 / fan_in),
+            "lecun": normal * np.sqrt(1.0 / fan_in),
+            "zeros": np.zeros(len(target)),
+        }
+        suited = by_node[plan.node[target]]
+        drawn = np.choose(suited, [choices.get(name, normal) for name in SCHEMES])
+        given = drawing.weight[plan.in_edge[slots]]
+        weights[slots] = np.where(np.isnan(given), drawn, given)
+    return weights
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -67,9 +67,10 @@ class Network:
         plan = plan_drawing(drawing, stacklevel=4)
         self._dense_above, self._ways = dense_above, schedule
         self._build(drawing, plan, graph, real)
-        weights = draw_weights(drawing, plan, init, seed)
         check_representable(drawing, real)
-        self.parameters = np.concatenate([weights, drawing.bias[plan.node[plan.n_inputs :]]])
+        weights = draw_weights(drawing, plan, init, seed, real)
+        bias = drawing.bias[plan.node[plan.n_inputs :]].astype(real)
+        self.parameters = np.concatenate([weights, bias])
 
     def _build(
         self,

@@ -6,6 +6,7 @@ two views of one sparse matrix: by target (CSR, read by the forward pass) and by
 by the backward pass).
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from dagbp._jit import entry
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
+Slots = npt.NDArray[Any]  # uint32 where that is enough, else int64
 
 # Rows are 32-bit, which halves the index traffic of the kernels and leaves them one signature; a
 # pair of rows also fits one int64.
@@ -30,6 +32,14 @@ class CycleFound(Exception):
     def __init__(self, nodes: list[int]) -> None:
         super().__init__(nodes)
         self.nodes = nodes
+
+
+class EdgeRepeated(Exception):
+    """Two edges have the same ends; `edges` are their drawing indices, in order."""
+
+    def __init__(self, edges: tuple[int, int]) -> None:
+        super().__init__(edges)
+        self.edges = edges
 
 
 class Plan(NamedTuple):
@@ -51,14 +61,14 @@ class Plan(NamedTuple):
         In-edges of row j are the slots ``in_ptr[j]:in_ptr[j + 1]``.
     in_src : int32 (E,)
         Source row of each in-slot, ascending within a target.
-    in_edge : int64 (E,)
+    in_edge : uint32 or int64 (E,)
         Drawing edge of each in-slot.
     out_ptr : int64 (n + 1,)
         Out-edges of row i are the slots ``out_ptr[i]:out_ptr[i + 1]``.
     out_dst : int32 (E,)
         Target row of each out-slot, ascending within a source.
-    out_slot : int64 (E,)
-        In-slot of each out-slot: where the edge's weight is.
+    in_slot : uint32 or int64 (E,)
+        Out-slot of each in-slot.
     outputs : int64 (n_outputs,)
         Rows of the outputs, in the user's order.
     output_slot : int64 (n,)
@@ -72,10 +82,10 @@ class Plan(NamedTuple):
     level: Int64
     in_ptr: Int64
     in_src: Int32
-    in_edge: Int64
+    in_edge: Slots
     out_ptr: Int64
     out_dst: Int32
-    out_slot: Int64
+    in_slot: Slots
     outputs: Int64
     output_slot: Int64
     n_inputs: int
@@ -96,7 +106,7 @@ def make_plan(
     n_nodes : int
         Number of nodes, at most `MAX_NODES`.
     src, dst : array_like of int, shape (n_edges,)
-        Ends of each edge. Trusted: within range, no pair twice.
+        Ends of each edge. Trusted to be within range.
     inputs, outputs : array_like of int
         Nodes that hold features (without in-edges) and nodes that are read out, in column order.
     kind : array_like of int, shape (n_nodes,), optional
@@ -110,6 +120,8 @@ def make_plan(
     ------
     CycleFound
         With the nodes of one cycle.
+    EdgeRepeated
+        With two edges that have the same ends.
 
     Examples
     --------
@@ -119,12 +131,15 @@ def make_plan(
     >>> plan.in_ptr, plan.in_src
     (array([0, 0, 1, 3]), array([0, 0, 1], dtype=int32))
     """
-    src, dst, inputs, outputs = (_int64(a) for a in (src, dst, inputs, outputs))
+    src, dst = (np.require(ends, np.int32, ["C", "W"]) for ends in (src, dst))
+    inputs, outputs = _int64(inputs), _int64(outputs)
     level = _levels(n_nodes, src, dst, inputs)
     node = _topological_order(level, inputs, None if kind is None else _int64(kind))
     row = _inverse(node)
-    in_ptr, in_src, in_edge = _by_target(n_nodes, row[src], row[dst])
-    out_ptr, out_slot = grouped(in_src, n_nodes)
+    narrow = row.astype(np.int32)
+    in_ptr, in_src, in_edge = _by_target(n_nodes, narrow[src], narrow[dst])
+    _refuse_repeats(in_ptr, in_src, in_edge)
+    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
     output_slot = np.full(n_nodes, -1, np.int64)
     output_slot[row[outputs]] = np.arange(len(outputs))
     return Plan(
@@ -132,11 +147,11 @@ def make_plan(
         row=row,
         level=level[node],
         in_ptr=in_ptr,
-        in_src=in_src.astype(np.int32),
+        in_src=in_src,
         in_edge=in_edge,
         out_ptr=out_ptr,
-        out_dst=row[dst][in_edge][out_slot].astype(np.int32),
-        out_slot=out_slot,
+        out_dst=out_dst,
+        in_slot=in_slot,
         outputs=row[outputs],
         output_slot=output_slot,
         n_inputs=len(inputs),
@@ -170,7 +185,7 @@ def _int64(values: npt.ArrayLike) -> Int64:
     return np.require(values, np.int64, ["C", "W"])
 
 
-def _levels(n_nodes: int, src: Int64, dst: Int64, inputs: Int64) -> Int64:
+def _levels(n_nodes: int, src: Int32, dst: Int32, inputs: Int64) -> Int64:
     """Return each node's level, by drawing index; raise `CycleFound` if there is none."""
     ptr, edge = grouped(src, n_nodes)
     waiting = np.bincount(dst, minlength=n_nodes)
@@ -199,7 +214,7 @@ def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64
     return np.concatenate([inputs, others[order]])
 
 
-def _by_target(n_nodes: int, src: Int64, dst: Int64) -> tuple[Int64, Int64, Int64]:
+def _by_target(n_nodes: int, src: Int32, dst: Int32) -> tuple[Int64, Int32, Slots]:
     """Return the pointers, source rows and edges of the view by target, sources ascending."""
     _, by_source = grouped(src, n_nodes)
     ptr, order = grouped(dst[by_source], n_nodes)
@@ -207,7 +222,44 @@ def _by_target(n_nodes: int, src: Int64, dst: Int64) -> tuple[Int64, Int64, Int6
     return ptr, src[edge], edge
 
 
-def _one_cycle(src: Int64, dst: Int64, stuck: npt.NDArray[np.bool_]) -> list[int]:
+def by_source(in_ptr: Int64, in_src: Int32) -> tuple[Int64, Int32, Slots]:
+    """Return the view by source: its pointers and targets, and the out-slot of each in-slot."""
+    n_nodes, n_edges = len(in_ptr) - 1, len(in_src)
+    if n_edges + n_nodes <= SMALL:
+        out_ptr, order = grouped(in_src, n_nodes)
+        target = np.repeat(np.arange(n_nodes, dtype=np.int32), np.diff(in_ptr))
+        in_slot = np.empty_like(order)
+        in_slot[order] = np.arange(n_edges)
+        return out_ptr, target[order], in_slot
+    start = np.zeros(n_nodes + 2, np.int64)
+    out_dst, in_slot = np.empty(n_edges, np.int32), np.empty(n_edges, slots_dtype(n_edges))
+    _transpose(in_ptr, in_src, start, out_dst, in_slot)
+    return start[:-1], out_dst, in_slot
+
+
+def slots_dtype(n_edges: int) -> type[np.uint32] | type[np.int64]:
+    """Return the dtype of slots and edges: 32 bits where they are enough."""
+    return np.uint32 if n_edges < 2**32 else np.int64
+
+
+def row_slices(ptr: Int64, n_edges: int) -> list[tuple[int, int]]:
+    """Return stretches of rows [first, last) with about so many edges each, together all edges."""
+    cuts = np.searchsorted(ptr, np.arange(0, ptr[-1], n_edges), side="right") - 1
+    bounds = [*np.unique(cuts).tolist(), len(ptr) - 1]
+    return [(a, b) for a, b in pairwise(bounds) if ptr[b] > ptr[a]]
+
+
+def _refuse_repeats(in_ptr: Int64, in_src: Int32, in_edge: Slots) -> None:
+    """Raise `EdgeRepeated` if a target has the same source twice: the two stand side by side."""
+    same = in_src[1:] == in_src[:-1]
+    starts = in_ptr[1:-1]
+    same[starts[(starts > 0) & (starts < len(in_src))] - 1] = False
+    if same.any():
+        k = int(np.argmax(same))
+        raise EdgeRepeated((int(in_edge[k]), int(in_edge[k + 1])))
+
+
+def _one_cycle(src: Int32, dst: Int32, stuck: npt.NDArray[np.bool_]) -> list[int]:
     """Return a cycle among the `stuck` nodes, each of which has a stuck predecessor."""
     inside = stuck[src] & stuck[dst]
     predecessor = np.full(len(stuck), -1, np.int64)
@@ -229,15 +281,16 @@ def _inverse(permutation: Int64) -> Int64:
     return inverse
 
 
-def grouped(key: Int64, n_keys: int) -> tuple[Int64, Int64]:
+def grouped(key: npt.NDArray[Any], n_keys: int) -> tuple[Int64, Slots]:
     """Return where each key's run begins, (n_keys + 1,), and the positions sorted by key."""
+    dtype = slots_dtype(len(key))
     if len(key) + n_keys <= SMALL:
         start = np.zeros(n_keys + 1, np.int64)
         np.cumsum(np.bincount(key, minlength=n_keys), out=start[1:])
-        return start, np.argsort(key, kind="stable")
+        return start, np.argsort(key, kind="stable").astype(dtype)
     start = np.zeros(n_keys + 2, np.int64)
-    order = np.empty(len(key), np.int64)
-    _counting_sort(key, start, order)
+    order = np.empty(len(key), dtype)
+    _counting_sort(np.require(key, np.int32, ["C", "W"]), start, order)
     return start[:-1], order
 
 
@@ -255,6 +308,21 @@ def _counting_sort(key: Any, start: Any, order: Any) -> None:
         k = key[position] + 1
         order[start[k]] = position
         start[k] += 1
+
+
+@entry
+def _transpose(in_ptr: Any, in_src: Any, start: Any, out_dst: Any, in_slot: Any) -> None:
+    """Fill the view by source from that by target, in place: start (n + 2,) of zeros as above."""
+    for i in in_src:
+        start[i + 2] += 1
+    for i in range(2, start.shape[0]):
+        start[i] += start[i - 1]
+    for j in range(in_ptr.shape[0] - 1):
+        for slot in range(in_ptr[j], in_ptr[j + 1]):
+            i = in_src[slot] + 1
+            out_dst[start[i]] = j
+            in_slot[slot] = start[i]
+            start[i] += 1
 
 
 @entry

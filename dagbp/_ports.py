@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dagbp._drawing import Int64, listed, mask
+from dagbp._drawing import Int32, Int64, listed, mask
 from dagbp._errors import GraphError
 
 Find = Callable[[Any], int | None]
@@ -16,8 +16,8 @@ Find = Callable[[Any], int | None]
 def read_ports(
     labels: Sequence[Hashable],
     find: Find,
-    src: Int64,
-    dst: Int64,
+    src: Int32,
+    dst: Int32,
     inputs: Iterable[Any] | None,
     outputs: Iterable[Any] | None,
 ) -> tuple[Int64, Int64]:
@@ -79,7 +79,7 @@ def _find(find: Find, label: Any) -> int | None:
         return None
 
 
-def _refuse_predecessors(labels: Sequence[Hashable], src: Int64, dst: Int64, inputs: Int64) -> None:
+def _refuse_predecessors(labels: Sequence[Hashable], src: Int32, dst: Int32, inputs: Int64) -> None:
     fed = mask(len(labels), inputs)[dst]
     if fed.any():
         edge = np.argmax(fed)

@@ -32,8 +32,6 @@ class Wiring:
         Edges, held zeros included, and how many these are.
     in_keep, out_keep : uint8, or None
         0 for the held zeros, by in-slot and by out-slot.
-    in_slot : uint32 or int64 (n_slots,)
-        Out-slot of each in-slot: where its weight is in `Engine.values`.
     ins, outs : Panels
         The dense panels of the forward and of the backward pass.
     in_segment, out_segment : int64
@@ -58,11 +56,11 @@ class Wiring:
         plan, self.slot = fill_blocks(plan, kind, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize
         self.n_slots, self.n_held = len(plan.in_src), len(plan.in_src) - n_edges
-        self.in_slot = _inverse(plan.out_slot)
         self.in_keep = self.out_keep = None
         if self.slot is not None:
             self.in_keep = (plan.in_edge >= 0).view(np.uint8)
-            self.out_keep = self.in_keep[plan.out_slot]
+            self.out_keep = np.empty_like(self.in_keep)
+            self.out_keep[plan.in_slot] = self.in_keep
         chunk = CACHE_LINE // dtype.itemsize
         self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
         computed = slice(n_inputs, n)
@@ -86,10 +84,3 @@ def _kinds(plan: Plan, theta: Int64) -> Int64:
     inputs = np.arange(len(theta)) < plan.n_inputs
     codes = theta.max(initial=0) + 1
     return np.where(inputs, -1, plan.level * codes + theta)
-
-
-def _inverse(permutation: Int64) -> npt.NDArray[np.uint32] | Int64:
-    dtype = np.uint32 if len(permutation) < 2**32 else np.int64
-    inverse: Any = np.empty(len(permutation), dtype)
-    inverse[permutation] = np.arange(len(permutation), dtype=dtype)
-    return inverse  # type: ignore[no-any-return]

@@ -352,11 +352,6 @@ def test_arrays_are_copied():
         ),
         ({"src": [1]}, GraphError, "node 1 has an edge to itself; the graph must be acyclic"),
         (
-            {"src": [0, 2, 0, 1], "dst": [2, 1, 2, 0]},
-            GraphError,
-            "edge 0 -> 2 is given twice, at positions 0 and 2",
-        ),
-        (
             {"src": [], "dst": []},
             GraphError,
             "the graph is empty: there is no edge, and n_nodes is not given",
@@ -425,6 +420,12 @@ def test_arrays_are_copied():
 def test_refused_arrays(call, error, match):
     with pytest.raises(error, match=f"^{re.escape(match)}"):
         edges(**{"src": [0], "dst": [1]} | call)
+
+
+def test_an_edge_given_twice():
+    match = "^edge 0 -> 2 is given twice, at positions 0 and 2$"
+    with pytest.raises(GraphError, match=match):
+        dagbp.Network.from_edges([0, 1, 0], [2, 2, 2])
 
 
 # ---- the plan of a drawing --------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from dagbp import _plan
-from dagbp._plan import CycleFound, Plan, depth, make_plan, reached
+from dagbp._plan import CycleFound, EdgeRepeated, Plan, depth, make_plan, reached
 
 
 @st.composite
@@ -76,7 +76,7 @@ def test_views_agree_with_scipy(dag):
     by_source.sort_indices()
     assert np.array_equal(plan.out_ptr, by_source.indptr)
     assert np.array_equal(plan.out_dst, by_source.indices)
-    assert np.array_equal(plan.out_slot + 1, by_source.data)
+    assert np.array_equal(np.arange(len(plan.in_src)), plan.in_slot[by_source.data - 1])
 
 
 @given(dags())
@@ -166,6 +166,17 @@ def test_nodes_behind_a_cycle_are_not_shown():
     assert caught.value.nodes == [2, 3]
 
 
+@given(dags(), st.data())
+def test_two_edges_with_the_same_ends_are_found(dag, data):
+    n, src, dst, inputs, outputs = dag
+    if len(src) == 0:
+        return
+    again = data.draw(st.integers(0, len(src) - 1))
+    with pytest.raises(EdgeRepeated) as caught:
+        make_plan(n, np.append(src, src[again]), np.append(dst, dst[again]), inputs, outputs)
+    assert caught.value.edges == (again, len(src))
+
+
 def test_a_very_long_chain():
     n = 200_000
     order = np.random.default_rng(0).permutation(n)
@@ -179,7 +190,8 @@ def test_arrays_are_contiguous_and_of_fixed_type():
     for name, array in zip(Plan._fields[:-1], plan[:-1], strict=True):
         assert array.flags.c_contiguous, name
         assert array.flags.writeable, name
-        assert array.dtype == (np.int32 if name in ("in_src", "out_dst") else np.int64), name
+        row, slot = name in ("in_src", "out_dst"), name in ("in_edge", "in_slot")
+        assert array.dtype == (np.int32 if row else np.uint32 if slot else np.int64), name
 
 
 def test_every_kind_of_array_shares_one_signature():
