@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dagbp
 from dagbp._drawing import plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._errors import GraphError, OptionError, UnreachableWarning
