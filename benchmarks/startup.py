@@ -1,17 +1,23 @@
-"""Start-up: import, first fit with a cold and a warm cache, and compiling a million edges.
+"""Start-up: import, the first network and `fit`, a million edges; then the first step of anybody.
 
     python benchmarks/startup.py
 
-Every figure is the median of fresh processes; "cold" ones have an empty Numba cache each.
+Every figure is the median of fresh processes; "cold" ones have an empty compiler's cache each. The
+first table's clock starts in the script, after NumPy; the second's with the process, so that the
+interpreter, every import and the problem's arrays are in it.
 """
+
+import measuring  # noqa: I001  (pins threads, so before NumPy)
 
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-import measuring
+import networks
+import workers
 
 IMPORT = """
 import time
@@ -36,9 +42,9 @@ ARRAYS = """
 import time
 import numpy as np
 import dagbp
-rng, n = np.random.default_rng(0), 50_000
-ends = np.sort(rng.integers(0, n, (1_100_000, 2)), axis=1)
-keys = rng.permutation(np.unique(ends[ends[:, 0] < ends[:, 1]] @ np.array([n, 1])))[:1_000_000]
+rng, n = np.random.default_rng(0), N_EDGES // 20
+ends = np.sort(rng.integers(0, n, (N_EDGES + N_EDGES // 5, 2)), axis=1)
+keys = rng.permutation(np.unique(ends[ends[:, 0] < ends[:, 1]] @ np.array([n, 1])))[:N_EDGES]
 src, dst = keys // n, keys % n
 dagbp.Network.from_edges([0], [1])
 start = time.perf_counter()
@@ -54,6 +60,8 @@ NETWORKX = ARRAYS.replace(
     "start = time",
 ).replace("dagbp.Network.from_edges(src, dst, n, seed=0)", "dagbp.compile(G, seed=0)")
 
+PEERS = ("dagbp_.Dagbp", "torch_layers.TorchDense", "jax_layers.JaxDense")
+
 
 def seconds(code, cache):
     """Return what a script prints, in a process of its own."""
@@ -64,7 +72,7 @@ def seconds(code, cache):
     return float(done.stdout)
 
 
-def median(code, times=5, cold=False):
+def median(code, times, cold=False):
     """Return the median over processes, after one that fills the cache if it is to be warm."""
     with tempfile.TemporaryDirectory() as warm:
         if not cold:
@@ -76,20 +84,64 @@ def median(code, times=5, cold=False):
     return statistics.median(values)
 
 
-def main():
-    """Print the table."""
-    rows = {
-        "import dagbp": median(IMPORT),
-        "first network and fit, cold cache": median(FIT, times=3, cold=True),
-        "first network and fit, warm cache": median(FIT),
-        "1,000,000 edges from arrays": median(ARRAYS),
-        "1,000,000 edges from NetworkX": median(NETWORKX, times=3),
+def own_rows(quick):
+    """Return what dagbp alone takes."""
+    n = 10_000 if quick else 1_000_000
+    often, seldom = (1, 1) if quick else (5, 3)
+    arrays, graph = (code.replace("N_EDGES", str(n)) for code in (ARRAYS, NETWORKX))
+    values = {
+        "import dagbp": median(IMPORT, often),
+        "first network and fit, cold": median(FIT, seldom, cold=True),
+        "first network and fit, warm": median(FIT, often),
+        f"{n:,} edges from arrays": median(arrays, often),
+        f"{n:,} edges from NetworkX": median(graph, seldom),
     }
-    print(*(f"{key}: {value}" for key, value in measuring.machine().items()), sep="\n")
-    measuring.title("start-up")
-    for name, value in rows.items():
-        print(f"{name:<36}{value:>7.2f} s")
-    measuring.save("startup", [{"case": name, "seconds": value} for name, value in rows.items()])
+    return [{"case": case, "seconds": value} for case, value in values.items()]
+
+
+def first_step(place, problem, times):
+    """Return (name, cold, warm): seconds from a process's start to the end of its first step."""
+    cold, warm = [], []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as cache:
+            for found in (cold, warm):
+                with workers.Worker(place, problem, cache, limit=120) as worker:
+                    found.append(worker.since_start)
+    return worker.name, statistics.median(cold), statistics.median(warm)
+
+
+def peer_rows(quick, only):
+    """Return what the first step of a small layered net takes, dagbp's and others'."""
+    case, rows = networks.layered((64, 128, 10), density=0.2), []
+    with tempfile.TemporaryDirectory() as folder:
+        problem = Path(folder, "problem.npz")
+        arrays = networks.draw_parameters(case), *networks.draw_batch(case, 64)
+        workers.write_problem(problem, case, *arrays)
+        for place in PEERS:
+            if only and not any(part in place.lower() for part in only):
+                continue
+            try:
+                name, cold, warm = first_step(place, problem, 1 if quick else 3)
+            except workers.NoResultError as error:
+                print(f"{place}: {error}")
+            else:
+                rows.append({"case": "first step", "peer": name, "cold_s": cold, "warm_s": warm})
+    return rows
+
+
+def main():
+    """Print both tables and keep the rows."""
+    options = measuring.start(__doc__)
+    own = own_rows(options.quick)
+    measuring.title("dagbp's start-up")
+    measuring.table(["", "seconds"], [[row["case"], f"{row['seconds']:.2f}"] for row in own])
+    theirs = peer_rows(options.quick, options.peers)
+    measuring.title("from the start of the process to the end of the first training step")
+    measuring.table(
+        ["", "cold s", "warm s"],
+        [[row["peer"], f"{row['cold_s']:.2f}", f"{row['warm_s']:.2f}"] for row in theirs],
+    )
+    measuring.save("startup", own + theirs, options.quick)
 
 
 if __name__ == "__main__":

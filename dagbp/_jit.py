@@ -6,6 +6,7 @@ package that holds kernels, and the versions of Numba and llvmlite.
 """
 
 import contextlib
+import gc
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -176,10 +177,23 @@ def jit(
     )(function)
 
 
+def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a compiler without garbage collections, which walk all that it makes each time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return function(*args)
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call from Python; release the GIL; keep the code on disk."""
     dispatcher = _jit(**_OPTIONS, fastmath=FAST, pipeline_class=_COMPILER)(function)
     _enable_cache(dispatcher, function)
+    compile_ = dispatcher.compile
+    dispatcher.compile = lambda signature: _uncollected(compile_, signature)
     return dispatcher
 
 
@@ -197,5 +211,5 @@ def compile_callback(
     )
     if disk:
         _enable_cache(callback, function)
-    callback.compile()
+    _uncollected(callback.compile)
     return callback
