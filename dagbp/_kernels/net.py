@@ -56,23 +56,25 @@ def forward(net, work, tiles):
 @jit
 def _sums(net, work, x, d, first, last):
     """s_j of the rows first ... last - 1, into d."""
-    bias = offset(net.flat, net.n_edges)
+    ptr, weights, sources = net.in_ptr, net.flat, net.in_src
+    panel, runs, keep = net.in_panel, net.in_runs, net.in_keep
+    bias = offset(weights, net.n_edges)
     j = first
     while j < last:
-        program = offset(net.in_runs, u(net.in_panel[j]))
+        program = offset(runs, u(panel[j]))
         rows = ONE
-        if net.in_panel[j] != ZERO:
+        if panel[j] != ZERO:
             rows = PANEL
-            call_address(net.panel_sums, (program, net.flat, x, offset(d, j)))
+            call_address(net.panel_sums, (program, weights, x, offset(d, j)))
             tick(work, DENSE)
         for r in range(rows):
             s = fill(x, bias[j - net.n_inputs])
             if rows > ONE:
                 s = s + load(d, j)
-            s = edges_in(net, j, program, r, x, s)
-            if given(net.in_keep) and any_nan(s):
-                begin, end = u(net.in_ptr[j]), u(net.in_ptr[j + ONE])
-                args = (net.flat, net.in_src, net.in_keep, begin, end, x, offset(d, j))
+            begin, end = u(ptr[j]), u(ptr[j + ONE])
+            s = edges_in(begin, end, weights, sources, program, r, x, s)
+            if given(keep) and any_nan(s):
+                args = (weights, sources, keep, begin, end, x, offset(d, j))
                 call_address(net.kept_sum, args)
                 s = load(d, j) + fill(x, bias[j - net.n_inputs])
             store(d, j, s)
@@ -104,43 +106,48 @@ def _deltas(net, work, g, first, last):
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)
     transposed = offset(work.transposed, g * net.stride * lanes(x))
+    ptr, weights, targets = net.out_ptr, net.values, net.out_dst
+    panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
+    gradient, scratch, output_slot = work.gradient, work.scratch, net.output_slot
     computed = first >= net.n_inputs
     i = first
     while i < last:
-        program = offset(net.out_runs, u(net.out_panel[i]))
+        program = offset(runs, u(panel[i]))
         rows = ONE
-        sums = offset(work.scratch, i - first)
-        if net.out_panel[i] != ZERO:
+        sums = offset(scratch, i - first)
+        if panel[i] != ZERO:
             rows = PANEL
             if computed:
-                call_address(net.panel_sums, (program, net.values, d, sums))
-            args = (program, i, x, transposed, net.stride, work.gradient)
+                call_address(net.panel_sums, (program, weights, d, sums))
+            args = (program, i, x, transposed, net.stride, gradient)
             call_address(net.outer_products, args)
             tick(work, DENSE)
         for r in range(rows):
             de_dx = fill(x, 0)
             if rows > ONE:
                 de_dx = load(sums, r)
-            de_dx = edges_out(net, i, program, r, x, d, de_dx, work.gradient, computed)
-            if given(net.out_keep) and any_nan(de_dx):
-                begin, end = u(net.out_ptr[i]), u(net.out_ptr[i + ONE])
-                args = (net.values, net.out_dst, net.out_keep, begin, end, d, offset(sums, r))
+            begin, end, xi = u(ptr[i]), u(ptr[i + ONE]), load(x, i)
+            de_dx = edges_out(
+                begin, end, weights, targets, program, r, xi, d, de_dx, gradient, computed
+            )
+            if given(keep) and any_nan(de_dx):
+                args = (weights, targets, keep, begin, end, d, offset(sums, r))
                 call_address(net.kept_sum, args)
                 de_dx = load(sums, r)
-            if net.output_slot[i] >= 0:
-                de_dx = de_dx + load(e, u(net.output_slot[i]))
+            if output_slot[i] >= 0:
+                de_dx = de_dx + load(e, u(output_slot[i]))
             store(sums, r, de_dx)
             i += ONE
     tick(work, SPARSE)
     if not computed:
         return
     s, values = row_pointer(d, first), row_pointer(x, first)
-    slope, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
+    slope, size = row_pointer(scratch, ZERO), (last - first) * lanes(x)
     call_address(net.d_theta[first], (s, values, slope, s, size))
-    bias = offset(work.gradient, net.n_edges)
+    bias, column = offset(gradient, net.n_edges), net.column
     for i in range(first, last):
         bias[i - net.n_inputs] += total(load(d, i))
-        if net.column[i] != ZERO:
+        if column[i] != ZERO:
             call_address(net.transpose_row, (d, i, transposed, net.stride))
     tick(work, ACTIVATIONS)
 

@@ -215,24 +215,19 @@ def _opener(record, element):
     @intrinsic
     def open_frame(typingctx, frame, kind):
         types_ = tuple(field_type(kind, name) for name in record._fields)
-        opened = Opened(record, kind, types_)
-
-        def codegen(context, builder, sig, args):
-            value = ir.Constant(context.get_value_type(opened), ir.Undefined)
-            for k, field in enumerate(types_):
-                word = builder.load(builder.gep(args[0], [ir.Constant(ir.IntType(64), k)]))
-                if field != types.uintp:
-                    word = builder.inttoptr(word, context.get_value_type(field))
-                value = builder.insert_value(value, word, k)
-            return value
-
-        return opened(frame, kind), codegen
+        return Opened(record, kind, types_)(frame, kind), lambda context, builder, sig, args: args[
+            0
+        ]
 
     return open_frame
 
 
 class Opened(types.Type):
-    """An opened frame. Its name tells the record and the kind alone: names cost time to compile."""
+    """A frame as a record: a pointer to it, whose fields are loaded where they are named.
+
+    So functions take one argument a record, which is quick to compile. Frames never change while a
+    kernel runs, and the loads say so: LLVM moves them out of loops.
+    """
 
     def __init__(self, record, kind, types_):
         self.fields = dict(zip(record._fields, types_, strict=True))
@@ -240,9 +235,9 @@ class Opened(types.Type):
 
 
 @register_model(Opened)
-class _OpenedModel(models.StructModel):
+class _OpenedModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, list(fe_type.fields.items()))
+        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
 
 
 @infer_getattr
@@ -255,7 +250,13 @@ class _Fields(AttributeTemplate):
 
 @lower_getattr_generic(Opened)
 def _field(context, builder, opened, value, name):
-    return builder.extract_value(value, list(opened.fields).index(name))
+    place = ir.Constant(ir.IntType(64), list(opened.fields).index(name))
+    word = builder.load(builder.gep(value, [place]))
+    word.set_metadata("invariant.load", builder.module.add_metadata([]))
+    field = opened.fields[name]
+    if field == types.uintp:
+        return word
+    return builder.inttoptr(word, context.get_value_type(field))
 
 
 class Real:

@@ -17,7 +17,6 @@ from dagbp._kernels.vector import (
     ONE,
     PANEL_ROWS,
     REGISTER_BYTES,
-    REGISTERS,
     Vec,
     call_llvm,
     fma,
@@ -38,10 +37,10 @@ FIRST, LENGTH, START, RUN_WORDS = u(0), u(1), u(2), u(2 + PANEL_ROWS)
 def _n_chains(tile):
     """Return how many sums run side by side, which hides the latency of multiply-adds.
 
-    They take half the registers, and are four at most.
+    Eight registers of sums do: two multiply-adds a cycle, each of four cycles.
     """
     per_row = max(1, tile.lanes * tile.dtype.bitwidth // 8 // REGISTER_BYTES)
-    return max(1, min(4, REGISTERS // 2 // per_row))
+    return max(1, min(4, 8 // per_row))
 
 
 @intrinsic
@@ -128,21 +127,20 @@ def add_four_rows(typingctx, s, weights, slot, vectors):
 
 
 @jit(forceinline=True)
-def edges_in(net, j, program, r, x, s):
-    """Return s + sum_{i->j} w_ij x_i over the in-edges outside the runs of panel row r."""
+def edges_in(first, end, weights, sources, program, r, x, s):
+    """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel row's runs."""
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
-    first = u(net.in_ptr[j])
     step = chain_count(x)
     for m in range(n_runs + ONE):
-        last = u(run[START + r]) if m < n_runs else u(net.in_ptr[j + ONE])
+        last = u(run[START + r]) if m < n_runs else end
         several = first + (last - first) // step * step
         sums = chains(x)
         for k in range(first, several, step):
-            sums = add_edges(sums, net.flat, net.in_src, k, x)
+            sums = add_edges(sums, weights, sources, k, x)
         s = add_chains(sums, s)
         for k in range(several, last):
-            s = fma(net.flat[k], load(x, u(net.in_src[k])), s)
+            s = fma(weights[k], load(x, u(sources[k])), s)
         if m < n_runs:
             first = last + u(run[LENGTH])
             run = offset(run, RUN_WORDS)
@@ -150,28 +148,26 @@ def edges_in(net, j, program, r, x, s):
 
 
 @jit(forceinline=True)
-def edges_out(net, i, program, r, x, d, de_dx, gradient, summed):
+def edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
     """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
 
-    Over the out-edges outside the runs of panel row r. Four edges at a time share their
+    Over the slots first ... end - 1 outside the runs of a panel row. Four edges at a time share their
     horizontal sums, which take half of the work for one at a time.
     """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
-    first = u(net.out_ptr[i])
-    xi = load(x, i)
     for m in range(n_runs + ONE):
-        last = u(run[START + r]) if m < n_runs else u(net.out_ptr[i + ONE])
+        last = u(run[START + r]) if m < n_runs else end
         fours = first + (last - first) // FOUR * FOUR
         for k in range(first, fours, FOUR):
-            deltas = four_rows(d, net.out_dst, k)
+            deltas = four_rows(d, targets, k)
             if summed:  # LLVM makes two loops of it
-                de_dx = add_four_rows(de_dx, net.values, k, deltas)
+                de_dx = add_four_rows(de_dx, weights, k, deltas)
             add_four(gradient, k, totals(xi, deltas))
         for k in range(fours, last):
-            dk = load(d, u(net.out_dst[k]))
+            dk = load(d, u(targets[k]))
             if summed:
-                de_dx = fma(net.values[k], dk, de_dx)
+                de_dx = fma(weights[k], dk, de_dx)
             gradient[k] += total(xi * dk)
         if m < n_runs:
             first = last + u(run[LENGTH])
