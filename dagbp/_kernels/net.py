@@ -1,5 +1,6 @@
 """One crew, one group of tiles, every node, in topological order and back.
 
+Fields that inner loops read are named at the top of a function: there LLVM loads them once.
 Rows go by *segments*: consecutive rows of one level and one activation, which is called once for
 all of them. A crew of several threads shares each stage's segments and meets after each stage; a
 crew of one has a single stage and never waits. See `dagbp._schedule`.

@@ -214,10 +214,8 @@ def _opener(record, element):
 
     @intrinsic
     def open_frame(typingctx, frame, kind):
-        types_ = tuple(field_type(kind, name) for name in record._fields)
-        return Opened(record, kind, types_)(frame, kind), lambda context, builder, sig, args: args[
-            0
-        ]
+        opened = Opened(record, kind, [field_type(kind, name) for name in record._fields])
+        return opened(frame, kind), lambda context, builder, sig, args: args[0]
 
     return open_frame
 

@@ -128,7 +128,10 @@ def add_four_rows(typingctx, s, weights, slot, vectors):
 
 @jit(forceinline=True)
 def edges_in(first, end, weights, sources, program, r, x, s):
-    """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel row's runs."""
+    """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel's runs.
+
+    r: which of the panel's rows j is.
+    """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
     step = chain_count(x)
@@ -151,8 +154,8 @@ def edges_in(first, end, weights, sources, program, r, x, s):
 def edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
     """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
 
-    Over the slots first ... end - 1 outside the runs of a panel row. Four edges at a time share their
-    horizontal sums, which take half of the work for one at a time.
+    Over the slots first ... end - 1 outside the runs of panel row r. Four edges at a time share
+    their horizontal sums, which take half of the work for one at a time.
     """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
