@@ -138,7 +138,7 @@ def _step_time(
         clock = new_clock(steps, len(order), shuffle=False, seed=0)
         start = time.perf_counter()
         engine.train(problem, order, update, clock, schedule, lambda: None, times)
-        seconds = (time.perf_counter() - start) / max(1, clock.count[UPDATES])
+        seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
         if clock.count[STATUS] == DIVERGED:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
         steps = max(3, min(100_000, int(SECONDS / seconds)))

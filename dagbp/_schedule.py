@@ -28,17 +28,13 @@ WORTH_MEETING = 16_384
 WAYS = ("auto", "tiles", "levels")
 
 
-def segments(
-    kind: Int64, alone: npt.NDArray[np.bool_], panel: Int64, panel_rows: int, most: int
-) -> Int64:
+def segments(kind: Int64, panel: Int64, panel_rows: int, most: int) -> Int64:
     """Return the first row of each segment, and the end of the last one.
 
     Parameters
     ----------
     kind : int64 (n,)
         A segment's rows have the same kind: level and activation.
-    alone : bool (n,)
-        Rows that are segments of their own.
     panel : int64 (n,)
         Nonzero at the first row of each panel, which no segment may cut.
     panel_rows, most : int
@@ -50,7 +46,7 @@ def segments(
 
     Examples
     --------
-    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, bool), np.zeros(5, int), 3, most=2)
+    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 3, most=2)
     array([0, 2, 3, 5])
     """
     n = len(kind)
@@ -59,9 +55,7 @@ def segments(
     for r in range(1, panel_rows):
         inside[starts + r] = True
     may = ~inside[:n]
-    must = np.ones(n, np.bool_)
-    must[1:] = (kind[1:] != kind[:-1]) | alone[1:] | alone[:-1]
-    cuts = np.flatnonzero(must)
+    cuts = np.flatnonzero(np.append(True, kind[1:] != kind[:-1])[:n])
     # Long stretches are cut further, where no panel is cut: every `most` rows, or a little before.
     last_allowed = np.maximum.accumulate(np.where(may, np.arange(n), 0))
     while True:
@@ -180,7 +174,7 @@ class Scheduler:
         nodes = len(wiring.plan.node) - wiring.plan.n_inputs
         self._tile_ns = (dense * DENSE_NS + sparse * SPARSE_NS) / 2 + nodes * NODE_NS
         self._streams = dense > sparse and wiring.n_slots * wiring.itemsize > 2**20
-        self._stages: dict[int, int] = {}
+        self._crews: dict[tuple[int, int], tuple[int, float]] = {}
         self._chosen: dict[tuple[int, int | None, bool], Schedule] = {}
 
     def choose(self, n_samples: int, limit: int | None, back: bool = True) -> Schedule:
@@ -207,8 +201,9 @@ class Scheduler:
         busiest = -(-tiles // crews)
         reduction = self._wiring.n_slots * REDUCE_NS * crews if back else 0.0
         by_tiles = busiest * tile_ns + reduction
-        meetings = self._meetings(limit, tiles, row_bytes) * (2 if back else 1)
-        by_levels = tiles * tile_ns / limit + meetings * MEETING_NS
+        stages, busiest_share = self._crew(limit, row_bytes)
+        meetings = (2 if back else 1) * stages * tiles
+        by_levels = tiles * tile_ns * busiest_share + meetings * MEETING_NS
         by_one = tiles * tile_ns
         if self._ways == "levels" or (self._ways == "auto" and by_levels < SAME_BITS * by_tiles):
             worth = by_levels < by_one or (chosen and self._ways == "levels")
@@ -224,12 +219,21 @@ class Scheduler:
             return NARROW_ROW, max(1, -(-n_samples // narrow)), self._tile_ns * NARROW_COST
         return WIDE_ROW, max(1, -(-n_samples // wide)), self._tile_ns
 
-    def _meetings(self, members: int, tiles: int, row_bytes: int) -> int:
-        """Return how often a crew meets on the way forward."""
-        if members not in self._stages:
-            schedule = Schedule(row_bytes, 1, 1, members)
-            self._stages[members] = len(self.cuts(schedule).forward)
-        return self._stages[members] * tiles
+    def _crew(self, members: int, row_bytes: int) -> tuple[int, float]:
+        """Return how often a crew meets on the way forward, and what of the work takes its time.
+
+        At each stage that is the share of its busiest member.
+        """
+        key = members, row_bytes
+        if key not in self._crews:
+            cuts = self.cuts(Schedule(row_bytes, 1, 1, members)).forward
+            plan, first = self._wiring.plan, self._wiring.in_segment
+            nodes = np.diff(first)  # a node counts as some edges: an activation, a call
+            work = np.diff(plan.in_ptr[first]) + NODE_NS / SPARSE_NS * nodes
+            total = np.concatenate([[0.0], np.cumsum(work)])
+            busiest = np.diff(total[cuts], axis=1).max(axis=1).sum()
+            self._crews[key] = len(cuts), float(busiest / max(total[-1], 1.0))
+        return self._crews[key]
 
     def cuts(self, schedule: Schedule) -> Cuts:
         """Return who takes which segments."""

@@ -121,7 +121,7 @@ def fit(
 def start(engine: Engine, optimizer: Optimizer) -> Update:
     """Return the optimizer with a fresh state."""
     require(optimizer.slots * engine.values.nbytes, f"the state of {optimizer!r}")
-    state = aligned((max(1, optimizer.slots), len(engine.values)), engine.dtype)
+    state = aligned((optimizer.slots, len(engine.values)), engine.dtype)
     runs = engine.runs()
     address = optimizer.address(engine.dtype)
     return Update(

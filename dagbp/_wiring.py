@@ -51,7 +51,7 @@ class Wiring:
         dense_above: float | None,
     ) -> None:
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
-        kind = _kinds(plan, theta)
+        kind = _kinds(plan, theta, alone)
         self.dense_above = DENSE_OVER_SPARSE if dense_above is None else float(dense_above)
         plan, self.slot = fill_blocks(plan, kind, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize
@@ -65,9 +65,9 @@ class Wiring:
         self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
         computed = slice(n_inputs, n)
         self.in_segment = n_inputs + segments(
-            kind[computed], alone[computed], self.ins.of_row[computed], PANEL_ROWS, SEGMENT_ROWS
+            kind[computed], self.ins.of_row[computed], PANEL_ROWS, SEGMENT_ROWS
         )
-        self.out_segment = segments(kind, alone, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
+        self.out_segment = segments(kind, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
         self.column = columns(self.outs, n)
         self.stride = 0
         if self.outs.n_edges:
@@ -79,8 +79,12 @@ class Wiring:
         return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row]
 
 
-def _kinds(plan: Plan, theta: Int64) -> Int64:
-    """Return a number for each row that tells its level and activation, and whether an input."""
-    inputs = np.arange(len(theta)) < plan.n_inputs
+def _kinds(plan: Plan, theta: Int64, alone: npt.NDArray[np.bool_]) -> Int64:
+    """Return a number for each row that tells its level and activation, and whether an input.
+
+    Rows to be alone each have one of their own.
+    """
+    row = np.arange(len(theta))
     codes = theta.max(initial=0) + 1
-    return np.where(inputs, -1, plan.level * codes + theta)
+    kind = np.where(alone, -2 - row, plan.level * codes + theta)
+    return np.where(row < plan.n_inputs, -1, kind)

@@ -97,7 +97,8 @@ def _check(owner: str, name: str, value: object) -> None:
     elif name in ("beta1", "beta2", "rho", "momentum"):
         valid, need = is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
     elif name == "epsilon":
-        valid, need = is_number(value) and value > 0, "a number > 0"  # type: ignore[operator]
+        # Much less is 0 in single precision, and 0 / 0 the step of a gradient of 0.
+        valid, need = is_number(value) and value >= 1e-30, "a number >= 1e-30"  # type: ignore[operator]
     else:
         valid, need = is_number(value) and value >= 0, "a number >= 0"  # type: ignore[operator]
     if not valid:

@@ -11,6 +11,7 @@ import threading
 import networkx as nx
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 import dagbp
 from dagbp import _engine, _team
@@ -231,3 +232,25 @@ def test_released_buffers_come_back():
     net.loss_and_gradient(X, Y)
     net.release()
     net.fit(X, Y, epochs=1, verbose=0)
+
+
+def train_there(net, seed):
+    """Train in a worker, which pickles the network on both ways."""
+    history = net.fit(X, Y, epochs=5, batch_size=70, seed=seed, verbose=0)
+    return net, history.loss, os.getpid()
+
+
+@pytest.mark.parametrize("schedule", ["auto", "levels"])
+def test_networks_train_in_joblibs_processes(schedule):
+    nets = [network(n_threads=1, schedule=schedule, dense_above=0.1) for _ in range(4)]
+    before = nets[0].parameters
+    with Parallel(n_jobs=2, backend="loky") as parallel:
+        there = parallel(delayed(train_there)(net, seed) for seed, net in enumerate(nets))
+    for seed, (net, losses, process) in enumerate(there):
+        assert process != os.getpid()
+        assert np.array_equal(nets[seed].parameters, before), "a copy was trained"
+        _, expected, _ = train_there(nets[seed], seed)
+        assert losses == expected
+        assert np.array_equal(net.parameters, nets[seed].parameters)
+        assert np.array_equal(net.predict(X), nets[seed].predict(X))
+        assert net.n_threads == 1

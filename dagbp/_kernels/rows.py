@@ -37,17 +37,21 @@ def backward(s, x, g, d, n):
 
 
 def scalar_forward(s, x, n):
-    """Template: x = f(s), of a user's scalar function; NaN where it raises, and from there on."""
+    """Template: x = f(s), of a user's scalar function; NaN where it raises."""
     for i in range(n):
-        x[i] = np.nan
-    for i in range(n):
-        x[i] = f(s[i])  # noqa: F821
+        try:
+            x[i] = f(s[i])  # noqa: F821
+        except Exception:
+            x[i] = np.nan
 
 
 def scalar_backward(s, x, g, d, n):
-    """Template: d = g df(s, x), of a user's scalar function."""
+    """Template: d = g df(s, x), of a user's scalar function; NaN where it raises."""
     for i in range(n):
-        d[i] = g[i] * df(s[i], x[i])  # noqa: F821
+        try:
+            d[i] = g[i] * df(s[i], x[i])  # noqa: F821
+        except Exception:
+            d[i] = np.nan
 
 
 def specialise(template, name, **names):

@@ -1,0 +1,443 @@
+"""Filled blocks: a valid plan with the right holes, and held zeros that nobody ever sees."""
+
+import copy
+import math
+import pickle
+
+import networkx as nx
+import numpy as np
+import pytest
+from comparing import assert_near, assert_same_backprop, oracle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import RandomNetwork
+
+import dagbp
+from dagbp import _fill
+from dagbp._fill import CELL, LEAST, fill_blocks
+from dagbp._plan import Plan, make_plan
+from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+
+EXACT = 1e-12
+DENSITIES = (None, 0.1, 1.0, 2.0)
+UNFILLED = 2.0
+
+# ---------------------------------------------------------------------------- the plan
+
+
+@st.composite
+def blocky(draw):
+    """Draw (plan, kind by row) of layers whose pairs are full, holey, sparse or not connected."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    widths = draw(st.lists(st.integers(1, 110), min_size=2, max_size=4))
+    n_kinds = draw(st.integers(1, 2))
+    start = np.concatenate([[0], np.cumsum(widths)])
+    src, dst = [], []
+    for b in range(1, len(widths)):
+        for a in range(b):
+            skip = rng.choice([0.0, 0.05, 0.4, 0.7, 0.97, 1.0])
+            share = rng.random() + 0.2 if a == b - 1 else skip
+            i, j = np.nonzero(rng.random((widths[a], widths[b])) < share)
+            src.append(start[a] + i)
+            dst.append(start[b] + j)
+    kind = rng.integers(n_kinds, size=start[-1])
+    inputs = np.arange(widths[0])
+    src, dst = np.concatenate(src), np.concatenate(dst)
+    plan = make_plan(int(start[-1]), src, dst, inputs, [int(start[-1]) - 1], kind)
+    by_row = plan.level * n_kinds + kind[plan.node]
+    by_row[: plan.n_inputs] = -1
+    return plan, by_row
+
+
+def targets(plan):
+    return np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr))
+
+
+def cells(kind):
+    """Return lists of rows: neighbours of one kind, at most CELL of them."""
+    found = []
+    for row, one in enumerate(kind.tolist()):
+        if found and kind[found[-1][0]] == one and len(found[-1]) < CELL:
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def matrix(plan):
+    full = np.zeros((len(plan.node), len(plan.node)), bool)
+    full[targets(plan), plan.in_src] = True
+    return full
+
+
+@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+def test_a_filled_plan_is_a_plan(drawn, dense_above):
+    plan, kind = drawn
+    filled, slot = fill_blocks(plan, kind, dense_above)
+    if slot is None:
+        assert filled is plan
+        return
+    target, n_slots = targets(filled), len(filled.in_src)
+    assert filled.in_ptr[0] == 0
+    assert filled.in_ptr[-1] == filled.out_ptr[-1] == len(filled.out_dst) == n_slots
+    assert (plan.level[filled.in_src] < plan.level[target]).all()
+    assert not (target < plan.n_inputs).any()
+    same_target = target[1:] == target[:-1]
+    assert (np.diff(filled.in_src)[same_target] > 0).all(), "sources ascend, and none repeats"
+    assert np.array_equal(np.sort(filled.in_slot), np.arange(n_slots))
+    source = np.repeat(np.arange(len(plan.node)), np.diff(filled.out_ptr))
+    assert np.array_equal(filled.out_dst[filled.in_slot], target)
+    assert np.array_equal(source[filled.in_slot], filled.in_src)
+    assert (np.diff(filled.out_dst)[source[1:] == source[:-1]] > 0).all()
+    for name in {"node", "row", "level", "outputs", "output_slot"}:
+        assert np.array_equal(getattr(filled, name), getattr(plan, name)), name
+    assert filled.n_inputs == plan.n_inputs
+    for name in set(Plan._fields) - {"n_inputs", "in_edge"}:
+        array = getattr(filled, name)
+        assert array.dtype == getattr(plan, name).dtype, name
+        assert array.flags.c_contiguous, name
+
+
+@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+def test_every_edge_stands_at_its_slot_and_held_ones_have_no_edge(drawn, dense_above):
+    plan, kind = drawn
+    filled, slot = fill_blocks(plan, kind, dense_above)
+    if slot is None:
+        return
+    assert (np.diff(slot) > 0).all()
+    assert np.array_equal(filled.in_src[slot], plan.in_src)
+    assert np.array_equal(targets(filled)[slot], targets(plan))
+    assert np.array_equal(filled.in_edge[slot], plan.in_edge)
+    held = np.ones(len(filled.in_src), bool)
+    held[slot] = False
+    assert held.any()
+    assert (filled.in_edge[held] == -1).all()
+
+
+@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+def test_blocks_are_filled_whole_or_not_at_all(drawn, dense_above):
+    plan, kind = drawn
+    filled, _ = fill_blocks(plan, kind, dense_above)
+    before, after = matrix(plan), matrix(filled)
+    for sources in cells(kind):
+        for rows in cells(kind):
+            place = np.ix_(rows, sources)
+            old, new = before[place], after[place]
+            large = min(old.shape) >= LEAST
+            if not np.array_equal(new, old):
+                assert new.all()
+                assert large
+                assert old.sum() > dense_above * old.size
+            elif large and (old.mean(axis=1) > dense_above).all():
+                assert old.all(), "with as many edges in every row it had to be filled"
+
+
+@given(blocky(), st.sampled_from([0.1, 0.5, 0.75]))
+def test_looking_at_few_edges_at_once_fills_the_same(drawn, dense_above):
+    plan, kind = drawn
+    expected = fill_blocks(plan, kind, dense_above)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fill, "SLICE", 50)
+        found = fill_blocks(plan, kind, dense_above)
+    assert (found.slot is None) == (expected.slot is None)
+    for one, two in zip(found.plan[:-1], expected.plan[:-1], strict=True):
+        assert np.array_equal(one, two)
+
+
+def test_the_holes_of_a_case_by_hand():
+    """Two layers of 20 behind 20 inputs: the first lacks three edges, the second two thirds."""
+    layers = [range(20 * k, 20 * k + 20) for k in range(3)]
+    missing = {(3, 25), (19, 20), (7, 39)}
+    pairs = [(i, j) for i in layers[0] for j in layers[1] if (i, j) not in missing]
+    pairs += [(i, j) for i in layers[1] for j in layers[2] if (i + j) % 3 == 0]
+    src, dst = np.array(pairs).T
+    plan = make_plan(60, src, dst, layers[0], [59])
+    filled, slot = fill_blocks(plan, plan.level, 0.9)
+    held = filled.in_edge < 0
+    ends = filled.node[filled.in_src[held]], filled.node[targets(filled)[held]]
+    assert set(zip(*(side.tolist() for side in ends), strict=True)) == missing
+    assert len(slot) == len(pairs)
+    assert fill_blocks(plan, plan.level, 397 / 400).slot is None, "no more than this share"
+    assert fill_blocks(plan, plan.level, 396 / 400).slot is not None
+    both, _ = fill_blocks(plan, plan.level, 0.2)
+    assert len(both.in_src) == 800
+
+
+def test_a_plan_without_edges_stays_as_it_is():
+    plan = make_plan(3, [], [], inputs=[0], outputs=[2])
+    assert fill_blocks(plan, plan.level, 0.1).slot is None
+
+
+# ---------------------------------------------------------------------------- the network
+
+
+def holey(seed, widths=(18, 33, 20, 17), share=0.85, activation=None, frozen=0.0):
+    """Return layers with holes, of two activations or of one, some of it frozen or without bias."""
+    rng = np.random.default_rng(seed)
+    G, last = nx.DiGraph(), []
+    for depth, width in enumerate(widths):
+        layer = [(depth, k) for k in range(width)]
+        for k, node in enumerate(layer):
+            name = activation or ("tanh" if k < 17 else "gelu")
+            G.add_node(node, **({"activation": name} if depth else {}))
+            if depth:
+                G.nodes[node]["bias"] = rng.normal() if k % 5 else None
+                G.nodes[node]["trainable"] = bool(rng.random() >= frozen)
+        for u in last:
+            for v in layer:
+                if rng.random() < share:
+                    weight, trained = rng.normal() / math.sqrt(width), bool(rng.random() >= frozen)
+                    G.add_edge(u, v, weight=weight, trainable=trained)
+        last = layer
+    first = [node for node in G if node[0] == 0]
+    return RandomNetwork(G, first, last)
+
+
+def data(case, n, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, len(case.inputs))), rng.normal(size=(n, len(case.outputs)))
+
+
+def held_values(net):
+    """Return the values of the held zeros in both copies of the parameters."""
+    engine, wiring = net._engine, net._engine.wiring
+    weights = engine.flat[: wiring.n_slots], engine.values[: wiring.n_slots]
+    keeps = wiring.in_keep, wiring.out_keep
+    return np.concatenate([w[keep == 0] for w, keep in zip(weights, keeps, strict=True)])
+
+
+@pytest.mark.parametrize("dense_above", DENSITIES)
+@pytest.mark.parametrize(("n", "n_threads"), [(1, 1), (5, 2), (40, 1), (70, 2)])
+def test_backprop_equals_the_oracle(dense_above, n, n_threads):
+    case = holey(n)
+    net = case.compile(dtype="float64", dense_above=dense_above, n_threads=n_threads)
+    assert (net._engine.wiring.n_held > 0) == (dense_above in (None, 0.1))
+    X, Y = data(case, n)
+    assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
+    assert_near(net.predict(X), np.array([net.forward(X).x[v] for v in case.outputs]).T, EXACT)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 1), st.sampled_from([0.05, 0.3, None]))
+def test_any_share_of_holes_equals_the_oracle(seed, share, dense_above):
+    case = holey(seed, (16, 17, 16), share)
+    X, Y = data(case, 9, seed)
+    net = case.compile(dtype="float64", dense_above=dense_above)
+    assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
+
+
+OPTIMIZERS = {
+    "sgd": SGD(learning_rate=0.01, weight_decay=0.1),
+    "momentum": SGD(learning_rate=0.01, momentum=0.9, weight_decay=0.1, clip_norm=1.0),
+    "nesterov": SGD(learning_rate=0.01, momentum=0.8, nesterov=True, clip_value=0.05),
+    "adam": Adam(learning_rate=0.01),
+    "adam, decay": Adam(learning_rate=0.01, weight_decay=0.1, clip_norm=0.5),
+    "adamw": AdamW(learning_rate=0.01, weight_decay=0.3, clip_norm=0.5, clip_value=0.1),
+    "rmsprop": RMSprop(learning_rate=0.01, momentum=0.5, weight_decay=0.1),
+    "adagrad": Adagrad(learning_rate=0.1, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("n_threads", "frozen"), [(1, 0.0), (1, 0.3), (3, 0.3)])
+def test_training_agrees_and_held_zeros_stay_zero(name, n_threads, frozen):
+    case = holey(3, frozen=frozen)
+    X, Y = data(case, 150)
+    results = {}
+    for dense_above in DENSITIES:
+        net = case.compile(dtype="float64", dense_above=dense_above, n_threads=n_threads)
+        before = net.parameters
+        history = net.fit(
+            X, Y, optimizer=OPTIMIZERS[name], epochs=3, batch_size=70, seed=0, verbose=0
+        )
+        engine = net._engine
+        assert np.array_equal(net.parameters, engine.in_user_order(engine.values))
+        if engine.wiring.n_held:
+            zeros = held_values(net)
+            assert len(zeros) == 2 * engine.wiring.n_held
+            assert (zeros == 0).all()
+        moved = net.parameters != before
+        assert not moved[~engine.trained].any()
+        assert moved[engine.trained].mean() > 0.8
+        results[dense_above] = history.loss, net.parameters, net.predict(X)
+    for dense_above in DENSITIES:
+        for one, two in zip(results[dense_above], results[UNFILLED], strict=True):
+            assert_near(one, two, 1e-9)
+
+
+def test_clipping_counts_no_held_zero_and_nothing_frozen():
+    case = holey(5, frozen=0.4)
+    X, Y = data(case, 30)
+    net = case.compile(dtype="float64", dense_above=0.1)
+    assert net._engine.wiring.n_held > 0
+    before, (_, gradient) = net.parameters, net.loss_and_gradient(X, Y)
+    optimizer = SGD(learning_rate=1.0, clip_norm=0.01)
+    net.fit(X, Y, optimizer=optimizer, epochs=1, batch_size=30, shuffle=False, verbose=0)
+    expected = before - 0.01 * gradient / np.linalg.norm(gradient)
+    assert_near(net.parameters, expected, EXACT)
+
+
+def test_nobody_sees_held_zeros():
+    case = holey(1)
+    X, Y = data(case, 20)
+    net = case.compile(dtype="float64", dense_above=0.1)
+    plain = case.compile(dtype="float64", dense_above=UNFILLED)
+    held = net._engine.wiring.n_held
+    assert held > 0
+    n_edges, n_computed = case.G.number_of_edges(), len(case.G) - len(case.inputs)
+    assert net.n_edges == plain.n_edges == n_edges
+    assert net.parameters.shape == (n_edges + n_computed,)
+    assert np.array_equal(net.parameters, plain.parameters)
+    assert net.loss_and_gradient(X, Y)[1].shape == net.parameters.shape
+    assert set(net.weights) == set(net.backprop(X, Y).grad_weight) == set(case.G.edges)
+    (u, v) = next(iter(nx.complement(case.G.subgraph(n for n in case.G if n[0] < 2)).edges))
+    with pytest.raises(KeyError):
+        net.weights[u, v]
+    for other in (pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)):
+        assert other._engine.wiring.n_held == held
+        assert np.array_equal(other.parameters, net.parameters)
+        assert np.array_equal(other.predict(X), net.predict(X))
+    net.fit(X, Y, epochs=2, seed=0, verbose=0)
+    graph = net.to_networkx()
+    assert set(graph.edges) == set(case.G.edges)
+    for edge in graph.edges:
+        assert graph.edges[edge]["weight"] == net.weights[edge]
+    assert f"filled with {held:,} held zeros" in net.summary()
+    assert "held" not in plain.summary()
+
+
+def test_parameters_set_are_those_read():
+    net = holey(2).compile(dense_above=0.1)
+    values = np.random.default_rng(0).normal(size=net.parameters.shape).astype(np.float32)
+    values[net.n_edges :][~net._has_bias] = 0
+    net.parameters = values
+    assert np.array_equal(net.parameters, values)
+    assert (held_values(net) == 0).all()
+
+
+# ---------------------------------------------------------------------------- what is not finite
+
+
+def pattern(values):
+    """Return 0 for what is finite, 1 for inf, -1 for -inf and 2 for NaN."""
+    values = np.asarray(values)
+    return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0))
+
+
+def overflowing(activation, seed):
+    """Return layers of which one node overflows for a sample with a large first feature.
+
+    That node has a few targets, which lie in the same block as many others.
+    """
+    case = holey(seed, (16, 20, 36, 18, 2), 0.8, activation)
+    G = case.G
+    for node in G:
+        G.nodes[node].pop("bias", None)
+        if node[0] > 2:
+            G.nodes[node]["activation"] = "identity"
+    for v in list(G.succ[0, 0]):
+        if v != (1, 3):
+            G.remove_edge((0, 0), v)
+    G.add_edge((0, 0), (1, 3), weight=1e200)
+    for v in list(G.succ[1, 3])[4:]:
+        G.remove_edge((1, 3), v)
+    return case
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "sin", "silu"])
+@pytest.mark.parametrize("n", [1, 3, 70])
+def test_what_overflows_spoils_only_what_it_reaches(activation, n):
+    case = overflowing(activation, seed=n)
+    X, Y = data(case, n)
+    X[:, 0] = 0
+    X[n // 2, 0] = 1e200  # times 1e200: no float64
+    found = {}
+    for dense_above in (0.1, 0.5, UNFILLED):
+        net = case.compile(dtype="float64", dense_above=dense_above)
+        assert (net._engine.wiring.n_held > 0) == (dense_above < 1)
+        forward, bp = net.forward(X), net.backprop(X, Y)
+        found[dense_above] = {
+            "s": np.array([forward.s[v] for v in forward.s]),
+            "x": np.array([bp.x[v] for v in bp.x]),
+            "delta": np.array([bp.delta[v] for v in bp.delta]),
+            "gradient": np.array([bp.grad_weight[e] for e in case.G.edges]),
+            "grad_bias": np.array([bp.grad_bias[v] for v in bp.grad_bias]),
+            "predict": net.predict(X),
+            "loss": np.array([bp.loss]),
+        }
+    expected = found[UNFILLED]
+    assert not np.isfinite(expected["x"]).all()
+    assert np.isfinite(expected["x"][:, n // 2]).sum() > 36, "others are far from it"
+    assert_same_patterns(found, expected)
+
+
+def test_deltas_that_overflow_spoil_only_what_they_reach():
+    """A target with a huge weight behind it: its delta overflows, and has holes in its block."""
+    case = holey(8, (16, 20, 18, 1), 0.8, "identity")
+    G = case.G
+    for node in G:
+        G.nodes[node].pop("bias", None)
+    for u in G.pred[2, 5]:
+        G.edges[u, (2, 5)]["weight"] = 0.0
+    for u in list(G.pred[2, 5])[3:]:
+        G.remove_edge(u, (2, 5))
+    G.add_edge((2, 5), (3, 0), weight=1e200)
+    X, Y = data(case, 20)
+    Y[4] = 1e120  # its squared error is 1e240, and 1e120 * 1e200 is no float64
+    found = {}
+    for dense_above in (0.1, UNFILLED):
+        net = case.compile(dtype="float64", dense_above=dense_above)
+        bp = net.backprop(X, Y)
+        found[dense_above] = {
+            "delta": np.array([bp.delta[v] for v in bp.delta]),
+            "gradient": np.array([bp.grad_weight[e] for e in G.edges]),
+            "grad_bias": np.array([bp.grad_bias[v] for v in bp.grad_bias]),
+        }
+    expected = found[UNFILLED]
+    assert not np.isfinite(expected["delta"]).all()
+    assert np.isfinite(expected["gradient"]).sum() > 100
+    assert_same_patterns(found, expected)
+
+
+def assert_same_patterns(found, expected):
+    """Assert that what is not finite is so in all, and that the rest agrees."""
+    for dense_above, results in found.items():
+        for name, values in results.items():
+            where = f"{name} with dense_above={dense_above}"
+            assert np.array_equal(pattern(values), pattern(expected[name])), where
+            one, two = (both[np.isfinite(values)] for both in (values, expected[name]))
+            assert (np.abs(one - two) <= 1e-9 * np.maximum(1, np.abs(two))).all(), where
+
+
+def test_training_diverges_where_it_does_unfilled():
+    case = overflowing("identity", seed=0)
+    X, Y = data(case, 8)
+    X[:, 0] = 0
+    for dense_above in (0.1, UNFILLED):
+        net = case.compile(dtype="float64", dense_above=dense_above)
+        net.fit(X, Y, optimizer="sgd", learning_rate=1e-6, epochs=1, verbose=0)
+        before = net.parameters
+        Z = X.copy()
+        Z[3, 0] = 1e200
+        with pytest.raises(dagbp.DivergenceError):
+            net.fit(Z, Y, optimizer="sgd", epochs=1, verbose=0)
+        assert np.array_equal(net.parameters, before)
+
+
+# ---------------------------------------------------------------------------- the option
+
+
+@pytest.mark.parametrize(
+    "bad", [0, -0.5, math.nan, math.inf, "0.5", True, [0.5], 1j, np.array([0.5])]
+)
+def test_a_share_must_be_a_positive_number(bad):
+    with pytest.raises(dagbp.OptionError, match=r"dense_above must be a number > 0, or None, got"):
+        dagbp.compile(dagbp.layered([2, 2], seed=0), dense_above=bad)
+    with pytest.raises(dagbp.OptionError, match="dense_above"):
+        dagbp.Network.from_edges([0], [1], dense_above=bad)
+
+
+@pytest.mark.parametrize("good", [1, np.float32(0.5), np.int64(1), 1e-9])
+def test_any_kind_of_number_will_do(good):
+    net = dagbp.Network.from_edges([0], [1], dense_above=good, seed=0)
+    assert net.predict([[1.0]]).shape == (1, 1)

@@ -1,0 +1,220 @@
+"""Memory: what cannot fit is refused before it is allocated, and what is predicted is taken."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dagbp
+from dagbp import _memory
+from dagbp._memory import available_bytes, readable, require
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
+
+CALLS = {
+    "fit": lambda net: net.fit(X, Y, epochs=1, verbose=0),
+    "fit by sgd": lambda net: net.fit(X, Y, optimizer="sgd", epochs=1, verbose=0),
+    "fit, validated": lambda net: net.fit(X, Y, validation_data=(X, Y), epochs=1, verbose=0),
+    "predict": lambda net: net.predict(X),
+    "forward": lambda net: net.forward(X),
+    "backprop": lambda net: net.backprop(X, Y),
+    "loss_and_gradient": lambda net: net.loss_and_gradient(X, Y),
+    "evaluate": lambda net: net.evaluate(X, Y),
+    "profile": lambda net: net.profile(X, Y),
+    "profile of adam": lambda net: net.profile(X, Y, optimizer="adam"),
+}
+NEEDS = {
+    "fit": r"the state of Adam\(.*\)",
+    "fit, validated": r"the state of Adam\(.*\)",
+    "profile of adam": r"the state of Adam\(.*\)",
+    "forward": "every node's values for 300 samples",
+    "backprop": "every node's values for 300 samples",
+}
+
+
+def network(**options):
+    return dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, **options)
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """Return a function that says how many bytes are to be had."""
+    return lambda n: monkeypatch.setattr(_memory, "available_bytes", lambda: n)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_what_does_not_fit_is_refused_and_changes_nothing(monkeypatch, limit, call, n_threads):
+    net, same = network(n_threads=n_threads), network(n_threads=n_threads)
+    before, prediction = net.parameters, net.predict(X)
+    net.release()
+    limit(1000)
+    what = NEEDS.get(call, "a step's tiles and gradients")
+    text = rf"^{what} needs [\d.,]+ (KiB|MiB), but only 1,000 bytes are available$"
+    with pytest.raises(dagbp.MemoryLimitError, match=text) as caught:
+        CALLS[call](net)
+    assert isinstance(caught.value, MemoryError)
+    assert isinstance(caught.value, dagbp.DagbpError)
+    assert np.array_equal(net.parameters, before)
+    monkeypatch.undo()
+    assert np.array_equal(net.predict(X), prediction)
+    histories = [one.fit(X, Y, epochs=2, seed=0, verbose=0) for one in (net, same)]
+    assert histories[0].loss == histories[1].loss
+    assert np.array_equal(net.parameters, same.parameters)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
+    """The text's own number, to the byte that it was compared with."""
+    net, needed = network(), []
+    with monkeypatch.context() as patch:
+        for module in ("_engine", "_training"):
+            watched = getattr(dagbp, module)
+            patch.setattr(watched, "require", lambda n, what: needed.append(n))
+        CALLS[call](net)
+    most = max(needed)
+    assert most > 0
+    limit(most)
+    net.release()
+    CALLS[call](net)
+    limit(most - 1)
+    net.release()
+    with pytest.raises(dagbp.MemoryLimitError):
+        CALLS[call](net)
+
+
+def test_kept_buffers_are_not_asked_for_again(limit):
+    net = network()
+    expected = net.predict(X)
+    limit(0)
+    assert np.array_equal(net.predict(X), expected)
+
+
+def test_a_larger_batch_refused_leaves_the_smaller_one(limit):
+    net = network(n_threads=1)
+    net.fit(X, Y, optimizer="sgd", batch_size=8, epochs=1, verbose=0)
+    before = net.parameters
+    limit(30_000)
+    with pytest.raises(dagbp.MemoryLimitError):
+        net.fit(X, Y, optimizer="sgd", batch_size=300, epochs=1, verbose=0)
+    assert np.array_equal(net.parameters, before)
+    limit(10**9)
+    net.fit(X, Y, optimizer="sgd", batch_size=8, epochs=1, verbose=0)
+
+
+def test_nothing_is_refused_where_nobody_tells(monkeypatch):
+    monkeypatch.setattr(_memory, "_machine", lambda: None)
+    monkeypatch.setattr(_memory, "_container", lambda: None)
+    assert available_bytes() is None
+    require(10**18, "everything")
+
+
+def test_the_lower_of_machine_and_container_counts(monkeypatch):
+    for machine, container, expected in ((7, 5, 5), (5, 7, 5), (None, 3, 3), (4, None, 4)):
+        monkeypatch.setattr(_memory, "_machine", lambda n=machine: n)
+        monkeypatch.setattr(_memory, "_container", lambda n=container: n)
+        assert available_bytes() == expected
+        require(expected, "what fits")
+        with pytest.raises(dagbp.MemoryLimitError, match=f"^too much needs {expected + 1} bytes"):
+            require(expected + 1, "too much")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_there_is_some_memory_here():
+    assert 2**20 < available_bytes() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 bytes"),
+        (1000, "1,000 bytes"),
+        (1023, "1,023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20 - 1, "1,024.0 KiB"),
+        (2**20, "1.0 MiB"),
+        (5 * 2**30, "5.0 GiB"),
+        (2**40, "1.0 TiB"),
+        (2**52, "4,096.0 TiB"),
+        (np.int64(2048), "2.0 KiB"),
+    ],
+)
+def test_bytes_as_text(n, text):
+    assert readable(n) == text
+
+
+# ---------------------------------------------------------------------------- what is taken
+
+SCRIPT = """
+import ctypes
+import sys
+import numpy as np
+import dagbp
+from dagbp import _network, optimizers
+
+_network.available_cores = lambda: 64
+n_threads, ways = int(sys.argv[1]), sys.argv[2]
+optimizer = eval(sys.argv[3], vars(optimizers))
+options = {"dtype": "float64", "seed": 0, "n_threads": n_threads, "schedule": ways}
+
+
+def resident():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+
+
+def step(net):
+    X, Y = np.ones((256, 40)), np.zeros((256, 1))
+    net.predict(X[:2])  # its addresses and frames
+    net.release()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)  # or arrays take pages that are there already
+    before = resident()
+    net.fit(X, Y, optimizer=optimizer, epochs=1, batch_size=256, verbose=0)
+    return resident() - before
+
+
+step(dagbp.compile(dagbp.random_dag(2_000, 30_000, 40, 1, seed=0), **options))  # compiles
+net = dagbp.compile(dagbp.random_dag(20_000, 300_000, 40, 1, seed=0), **options)
+kept = []
+original = dagbp._training.start
+def start(*args):
+    kept.append(original(*args))  # the optimizer's state, which ends with the training
+    return kept[-1]
+dagbp._training.start = start
+taken = step(net)
+(schedule,) = net._engine._buffers
+print(taken, net._engine.step_bytes(schedule), optimizer.slots * net._engine.values.nbytes)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("n_threads", "ways", "optimizer"),
+    [
+        (1, "auto", "SGD(momentum=0.9)"),
+        (4, "tiles", "SGD(momentum=0.9)"),
+        (1, "auto", "Adam()"),
+        (3, "levels", "Adam()"),
+    ],
+)
+def test_a_first_step_takes_what_was_predicted(n_threads, ways, optimizer):
+    # Freed pages go back at once, and no page is a large one.
+    settings = {
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+        "NUMPY_MADVISE_HUGEPAGE": "0",
+    }
+    command = [sys.executable, "-c", SCRIPT, str(n_threads), ways, optimizer]
+    done = subprocess.run(
+        command, env={**os.environ, **settings}, check=True, capture_output=True, text=True
+    )
+    taken, step, state = map(int, done.stdout.split())
+    assert step > 5 * 2**20
+    assert abs(taken - (step + state)) <= 0.2 * (step + state)
