@@ -6,7 +6,7 @@ Arrays come in checked and leave by rows and slots; labels and options stay with
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -398,17 +398,21 @@ class Engine:
 
         run_together(calls, stop=stop, watch=watch)
 
+    @cached_property
     def runs(self) -> npt.NDArray[np.int64]:
-        """Return the stretches [first, last) of `values` that train, shape (R, 2).
+        """The stretches [first, last) of `values` that train, shape (R, 2).
 
         Held zeros are inside: they stay zero since their gradient counts for nothing.
         """
+        if self.all_train:
+            return np.array([[0, self.n_values]])
         trained = self._by_source(self._with_held(self.trained, True))
         edges = np.diff(np.concatenate([[0], trained.astype(np.int8), [0]]))
         return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 
+    @cached_property
     def keep(self) -> npt.NDArray[np.uint8] | None:
-        """Return 0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
+        """0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
         if self.all_train and self.wiring.slot is None:
             return None
         keep = np.zeros(len(self.values), np.uint8)

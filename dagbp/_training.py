@@ -122,7 +122,7 @@ def start(engine: Engine, optimizer: Optimizer) -> Update:
     """Return the optimizer with a fresh state."""
     require(optimizer.slots * engine.values.nbytes, f"the state of {optimizer!r}")
     state = aligned((optimizer.slots, len(engine.values)), engine.dtype)
-    runs = engine.runs()
+    runs = engine.runs
     address = optimizer.address(engine.dtype)
     return Update(
         address=address,
@@ -130,7 +130,7 @@ def start(engine: Engine, optimizer: Optimizer) -> Update:
         state=state,
         n_runs=len(runs),
         runs=runs,
-        keep=engine.keep(),
+        keep=engine.keep,
         reduce=0,
         clip=optimizer.clip_address(engine.dtype),
         limits=optimizer.clips(),
