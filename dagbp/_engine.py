@@ -55,6 +55,7 @@ Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 CACHE_LINE = 64
+LARGE = 2**26
 NO_LOSS = Loss(0, None)
 
 
@@ -299,6 +300,9 @@ class Engine:
 
     def predict(self, X: Array, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
+        size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
+        if size > LARGE:  # to look takes longer than a small prediction
+            require(size, f"the predictions for {len(X):,} samples")
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
         schedule = self.scheduler.choose(len(X), limit, back=False)
         buffers = self._buffers_of(schedule)

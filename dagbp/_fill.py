@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._kernels.vector import REGISTER_BYTES
+from dagbp._kernels.vector import CPU, REGISTER_BYTES
 from dagbp._plan import Plan, by_source, grouped, row_slices
 
 Int64 = npt.NDArray[np.int64]
@@ -22,10 +22,20 @@ CELL = 48  # a multiple of every PANEL_ROWS and of the runs' 16
 LEAST = 16  # cells with a shorter side stay as they are
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
-# What a slot takes as part of a panel, over what an edge takes by itself. `benchmarks/layers.py`
-# shows it: the step at 100 % over the step at 20 %, each by its slots. With AVX2 and its 16
-# registers panels gain less.
-DENSE_OVER_SPARSE = 0.55 if REGISTER_BYTES == 64 else 0.75
+
+def _dense_over_sparse() -> float:
+    """Return what a slot takes as part of a panel, over what an edge takes by itself.
+
+    `benchmarks/layers.py` shows it: the step at 100 % density over that at 20 %, each by its slots.
+    Where a register's 64 bytes pass in two halves, and with the 16 registers of AVX2, panels gain
+    less.
+    """
+    if REGISTER_BYTES < 64:
+        return 0.75
+    return 0.65 if CPU == "znver4" else 0.45
+
+
+DENSE_OVER_SPARSE = _dense_over_sparse()
 
 
 class Filled(NamedTuple):

@@ -25,12 +25,14 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, models, regist
 CHUNK_BYTES = 64  # what activation and loss rows work on; every tile's row is a multiple of it
 
 
+_, CPU, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+
+
 def _register_bytes() -> int:
     """Return the width of the widest vector register that Numba compiles for."""
-    _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    if "+avx512f" in features or cpu in ("skylake-avx512", "icelake-server", "znver4"):
+    if "+avx512f" in _FEATURES or CPU in ("skylake-avx512", "icelake-server", "znver4"):
         return 64
-    return 32 if "+avx" in features or cpu in ("haswell", "znver3") else 16
+    return 32 if "+avx" in _FEATURES or CPU in ("haswell", "znver3") else 16
 
 
 REGISTER_BYTES = _register_bytes()
