@@ -1,0 +1,96 @@
+"""PyTorch by an expert: an `autograd.Function` over MKL's sparse products.
+
+Of what PyTorch offers this is the fastest sparse layer we know of: the transpose is kept, with its
+values permuted anew in each step, and the weight's gradient is taken at the pattern only.
+"""
+
+from abc import abstractmethod
+
+import torch
+
+from .torch_stack import TorchStack
+
+
+class ExpertStack(TorchStack):
+    """Weights by slot; the products read CSR matrices that share them."""
+
+    by_row = False
+
+    def __init__(self, case, parameters, threads):
+        self.products = []
+        super().__init__(case, parameters, threads)
+
+    @abstractmethod
+    def _weight_gradient(self, layer):
+        """Return a callable that takes dy and x and returns dy xᵀ at the pattern, by slot."""
+
+    def _weight(self, layer, w):
+        values = torch.from_numpy(w)
+        self.products.append(Products(layer, values, self._weight_gradient(layer)))
+        return values
+
+    def _signals(self, k, W, b, x):
+        return SparseProduct.apply(W, x, self.products[k]) + b
+
+    def _by_slot(self, k, gradient):
+        return gradient
+
+
+class TorchExpert(ExpertStack):
+    """The weight's gradient by `torch.sparse.sampled_addmm`."""
+
+    name = "PyTorch expert"
+
+    def _weight_gradient(self, layer):
+        zeros = torch.zeros(len(layer.edge))
+        pattern = csr(layer.ptr, layer.source, zeros, layer.shape)
+        return lambda dy, x: torch.sparse.sampled_addmm(pattern, dy, x.T, beta=0.0).values()
+
+
+class SparseProduct(torch.autograd.Function):
+    """W x for x (n_in, batch), where W is a layer's values by slot."""
+
+    @staticmethod
+    def forward(ctx, values, x, products):
+        """Return W x."""
+        ctx.save_for_backward(x)
+        ctx.products = products
+        return products.W @ x
+
+    @staticmethod
+    def backward(ctx, dy):
+        """Take dW = dy xᵀ at the pattern, and dx = Wᵀ dy if anything below trains."""
+        (x,), products = ctx.saved_tensors, ctx.products
+        dx = products.transposed() @ dy if ctx.needs_input_grad[1] else None
+        return products.weight_gradient(dy, x), dx, None
+
+
+class Products:
+    """A layer's matrix and its transpose, over values that are updated in place.
+
+    Parameters
+    ----------
+    layer : Layer
+    values : tensor (E,)
+        By slot; not copied.
+    weight_gradient : callable
+        Takes dy and x, returns dy xᵀ at the pattern, by slot.
+    """
+
+    def __init__(self, layer, values, weight_gradient):
+        self.values, self.weight_gradient = values, weight_gradient
+        self.W = csr(layer.ptr, layer.source, values, layer.shape)
+        self.out_slot = torch.from_numpy(layer.out_slot)
+        self.out_values = values[self.out_slot]
+        self.W_out = csr(layer.out_ptr, layer.out_target, self.out_values, layer.shape[::-1])
+
+    def transposed(self):
+        """Return the transpose with today's values."""
+        torch.index_select(self.values.detach(), 0, self.out_slot, out=self.out_values)
+        return self.W_out
+
+
+def csr(ptr, columns, values, shape):
+    """Return a CSR matrix that shares these arrays."""
+    parts = torch.from_numpy(ptr), torch.from_numpy(columns), values.detach()
+    return torch.sparse_csr_tensor(*parts, shape, check_invariants=False)
