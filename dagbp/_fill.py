@@ -27,8 +27,8 @@ def _dense_over_sparse() -> float:
     """Return what a slot takes as part of a panel, over what an edge takes by itself.
 
     `benchmarks/layers.py` shows it: the step at 100 % density over that at 20 %, each by its slots.
-    Where a register's 64 bytes pass in two halves, and with the 16 registers of AVX2, panels gain
-    less.
+    Where a register's 64 bytes pass in two halves panels gain less; so they should with the 16
+    registers of AVX2, whose number is assumed.
     """
     if REGISTER_BYTES < 64:
         return 0.75

@@ -97,8 +97,8 @@ class _Library(JITCodeLibrary):
 class _InnerLibrary(JITCodeLibrary):
     """Code that only goes into its callers: not optimised by itself, and never machine code.
 
-    A caller is optimised with all that it calls, which is most of the work again; without both, a
-    first step from an empty cache compiles in two thirds of the time.
+    A caller is optimised with all that it calls, which is most of the work again;
+    `benchmarks/startup.py` shows what a first step takes.
     """
 
     def _optimize_functions(self, ll_module: Any) -> None:

@@ -55,7 +55,7 @@ class Profile:
     seconds : float
         Of one training step, without the timers.
     parts : tuple of Part
-        Measured with timers on, which cost some 30 ns a call.
+        Measured with timers on, which take time too.
     batch_size, n_threads : int
     gflops, bandwidth : float
         The machine's limits: GF/s of multiply-adds on so many threads, GB/s of one thread's copy.

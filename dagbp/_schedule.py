@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 
 # Edges times samples a member needs in a level to be worth a meeting; fewer are left to the first.
-# A meeting of two threads takes about half a microsecond, the time of some 200 edges of a tile.
+# Assumed, a few meetings' worth; not fitted.
 WORTH_MEETING = 16_384
 
 WAYS = ("auto", "tiles", "levels")
@@ -114,7 +114,8 @@ WIDE_ROW = max(128, 4 * REGISTER_BYTES)
 NARROW_ROW = 64
 
 
-# What a wide tile takes, in ns, measured with `Network.profile` on AVX-512; only ratios count.
+# What a wide tile takes, in ns: edges and nodes as `Network.profile` shows them on AVX-512, narrow
+# tiles as `benchmarks/scaling.py` does over batches; meetings and AVX2 are assumed. Ratios count.
 SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
 NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wide one's
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew

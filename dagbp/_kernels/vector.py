@@ -43,11 +43,6 @@ PANEL_ROWS = 6 if REGISTER_BYTES == 64 else 3
 ZERO, ONE, FOUR = np.uintp(0), np.uintp(1), np.uintp(4)
 
 
-def tile_dtype(dtype, row_bytes):
-    """Return the record of one tile row: `row_bytes` of lanes of `dtype`."""
-    return np.dtype([("lane", dtype, (row_bytes // np.dtype(dtype).itemsize,))])
-
-
 class Tile(types.Type):
     """A pointer to rows of `lanes` values of `dtype`, 64-byte aligned."""
 
