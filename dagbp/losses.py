@@ -27,7 +27,15 @@ from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._forking import ForkSafeLock
 from dagbp._numbers import is_number
 
-__all__ = ["Huber", "Loss", "get", "names", "register"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "SoftmaxCrossEntropy",
+    "get",
+    "names",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,49 @@ def Huber(threshold: float = 1.0) -> Loss:
     return Loss("huber", (float(threshold),))
 
 
+def BinaryCrossEntropy(label_smoothing: float = 0.0) -> Loss:
+    """Return the binary cross-entropy against (1 - h) y + h/2, h the label smoothing, in [0, 1].
+
+    Examples
+    --------
+    >>> BinaryCrossEntropy(label_smoothing=0.1).hyper
+    (0.1,)
+    """
+    return Loss("binary_cross_entropy", (_smoothing("Binary", label_smoothing),), "binary")
+
+
+def SoftmaxCrossEntropy(label_smoothing: float = 0.0) -> Loss:
+    """Return the cross-entropy against (1 - h) y + h/K of K outputs, h the label smoothing.
+
+    It is in [0, 1]; 0 for none (Szegedy et al., 2016).
+
+    Examples
+    --------
+    >>> SoftmaxCrossEntropy(label_smoothing=0.1).hyper
+    (0.1,)
+    """
+    return Loss("softmax_cross_entropy", (_smoothing("Softmax", label_smoothing),), "classes")
+
+
+def _smoothing(kind: str, value: float) -> float:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise OptionError(
+            f"{kind}CrossEntropy: label_smoothing must be a number in [0, 1], got {value!r}"
+        )
+    return float(value)
+
+
 _BUILT_IN = {
     "squared_error": Loss("squared_error"),
     "absolute_error": Loss("absolute_error"),
     "huber": Huber(),
-    "binary_cross_entropy": Loss("binary_cross_entropy", labels="binary"),
-    "softmax_cross_entropy": Loss("softmax_cross_entropy", labels="classes"),
+    "binary_cross_entropy": BinaryCrossEntropy(),
+    "softmax_cross_entropy": SoftmaxCrossEntropy(),
+}
+_MAKERS = {
+    "huber": Huber,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
 }
 _losses = dict(_BUILT_IN)
 _users: dict[str, _Scalars] = {}
@@ -121,8 +166,8 @@ def _check_record(loss: Loss, known: Loss) -> None:
         raise OptionError(
             f"loss {loss.name!r} has {count} hyper-parameter{plural}, got {loss.hyper!r}"
         )
-    if loss.name == "huber":
-        Huber(*loss.hyper)
+    if loss.name in _MAKERS:
+        _MAKERS[loss.name](*loss.hyper)  # which checks them
     if loss.labels != known.labels:
         raise OptionError(
             f"loss {loss.name!r} takes class labels {known.labels!r}, got {loss.labels!r}"

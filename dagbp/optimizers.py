@@ -13,7 +13,7 @@ Examples
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -25,7 +25,20 @@ from dagbp._errors import OptionError, did_you_mean
 from dagbp._forking import ForkSafeLock
 from dagbp._numbers import is_number
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "names"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "Rprop",
+    "Solver",
+    "as_solver",
+    "get",
+    "names",
+    "solvers",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,10 @@ def _check(owner: str, name: str, value: object) -> None:
         valid, need = value is None or (is_number(value) and value > 0), "a number > 0, or None"  # type: ignore[operator]
     elif name in ("beta1", "beta2", "rho", "momentum"):
         valid, need = is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
+    elif name == "increase":
+        valid, need = is_number(value) and value >= 1, "a number >= 1"  # type: ignore[operator]
+    elif name == "decrease":
+        valid, need = is_number(value) and 0 < value <= 1, "a number in (0, 1]"  # type: ignore[operator]
     elif name == "epsilon":
         # Much less is 0 in single precision, and 0 / 0 the step of a gradient of 0.
         valid, need = is_number(value) and value >= 1e-30, "a number >= 1e-30"  # type: ignore[operator]
@@ -204,14 +221,119 @@ class Adagrad(Optimizer):
         return (self.epsilon,)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rprop(Optimizer):
+    """Resilient back-propagation, for whole batches: steps by the sign of the gradient alone.
+
+    Each parameter has a step of its own, `learning_rate` at first; it grows by `increase` while the
+    gradient keeps its sign and shrinks by `decrease` when it changes, which skips that step, and
+    stays within [`least_step`, `most_step`]. Sources: Riedmiller and Braun, 1993; iRprop- of Igel
+    and Huesken, 2000. Learning-rate schedules do not touch steps once they have begun.
+    """
+
+    learning_rate: float = 0.01
+    increase: float = 1.2
+    decrease: float = 0.5
+    least_step: float = 1e-6
+    most_step: float = 50.0
+
+    @property
+    def _row(self) -> str:
+        return "rprop"
+
+    def _own(self) -> tuple[float, ...]:
+        return (self.increase, self.decrease, self.least_step, self.most_step)
+
+    def __post_init__(self) -> None:
+        """Check that the limits are in order, too."""
+        super().__post_init__()
+        if self.least_step > self.most_step:
+            raise OptionError(
+                f"Rprop: least_step must be a number <= most_step, got {self.least_step} and "
+                f"{self.most_step}"
+            )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A method of `scipy.optimize.minimize`, over all samples at once.
+
+    The loss and its penalties are what it minimises; parameters that do not train are left out.
+
+    Parameters
+    ----------
+    method : str
+        As SciPy names it, in any case; "lbfgs" stands for "L-BFGS-B".
+    bounds : tuple (lower, upper), or mapping, optional
+        Of the parameters, for methods that take bounds: a pair of numbers or of arrays
+        (n_parameters,), or a mapping from edges, and nodes for their biases, to pairs of numbers.
+        None in a pair is no bound.
+    options : mapping, optional
+        What SciPy's method takes, such as ``{"ftol": 1e-12}``.
+
+    Examples
+    --------
+    >>> Solver("lbfgs", bounds=(0, None)).method
+    'L-BFGS-B'
+    """
+
+    method: str
+    bounds: Any = None
+    options: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Find the method by its name."""
+        known = {"lbfgs": "L-BFGS-B", **{name.lower(): name for name in _METHODS}}
+        name = self.method.lower() if isinstance(self.method, str) else None
+        if name not in known:
+            hint = did_you_mean(self.method, solvers())
+            raise OptionError(f"unknown method {self.method!r} of scipy.optimize.minimize{hint}")
+        object.__setattr__(self, "method", known[name])
+        if self.bounds is not None and self.method not in _TAKES_BOUNDS:
+            raise OptionError(
+                f"method {self.method!r} takes no bounds; those that do: {', '.join(_TAKES_BOUNDS)}"
+            )
+        if self.options is not None and not isinstance(self.options, Mapping):
+            raise OptionError(f"options must be a mapping, got {self.options!r}")
+
+    @property
+    def uses_gradient(self) -> bool:
+        """Whether the method takes the gradient."""
+        return self.method not in _NO_GRADIENT
+
+
+# Those that need a Hessian are not among them.
+_METHODS = (
+    *("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr"),
+    *("Nelder-Mead", "Powell", "COBYLA"),
+)
+_TAKES_BOUNDS = ("L-BFGS-B", "TNC", "SLSQP", "trust-constr", "Nelder-Mead", "Powell", "COBYLA")
+_NO_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA")
+
+
+def solvers() -> list[str]:
+    """Return the names that stand for solvers.
+
+    Examples
+    --------
+    >>> solvers()[:3]
+    ['lbfgs', 'l-bfgs-b', 'bfgs']
+    """
+    return ["lbfgs", *(name.lower() for name in _METHODS)]
+
+
 _lock = ForkSafeLock()
-_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
+_SLOTS = {
+    **{"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2},
+    **{"rmsprop": 2, "adagrad": 1, "rprop": 2},
+}
 _DEFAULTS: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "adagrad": Adagrad,
+    "rprop": Rprop,
 }
 
 
@@ -221,12 +343,35 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['sgd', 'adam', 'adamw', 'rmsprop', 'adagrad']
+    ['sgd', 'adam', 'adamw', 'rmsprop', 'adagrad', 'rprop']
     """
     return list(_DEFAULTS)
 
 
-def get(optimizer: str | Optimizer, learning_rate: float | None = None) -> Optimizer:
+def as_solver(optimizer: Any, learning_rate: float | None = None) -> Solver | None:
+    """Return the solver that a name stands for, or None if it is the name of an optimizer.
+
+    Raises
+    ------
+    OptionError
+        If a learning rate is given, which solvers have not.
+
+    Examples
+    --------
+    >>> as_solver("lbfgs")
+    Solver(method='L-BFGS-B', bounds=None, options=None)
+    >>> as_solver("adam")
+    """
+    if isinstance(optimizer, str) and optimizer.lower() in solvers():
+        optimizer = Solver(optimizer)
+    if not isinstance(optimizer, Solver):
+        return None
+    if learning_rate is not None:
+        raise OptionError(f"a solver has no learning_rate, got {learning_rate!r}")
+    return optimizer
+
+
+def get(optimizer: str | Optimizer | Solver, learning_rate: float | None = None) -> Optimizer:
     """Return the record that a name stands for, with this learning rate if one is given.
 
     Raises
@@ -239,9 +384,14 @@ def get(optimizer: str | Optimizer, learning_rate: float | None = None) -> Optim
     >>> get("adagrad", learning_rate=0.5).learning_rate
     0.5
     """
+    if as_solver(optimizer) is not None:
+        raise OptionError(
+            f"{optimizer!r} is a solver, which needs all samples at once, as in `fit`"
+        )
     if isinstance(optimizer, str):
         if optimizer not in _DEFAULTS:
-            raise OptionError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, names())}")
+            known = [*names(), *solvers()]
+            raise OptionError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, known)}")
         optimizer = _DEFAULTS[optimizer]()
     if not isinstance(optimizer, Optimizer):
         raise OptionError(

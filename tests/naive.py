@@ -358,9 +358,38 @@ def adagrad(p, g, state, *, lr, eps=1e-10, weight_decay=0.0):
     return p - lr * g / (sqrt(v) + eps)
 
 
+def rprop(
+    p, g, state, *, lr, grow=1.2, shrink=0.5, least_step=1e-6, most_step=50.0, weight_decay=0.0
+):
+    g = g + weight_decay * p
+    step, before = state.get("step", lr), state.get("g", 0.0)
+    if g * before > 0:
+        step = min(step * grow, most_step)
+    elif g * before < 0:
+        step, g = max(step * shrink, least_step), 0.0
+    state["step"], state["g"] = step, g
+    return p - step * ((g > 0) - (g < 0))
+
+
 OPTIMIZERS = {
-    rule.__name__: rule for rule in (sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad)
+    rule.__name__: rule for rule in (sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad, rprop)
 }
+
+
+def dropout_mask(seed: int, step: int, row: int, sample: int, stays: float) -> float:
+    """Return m / stays: what dropout multiplies a node's activation by; m is 0 or 1.
+
+    row counts nodes in topological order, sample is the position in the epoch's order. The bits are
+    a hash of all of them: SplitMix64's finaliser for seed, step and row, and a mixer of 32 bits.
+    """
+    z = (seed + step * 0x9E3779B97F4A7C15 + (row << 32)) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    h = ((z ^ z >> 31) + sample * 0x9E3779B9) % 2**32
+    h = (h ^ h >> 16) * 0x7FEB352D % 2**32
+    h = (h ^ h >> 15) * 0x846CA68B % 2**32
+    h ^= h >> 16
+    return (h <= int(stays * (2**32 - 1))) / stays
 
 
 def descend(name: str, parameters: Sequence[float], gradients, **hyper) -> list[float]:

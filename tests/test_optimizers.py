@@ -9,7 +9,7 @@ from naive import backprop, clip_by_norm, clip_by_value, descend
 from strategies import random_network, random_samples
 
 from dagbp import OptionError, optimizers
-from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, Rprop
 
 #: id -> (record, rule of `naive`, its hyper-parameters)
 TABLE = {
@@ -58,6 +58,22 @@ TABLE = {
         Adagrad(learning_rate=0.1, epsilon=1e-3, weight_decay=0.2),
         "adagrad",
         {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.2},
+    ),
+    "rprop": (Rprop(), "rprop", {"lr": 0.01}),
+    "rprop, all": (
+        Rprop(
+            learning_rate=0.2,
+            increase=1.5,
+            decrease=0.3,
+            least_step=0.05,
+            most_step=0.4,
+            weight_decay=0.2,
+        ),
+        "rprop",
+        {
+            **{"lr": 0.2, "grow": 1.5, "shrink": 0.3, "least_step": 0.05, "most_step": 0.4},
+            "weight_decay": 0.2,
+        },
     ),
 }
 STEPS = 7
@@ -185,7 +201,7 @@ def test_frozen_gradients_count_in_no_norm():
 
 
 def test_names_stand_for_defaults():
-    records = [SGD(), Adam(), AdamW(), RMSprop(), Adagrad()]
+    records = [SGD(), Adam(), AdamW(), RMSprop(), Adagrad(), Rprop()]
     assert [optimizers.get(name) for name in optimizers.names()] == records
     for record in records:
         assert optimizers.get(record) is record
@@ -229,7 +245,7 @@ def test_state_starts_afresh_in_every_fit():
 NUMBERS = [-1e-9, math.nan, math.inf, None, "1", [0.1], True, 10**400, 1j]
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, Adagrad])
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, Adagrad, Rprop])
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
 @pytest.mark.parametrize("bad", NUMBERS)
 def test_bad_rates(kind, name, bad):
@@ -262,6 +278,19 @@ def test_bad_epsilons(kind, bad):
         OptionError, match=rf"{kind.__name__}: epsilon must be a number >= 1e-30, got "
     ):
         kind(epsilon=bad)
+
+
+@pytest.mark.parametrize("bad", [0.9, *NUMBERS])
+def test_bad_factors_of_rprop(bad):
+    with pytest.raises(OptionError, match=r"Rprop: increase must be a number >= 1, got "):
+        Rprop(increase=bad)
+    if bad != 0.9:
+        message = r"Rprop: decrease must be a number in \(0, 1\], got "
+        with pytest.raises(OptionError, match=message):
+            Rprop(decrease=bad)
+    if bad is not True:
+        with pytest.raises(OptionError, match=r"Rprop: least_step must be a number"):
+            Rprop(least_step=bad if bad != 0.9 else 51.0)
 
 
 def test_nesterov_needs_momentum():

@@ -64,10 +64,11 @@ def huber(x, y, hyper):
 
 @jit(fastmath=EXACT)
 def binary_cross_entropy(x, y, hyper):
-    """Entropy of the raw output x: e = max(x, 0) - x y + log(1 + exp(-|x|)).
+    """Entropy of the raw output x: e = max(x, 0) - x y' + log(1 + exp(-|x|)).
 
-    de/dx = sigmoid(x) - y.
+    de/dx = sigmoid(x) - y', with y' = (1 - h) y + h/2 smoothed by h = hyper[0].
     """
+    y = (1 - hyper[0]) * y + 0.5 * hyper[0]
     t = exp(-fabs(x))
     e = select(x > 0, x, 0 * x) - x * y + log1p(t)
     return e, select(x > 0, 1, t) / (1 + t) - y
@@ -96,11 +97,13 @@ def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
 
 
 def softmax_cross_entropy_row(x, y, e, errors, hyper, n_outputs, lanes):
-    """Entropy of raw outputs: e = sum_k y_k (log sum_i exp(x_i) - x_k).
+    """Entropy of raw outputs: e = sum_k y'_k (log sum_i exp(x_i) - x_k).
 
-    de/dx_k = softmax(x)_k sum(y) - y_k. The largest x is taken off first: nothing overflows.
+    de/dx_k = softmax(x)_k sum(y') - y'_k, with y' = (1 - h) y + h/K smoothed over the K outputs by
+    h = hyper[0] (Szegedy et al., 2016). The largest x is taken off first: nothing overflows.
     """
     end = n_outputs * lanes
+    keep, share = 1 - hyper[0], hyper[0] / np.float64(n_outputs)
     step = chunk_lanes(x)
     for b in range(u(0), lanes, step):
         top = load_chunk(x, b)
@@ -108,10 +111,11 @@ def softmax_cross_entropy_row(x, y, e, errors, hyper, n_outputs, lanes):
             top = maximum(top, load_chunk(x, k))
         total, mass, agreement = zero_chunk(x), zero_chunk(x), zero_chunk(x)
         for k in range(b, end, lanes):
-            z, target = load_chunk(x, k) - top, load_chunk(y, k)
+            z, target = load_chunk(x, k) - top, load_chunk(y, k) * keep + share
             p = exp(z)
             store_chunk(e, k, p)
             total, mass, agreement = total + p, mass + target, agreement + target * z
         store_chunk(errors, b, mass * log(total) - agreement)
         for k in range(b, end, lanes):
-            store_chunk(e, k, load_chunk(e, k) / total * mass - load_chunk(y, k))
+            target = load_chunk(y, k) * keep + share
+            store_chunk(e, k, load_chunk(e, k) / total * mass - target)

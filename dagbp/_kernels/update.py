@@ -122,6 +122,33 @@ def adagrad(p, g, state, hyper, n, stride, step):
         p[i] -= a * gi / (np.sqrt(v) + eps)
 
 
+def rprop(p, g, state, hyper, n, stride, step):
+    """Rprop in place, for whole batches: p -= sign(g) d, each parameter with a step d of its own.
+
+    d grows by hyper[2] while g keeps its sign and shrinks by hyper[3] when it changes, which also
+    skips this step: the variant iRprop- (Igel and Huesken, 2000) of Riedmiller and Braun, 1993. d
+    begins at the learning rate and stays within [hyper[4], hyper[5]].
+    """
+    decay, grow, shrink = as_element(p, hyper[1]), as_element(p, hyper[2]), as_element(p, hyper[3])
+    least_step, most_step = as_element(p, hyper[4]), as_element(p, hyper[5])
+    zero = as_element(p, 0)
+    for i in range(n):
+        gi = g[i] + decay * p[i]
+        d = as_element(p, hyper[0]) if step == ONE else state[i]
+        same = gi * state[stride + i]
+        if same > zero:
+            d = min(d * grow, most_step)
+        if same < zero:
+            d = max(d * shrink, least_step)
+            gi = zero
+        if gi > zero:
+            p[i] -= d
+        if gi < zero:
+            p[i] += d
+        state[i] = d
+        state[stride + i] = gi
+
+
 # --- passes of one thread over its share of the parameters ----------------------------------------
 
 
