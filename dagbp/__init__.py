@@ -9,7 +9,7 @@
 3
 """
 
-from dagbp import activations, losses, optimizers
+from dagbp import activations, callbacks, losses, optimizers
 from dagbp._builders import (
     barabasi_albert,
     from_adjacency,
@@ -18,7 +18,10 @@ from dagbp._builders import (
     residual,
     watts_strogatz,
 )
+from dagbp._checkpoint import load
 from dagbp._errors import (
+    CallbackError,
+    CheckpointError,
     DagbpError,
     DagbpWarning,
     DataError,
@@ -29,14 +32,17 @@ from dagbp._errors import (
     OptionError,
     UnreachableWarning,
 )
+from dagbp._history import History
 from dagbp._network import Network, compile
 from dagbp._profile import Part, Profile
-from dagbp._training import History
+from dagbp._regularisation import Penalty
 from dagbp._version import __version__
 from dagbp._views import Backprop, Forward
 
 __all__ = [
     "Backprop",
+    "CallbackError",
+    "CheckpointError",
     "DagbpError",
     "DagbpWarning",
     "DataError",
@@ -49,14 +55,17 @@ __all__ = [
     "Network",
     "OptionError",
     "Part",
+    "Penalty",
     "Profile",
     "UnreachableWarning",
     "__version__",
     "activations",
     "barabasi_albert",
+    "callbacks",
     "compile",
     "from_adjacency",
     "layered",
+    "load",
     "losses",
     "optimizers",
     "random_dag",

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._data import Problem, Targets
+from dagbp._data import Targets
+from dagbp._features import Features, Problem
 from dagbp._forking import ForkSafeLock
 from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
+from dagbp._kernels.dropout import compile_drop
+from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
     BARRIER_SIZE,
@@ -25,6 +28,7 @@ from dagbp._kernels.records import (
     COUNTS,
     DIVERGED,
     LAST_EPOCH,
+    LAST_UPDATE,
     LOSS_COLUMNS,
     N_ROWS,
     SEGMENT_ROWS,
@@ -57,6 +61,17 @@ Frame = npt.NDArray[np.uint64]
 CACHE_LINE = 64
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
+
+
+class Dropout(NamedTuple):
+    """Which rows are dropped, and how often.
+
+    stays: float64 (n,), the probability that a row stays; key: uint64 (2,), the run's seed, and
+    the step's number for kernels to write.
+    """
+
+    stays: npt.NDArray[np.float64]
+    key: npt.NDArray[np.uint64]
 
 
 class Record(NamedTuple):
@@ -95,7 +110,8 @@ _gather = ctypes.CFUNCTYPE(
 _compiling = ForkSafeLock()
 
 
-def _compiled(function: Any, *args: Any) -> Any:
+def compiled(function: Any, *args: Any) -> Any:
+    """Return what a compiling function returns for these arguments; once a process."""
     with _compiling:
         return _compile_once(function, *args)
 
@@ -169,6 +185,12 @@ class Engine:
             return flat.copy()
         return np.concatenate([flat[: self.wiring.n_slots][slot], flat[self.wiring.n_slots :]])
 
+    def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
+        """Return what is in the order of `parameters` laid out like `values`, padding 0."""
+        padded = aligned((len(self.values),), parameters.dtype)
+        padded[: self.n_values] = self._by_source(self._with_held(parameters, 0))
+        return padded
+
     def _with_held(self, parameters: npt.NDArray[Any], held: Any) -> npt.NDArray[Any]:
         """Return parameters in the order of `flat`, with a value for the held zeros."""
         slot, n = self.wiring.slot, self.wiring.n_slots
@@ -206,9 +228,9 @@ class Engine:
         ins, outs = wiring.ins, wiring.outs
         dense = [0] * 5
         if ins.n_edges or outs.n_edges:
-            dense = [part.address for part in _compiled(compile_panels, self.dtype, row_bytes)]
+            dense = [part.address for part in compiled(compile_panels, self.dtype, row_bytes)]
         read, learn, write = (
-            _compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
+            compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
             for part in (parts.read, parts.learn, write)
         )
         return pack(
@@ -298,7 +320,7 @@ class Engine:
 
     # --- calls ---
 
-    def predict(self, X: Array, limit: int | None) -> Array:
+    def predict(self, X: Features, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
         size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
         if size > LARGE:  # to look takes longer than a small prediction
@@ -310,7 +332,7 @@ class Engine:
         self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
-    def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
+    def inspect(self, X: Features, targets: Targets | None, loss: Loss) -> Record:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
         size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
@@ -334,7 +356,7 @@ class Engine:
         flat = np.empty(self.n_values, self.dtype)
         slots = address(self.wiring.plan.in_slot)
         narrow = self.wiring.plan.in_slot.dtype == np.uint32
-        _gather(_compiled(compile_gather, self.dtype).address)(
+        _gather(compiled(compile_gather, self.dtype).address)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,
@@ -357,22 +379,25 @@ class Engine:
     def train(
         self,
         problem: Problem,
-        order: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64] | None,
         update: Update,
         clock: Clock,
         schedule: Schedule,
-        watch: Callable[[], None],
+        watch: Callable[[], object],
+        *,
+        dropout: Dropout | None = None,
         times: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Advance the clock to its last epoch, or to where an exception or a bad loss stops it.
+        """Advance the clock to its last epoch or update, or to where something stops it.
 
-        times (n_threads, N_TIMES): what each thread's parts take is added to it.
+        That is an exception, a loss that is not finite, or `watch`, called now and then, if it
+        returns something true. times (n_threads, N_TIMES): what each thread's parts take is added.
         """
         buffers = self._buffers_of(schedule)
-        frames = buffers.learning(times)
+        frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
-            update = update._replace(reduce=_compiled(compile_reduce, self.dtype).address)
+            update = update._replace(reduce=compiled(compile_reduce, self.dtype).address)
         before = self._net(schedule.row_bytes), pack(data), pack(problem.loss), pack(update)
         self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
         if clock.count[STATUS] == DIVERGED:
@@ -386,7 +411,7 @@ class Engine:
         buffers: "_Buffers",
         frames: list[Frame],
         *after: Any,
-        watch: Callable[[], None] | None = None,
+        watch: Callable[[], object] | None = None,
     ) -> None:
         """Call the kernel once for each thread; here, if there is but one and nobody watches."""
         barrier = buffers.barrier
@@ -400,7 +425,11 @@ class Engine:
         def stop(failed: bool) -> None:
             barrier[ABORT] = BROKEN if failed else STOP
 
-        run_together(calls, stop=stop, watch=watch)
+        def look() -> None:
+            if watch is not None and watch():
+                stop(False)
+
+        run_together(calls, stop=stop, watch=look)
 
     @cached_property
     def runs(self) -> npt.NDArray[np.int64]:
@@ -419,23 +448,29 @@ class Engine:
         """0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
         if self.all_train and self.wiring.slot is None:
             return None
-        keep = np.zeros(len(self.values), np.uint8)
-        keep[: self.n_values] = self._by_source(self._with_held(self.trained, False))
-        return keep
+        return self.by_parameter(self.trained.view(np.uint8))
 
     def _samples(
         self,
-        X: Array,
+        X: Features,
         targets: Targets | None = None,
         weight: Array | None = None,
         order: npt.NDArray[np.int64] | None = None,
     ) -> Data:
         """Return samples as kernels take them."""
+        reader = 0
+        if not X.direct:
+            kinds = X.indptr is not None, self.dtype, X.values.dtype
+            reader = compiled(compile_reader, *kinds).address
         return Data(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,
             n_outputs=len(self.plan.outputs),
-            features=X,
+            features=X.values,
+            reader=reader,
+            stride=X.stride,
+            indptr=X.indptr,
+            indices=X.indices,
             targets=None if targets is None else targets.values,
             labels=None if targets is None else targets.labels,
             weight=weight,
@@ -516,6 +551,9 @@ class _Buffers:
                         last=shares[thread + 1],
                         first_cleared=cleared[member],
                         last_cleared=cleared[member + 1],
+                        drop=0,
+                        stays=None,
+                        drop_key=None,
                         tick=0,
                         clock=0,
                         times=None,
@@ -524,8 +562,10 @@ class _Buffers:
         self.frames = [pack(work) for work in self._works]
         self._learning: list[Frame] = []
 
-    def learning(self, times: npt.NDArray[np.int64] | None = None) -> list[Frame]:
-        """Return each thread's `Work` with a gradient, and with a row of `times` if given."""
+    def learning(
+        self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
+    ) -> list[Frame]:
+        """Return each thread's `Work` with a gradient, and what else is given."""
         if not self._learning:
             self.gradients = aligned((len(self.gradients), self._size), self.gradients.dtype)
             self._works = [
@@ -533,11 +573,15 @@ class _Buffers:
                 for work in self._works
             ]
             self._learning = [pack(work) for work in self._works]
-        if times is None:
-            return self._learning
-        ticks = {"tick": compile_tick().address, "clock": clock_address()}
-        pairs = zip(self._works, times, strict=True)
-        return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
+        if dropout is not None:
+            drop = compiled(compile_drop, self.gradients.dtype).address
+            dropping = {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
+            return [pack(work._replace(**dropping)) for work in self._works]
+        if times is not None:
+            ticks = {"tick": compile_tick().address, "clock": clock_address()}
+            pairs = zip(self._works, times, strict=True)
+            return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
+        return self._learning
 
 
 def _shares(n: int, shares: int) -> list[int]:
@@ -550,4 +594,6 @@ def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     """Return the clock of a run that has not begun."""
     count = np.zeros(int(COUNTS), np.int64)
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    return Clock(count, np.array([seed], np.uint64), np.zeros(epochs))
+    count[LAST_UPDATE] = np.iinfo(np.int64).max
+    random = np.array([seed, seed], np.uint64)
+    return Clock(count, random, np.zeros(epochs), np.zeros(1), None)

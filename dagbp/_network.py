@@ -1,8 +1,10 @@
 """A compiled network: a plan and its parameters, seen by the names in the user's graph."""
 
+import os
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,8 +13,9 @@ import numpy.typing as npt
 from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
-from dagbp._engine import NO_LOSS, Engine
+from dagbp._engine import NO_LOSS, Engine, aligned
 from dagbp._errors import DataError, OptionError, UnreachableWarning, did_you_mean
+from dagbp._features import Problem, read_features
 from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
@@ -27,8 +30,12 @@ from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
 if TYPE_CHECKING:
     import networkx as nx
 
+    from dagbp._checkpoint import Saved
+    from dagbp._history import History, TrainingState
     from dagbp._profile import Profile
-    from dagbp._training import History
+    from dagbp._regularisation import Penalty, Regularisation
+    from dagbp._training import Options, Source
+    from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
 
@@ -82,6 +89,8 @@ class Network:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
         self._lock = ForkSafeLock()
+        self._training: Callable[[], TrainingState] | TrainingState | None = None
+        self._in_training = False
         self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
         self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
         computed = plan.node[plan.n_inputs :]
@@ -304,7 +313,7 @@ class Network:
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = _data.features(X, self._inputs, self.dtype)
+        features = read_features(X, self._inputs, self.dtype)
         with self._alone() as engine:
             return engine.predict(features, self.n_threads)
 
@@ -327,7 +336,7 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = _data.features(X, self._inputs, self.dtype)
+        features = read_features(X, self._inputs, self.dtype)
         with self._alone() as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
@@ -430,28 +439,38 @@ class Network:
         Y: Any,
         *,
         loss: str | losses.Loss = "squared_error",
-        optimizer: str | optimizers.Optimizer = "adam",
+        optimizer: "str | optimizers.Optimizer | optimizers.Solver" = "adam",
         learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 64,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
         sample_weight: npt.ArrayLike | None = None,
-        seed: int | None = None,
+        penalties: "Sequence[Penalty]" = (),
+        max_norm: float | Mapping[Hashable, float] | None = None,
+        dropout: float | Mapping[Hashable, float] = 0.0,
+        input_dropout: float = 0.0,
+        callbacks: "Sequence[Callback]" = (),
+        resume: bool | Literal["optimizer"] = False,
+        seed: Any = None,
         verbose: int = 1,
     ) -> "History":
-        """Train on minibatches, whole epochs inside compiled code.
+        """Train on minibatches, whole epochs inside compiled code; or by a full-batch solver.
 
         Parameters
         ----------
-        X : array_like or DataFrame, shape (n_samples, n_inputs)
+        X : array_like, DataFrame or sparse matrix, shape (n_samples, n_inputs)
+            Large arrays that are memory-mapped or of another dtype, and sparse matrices, are read
+            batch by batch and never converted whole.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
             Label k stands for the k-th of `outputs`.
         loss : str or Loss
-            A name out of `dagbp.losses.names()`.
-        optimizer : str or Optimizer
-            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``.
-            Its state starts anew with every call.
+            A name out of `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
+        optimizer : str, Optimizer or Solver
+            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``; or a
+            solver: "lbfgs", "tnc", "cg" or another method of `scipy.optimize.minimize`, or
+            ``Solver("L-BFGS-B", bounds=(-1, 1))``. Solvers take all samples at once and `epochs`
+            as the most iterations; `batch_size` and `shuffle` mean nothing to them.
         learning_rate : float, optional
             In place of the optimizer's.
         epochs : int
@@ -461,11 +480,30 @@ class Network:
         shuffle : bool
             Draw a new order of the samples for each epoch.
         validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
-            Evaluated after each epoch.
+            Evaluated after each epoch, without dropout and penalties.
         sample_weight : array_like, shape (n_samples,), optional
             Scaled to a mean of 1 over all samples.
-        seed : int, optional
-            Of the shuffling. The same seed on the same number of threads gives the same bits.
+        penalties : list of Penalty
+            L1 and L2 terms over edges or nodes, added to the loss.
+        max_norm : float or mapping of node to float, optional
+            Largest Euclidean norm of a node's in-weights; after each step those of a node beyond it
+            are scaled back. Weights that do not train neither count nor change.
+        dropout : float or mapping of node to float
+            With what probability a node's activation is dropped in a step, the others scaled up to
+            make up for it; one number is for all nodes but inputs and outputs.
+        input_dropout : float
+            The same of the inputs.
+        callbacks : list of Callback
+            See `dagbp.callbacks`.
+        resume : bool or "optimizer"
+            True: go on with the network's last run, which an interrupt, a time limit or a kill
+            ended (then after `dagbp.load`), up to `epochs` in all and to the same bits as without
+            it; the other arguments must be the same but for callbacks and validation. It may also
+            have ended: then `epochs` must be more. "optimizer": a new run that keeps the state of
+            the last one's optimizer, if that was of the same kind.
+        seed : int or numpy.random.Generator, optional
+            Of shuffling and dropout. The same seed on the same number of threads gives the same
+            bits.
         verbose : int
             0: no progress bar. Otherwise one is drawn on a terminal if training lasts.
 
@@ -481,6 +519,8 @@ class Network:
         DivergenceError
             If a loss or gradient is not finite. That step is not taken: the parameters are those
             of the last finite one. Its `history` attribute holds the epochs so far.
+        CallbackError
+            If a callback fails, from what it raised; the network is as the last step left it.
         KeyboardInterrupt
             On Ctrl-C, after the step in progress; the network is as that step left it.
 
@@ -493,22 +533,192 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._training import Options, fit
+        from dagbp._training import Minibatches, Options, seeds
 
-        options = Options(
-            optimizer=optimizers.get(optimizer, learning_rate),
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            verbose=verbose,
-        )
         problem = self._problem(X, Y, loss, sample_weight)
-        validation = None
-        if validation_data is not None:
-            validation = self._validation(validation_data, loss)
-        with self._alone() as engine:
-            return fit(engine, problem, validation, options, self.n_threads)
+        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        validation = self._validation(validation_data, loss)
+        asked = epochs, verbose, callbacks, restrained, resume
+        solver = optimizers.as_solver(optimizer, learning_rate)
+        if solver is not None:
+            return self._solve(solver, problem, validation, Options(*asked))
+        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        shuffle_seed, drop_seed = seeds(seed)
+        source = Minibatches(problem, batch_size, shuffle, int(epochs), shuffle_seed)
+        return self._train(source, validation, checked, drop_seed)
+
+    def fit_batches(
+        self,
+        batches: Any,
+        *,
+        loss: str | losses.Loss = "squared_error",
+        optimizer: "str | optimizers.Optimizer" = "adam",
+        learning_rate: float | None = None,
+        epochs: int = 1,
+        validation_data: tuple[Any, ...] | None = None,
+        penalties: "Sequence[Penalty]" = (),
+        max_norm: float | Mapping[Hashable, float] | None = None,
+        dropout: float | Mapping[Hashable, float] = 0.0,
+        input_dropout: float = 0.0,
+        callbacks: "Sequence[Callback]" = (),
+        resume: bool | Literal["optimizer"] = False,
+        seed: Any = None,
+        verbose: int = 1,
+    ) -> "History":
+        """Train on batches as they come, for data beyond memory: one step for each.
+
+        The next two batches are fetched and checked by another thread while kernels run.
+
+        Parameters
+        ----------
+        batches : iterable of (X, Y) or (X, Y, sample_weight), or callable
+            Iterated anew for each epoch, as lists and data loaders can be; or a function that gets
+            the number of the epoch, from 0, and returns an iterable. Weights are scaled to a mean
+            of 1 in each batch. Arrays must not be changed once they are handed out.
+        loss, optimizer, learning_rate, validation_data, penalties, max_norm, dropout, \
+        input_dropout, callbacks, verbose
+            As in `fit`; no solver.
+        epochs : int
+            Passes over the batches.
+        resume : bool or "optimizer"
+            As in `fit`. Batches of an epoch that was broken off are fetched again and skipped.
+        seed : int or numpy.random.Generator, optional
+            Of dropout.
+
+        Returns
+        -------
+        History
+            The loss of each epoch: the mean over its samples.
+
+        Raises
+        ------
+        DataError
+            If a batch does not fit or the iterator fails, from what it raised; the network is as
+            the last step left it.
+        OptionError, DivergenceError, CallbackError, KeyboardInterrupt
+            As in `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np, dagbp
+        >>> net = dagbp.compile(dagbp.layered([3, 8, 1], seed=0), seed=0)
+        >>> def batches(epoch):
+        ...     rng = np.random.default_rng(epoch)
+        ...     for _ in range(10):
+        ...         X = rng.normal(size=(32, 3))
+        ...         yield X, X.sum(axis=1)
+        >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
+        3
+        """
+        from dagbp._stream import Batches
+        from dagbp._training import Options, seeds
+
+        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        asked = epochs, verbose, callbacks, restrained, resume
+        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        self._check_loss_fits(losses.get(loss))
+        validation = self._validation(validation_data, loss)
+
+        def prepare(batch: Any) -> Problem:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise DataError(
+                    f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"
+                )
+            return self._problem(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None)
+
+        source = Batches(batches, prepare, int(epochs))
+        return self._train(source, validation, checked, seeds(seed)[1])
+
+    @property
+    def history(self) -> "History | None":
+        """The history of the last run, also of one that was loaded; None if there is none."""
+        state = self._last_run()
+        return None if state is None else state.history.copy()
+
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
+        """Write the network to one file, which `dagbp.load` reads.
+
+        Arrays behind a JSON header, with a checksum; nothing in it can be executed. It is written
+        beside the old file and takes its place in one piece, so a process that is killed at any
+        instant leaves the one or the other.
+
+        Parameters
+        ----------
+        path : path-like
+        training : bool
+            Whether the state of the last run goes along: optimizer, random numbers, callbacks and
+            history, so that ``fit(resume=True)`` can go on with it.
+
+        Raises
+        ------
+        CheckpointError
+            If a label is neither a str, int, float, bool, None, bytes nor a tuple of such.
+        OSError
+            If the file cannot be written; an old one is left as it was.
+
+        Warns
+        -----
+        DagbpWarning
+            If an attribute of the graph is of another kind; it is left out.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, dagbp
+        >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "net.dagbp")
+        ...     net.save(path)
+        ...     bool((dagbp.load(path).parameters == net.parameters).all())
+        True
+        """
+        from dagbp._checkpoint import save
+
+        save(self._saved(training), path)
+
+    def _saved(self, training: bool) -> "Saved":
+        """Return what is kept in a file or a pickle."""
+        from dagbp._checkpoint import Saved
+
+        run = self._last_run() if training else None
+        if run is not None:
+            slots = [self._as_drawn(self._engine.in_user_order(slot)) for slot in run.moments]
+            moments = np.array(slots, self.dtype).reshape(len(slots), self._size_drawn)
+            run = replace(run, moments=moments, history=run.history.copy())
+        return Saved(
+            drawing=self._names.drawing,
+            graph=self._graph,
+            parameters=self._as_drawn(self.parameters),
+            n_threads=self.n_threads,
+            dense_above=self._dense_above,
+            schedule=self._ways,
+            training=run,
+        )
+
+    @property
+    def _size_drawn(self) -> int:
+        return self.n_edges + self.n_nodes
+
+    def _as_drawn(self, parameters: Array) -> Array:
+        """Return parameters by the graph's edges and nodes: rows may be in other orders elsewhere.
+
+        Inputs have zeros.
+        """
+        plan, n_edges = self._engine.plan, self.n_edges
+        drawn = np.zeros(self._size_drawn, parameters.dtype)
+        drawn[plan.in_edge] = parameters[:n_edges]
+        drawn[n_edges + plan.node[plan.n_inputs :]] = parameters[n_edges:]
+        return drawn
+
+    def _from_drawn(self, drawn: Array) -> Array:
+        """Return what `_as_drawn` was given."""
+        plan, n_edges = self._engine.plan, self.n_edges
+        return np.concatenate([drawn[plan.in_edge], drawn[n_edges + plan.node[plan.n_inputs :]]])
+
+    @classmethod
+    def _from_saved(cls, saved: "Saved") -> "Network":
+        network = cls.__new__(cls)
+        network.__setstate__({"saved": saved})
+        return network
 
     def profile(
         self,
@@ -545,8 +755,8 @@ class Network:
         >>> import dagbp
         >>> net = dagbp.compile(dagbp.layered([4, 20, 1], seed=0), seed=0, n_threads=1)
         >>> profile = net.profile([[0.0, 1.0, 2.0, 3.0]] * 32, [0.0] * 32)
-        >>> max(profile.parts, key=lambda part: part.seconds).seconds < profile.seconds * 2
-        True
+        >>> profile.batch_size, profile.n_threads, profile.parts[0].name
+        (32, 1, 'copy in')
         """
         from dagbp._profile import take_profile
         from dagbp._training import start
@@ -602,49 +812,115 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
-        return {
-            "drawing": self._names.drawing,
-            "graph": self._graph,
-            "parameters": self.parameters,
-            "dtype": self.dtype,
-            "n_threads": self.n_threads,
-            "dense_above": self._dense_above,
-            "schedule": self._ways,
-        }
+        return {"saved": self._saved(training=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        drawing = state["drawing"]
-        limit = state["n_threads"]  # of the machine it was made on
+        saved: Saved = state["saved"]
+        limit = saved.n_threads  # of the machine it was made on
         self.n_threads = None if limit is None else min(limit, available_cores())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
-            plan = plan_drawing(drawing)
-        self._dense_above, self._ways = state["dense_above"], state["schedule"]
-        self._build(drawing, plan, state["graph"], state["dtype"])
-        self.parameters = state["parameters"]
+            plan = plan_drawing(saved.drawing)
+        self._dense_above, self._ways = saved.dense_above, saved.schedule
+        self._build(saved.drawing, plan, saved.graph, saved.parameters.dtype)
+        self.parameters = self._from_drawn(saved.parameters)
+        if saved.training is not None:
+            moments = saved.training.moments
+            kept = aligned((len(moments), len(self._engine.values)), self.dtype)
+            for slot, values in zip(kept, moments, strict=True):
+                slot[:] = self._engine.by_parameter(self._from_drawn(values))
+            self._training = replace(saved.training, moments=kept)
 
     # --- inside ---
 
     def _problem(
         self, X: Any, Y: Any, loss: str | losses.Loss, weight: npt.ArrayLike | None
-    ) -> _data.Problem:
+    ) -> Problem:
         """Return X, Y, the loss and the weights, checked, as the engine takes them."""
         chosen = losses.get(loss)
         self._check_loss_fits(chosen)
-        features = _data.features(X, self._inputs, self.dtype)
+        features = read_features(X, self._inputs, self.dtype)
         targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
         weights = _data.sample_weight(weight, len(features))
         hyper = np.array(chosen.hyper, np.float64)
         row = LossRow(chosen.address(self.dtype), hyper)
-        return _data.Problem(features, targets, row, weights)
+        return Problem(features, targets, row, weights)
 
-    def _validation(self, data: tuple[Any, ...], loss: str | losses.Loss) -> _data.Problem:
+    def _validation(self, data: tuple[Any, ...] | None, loss: str | losses.Loss) -> Problem | None:
+        if data is None:
+            return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise OptionError(
                 "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
                 f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
             )
         return self._problem(data[0], data[1], loss, data[2] if len(data) == 3 else None)
+
+    def _regularisation(
+        self,
+        penalties: "Sequence[Penalty]",
+        max_norm: float | Mapping[Hashable, float] | None,
+        dropout: float | Mapping[Hashable, float],
+        input_dropout: float,
+    ) -> "Regularisation":
+        from dagbp._regularisation import regularisation
+
+        given = penalties, max_norm, dropout, input_dropout
+        return regularisation(self._names, self._engine, *given)
+
+    def _train(
+        self, source: "Source", validation: Problem | None, options: "Options", drop_seed: int
+    ) -> "History":
+        """Run the source; callbacks may use the network between its steps."""
+        from dagbp._training import Run
+
+        with self._alone() as engine, self._training_alone():
+            run = Run(
+                self,
+                engine,
+                source,
+                validation,
+                options,
+                self.n_threads,
+                drop_seed,
+                self._lend,
+                self._last_run(),
+            )
+            return run.go()
+
+    def _solve(
+        self,
+        solver: "optimizers.Solver",
+        problem: Problem,
+        validation: Problem | None,
+        options: "Options",
+    ) -> "History":
+        from dagbp._solvers import solve
+
+        with self._alone() as engine, self._training_alone():
+            return solve(self, self._names, engine, solver, problem, validation, options)
+
+    def _last_run(self) -> "TrainingState | None":
+        return self._training() if callable(self._training) else self._training
+
+    @contextmanager
+    def _training_alone(self) -> Iterator[None]:
+        if self._in_training:
+            raise OptionError("a callback must not train the network that calls it")
+        self._in_training = True
+        try:
+            yield
+        finally:
+            self._in_training = False
+
+    @contextmanager
+    def _lend(self) -> Iterator[None]:
+        """Let callbacks use the network in the midst of a run."""
+        self._lock.busy = False
+        try:
+            yield
+        finally:
+            self._lock.busy = True
 
     def _check_loss_fits(self, loss: losses.Loss) -> None:
         """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dagbp._jit import jit
+from dagbp._kernels.net import drop_rows
 from dagbp._kernels.records import LOSS, N_ROWS, WEIGHT
 from dagbp._kernels.timing import COPY_IN, LOSSES, tick
 from dagbp._kernels.vector import (
@@ -109,7 +110,28 @@ def group_in(net, data, work, first, count):
         some = least(net.width, count - start)
         x = offset(work.x, g * net.n_nodes)
         source, columns = data.features, data.n_inputs
-        copy_in(data, source, columns, first + start, some, x, work.member, work.members)
+        if data.reader != ZERO:
+            args = (
+                row_pointer(x, ZERO),
+                source,
+                data.stride,
+                data.indptr,
+                data.indices,
+                data.order,
+                columns,
+                first + start,
+                some,
+                lanes(x),
+                work.member,
+                work.members,
+            )
+            call_address(data.reader, args)
+        else:
+            copy_in(data, source, columns, first + start, some, x, work.member, work.members)
+        if work.drop != ZERO:
+            for block in range(work.member * BLOCK, net.n_inputs, work.members * BLOCK):
+                stop = least(block + BLOCK, net.n_inputs)
+                drop_rows(net, work, x, block, stop, first + start)
     tick(work, COPY_IN)
     return tiles
 
