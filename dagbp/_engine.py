@@ -52,6 +52,7 @@ from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
 from dagbp._memory import require
 from dagbp._plan import Plan
 from dagbp._schedule import Schedule, Scheduler
+from dagbp._single import Single
 from dagbp._team import run_together
 from dagbp._wiring import Wiring
 
@@ -166,6 +167,7 @@ class Engine:
         self._buffers: dict[Schedule, _Buffers] = {}
         self._kind = np.empty(0, dtype)
         self._nets: dict[Any, Frame] = {}
+        self._single: Single | None = None
 
     # --- parameters ---
 
@@ -224,15 +226,21 @@ class Engine:
         return self._nets[key]
 
     def _new_net(self, row_bytes: int, write: Any) -> Frame:
-        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
-        ins, outs = wiring.ins, wiring.outs
         dense = [0] * 5
-        if ins.n_edges or outs.n_edges:
+        if self.wiring.ins.n_edges or self.wiring.outs.n_edges:
             dense = [part.address for part in compiled(compile_panels, self.dtype, row_bytes)]
         read, learn, write = (
             compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
             for part in (parts.read, parts.learn, write)
         )
+        return self._pack_net(row_bytes // self.dtype.itemsize, dense, read, learn, write)
+
+    def _pack_net(
+        self, width: int, dense: Sequence[int], read: int = 0, learn: int = 0, write: int = 0
+    ) -> Frame:
+        """Return the net's frame with these addresses of functions of tiles."""
+        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
+        ins, outs = wiring.ins, wiring.outs
         return pack(
             Net(
                 n_nodes=len(plan.node),
@@ -240,7 +248,7 @@ class Engine:
                 n_edges=wiring.n_slots,
                 n_outputs=len(plan.outputs),
                 n_values=len(self.values),
-                width=row_bytes // self.dtype.itemsize,
+                width=width,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
                 in_slot=plan.in_slot if plan.in_slot.dtype == np.uint32 else None,
@@ -282,6 +290,19 @@ class Engine:
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
 
+    def _is_alone(self, X: Features, limit: int | None, back: bool) -> bool:
+        """Return whether X is one sample, to go by itself."""
+        return len(X) == 1 and X.direct and self.scheduler.alone(limit, back)
+
+    def _alone(self) -> Single:
+        """Return what runs one sample by itself, kept from call to call."""
+        if self._single is None:
+            theta, net = self._addresses()[0], self._pack_net(1, [0] * 5)
+            users = np.array([not one.builtin for one in self._activations], np.bool_)
+            exact = users[self._theta]
+            self._single = Single(self.plan, self.wiring, net, theta, exact, self.dtype)
+        return self._single
+
     def _buffers_of(self, schedule: Schedule) -> "_Buffers":
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
@@ -295,7 +316,7 @@ class Engine:
 
     def release(self) -> None:
         """Give the buffers back."""
-        self._buffers = {}
+        self._buffers, self._single = {}, None
 
     def network_bytes(self) -> int:
         """Return the bytes of the plan, its wiring and the parameters."""
@@ -322,6 +343,8 @@ class Engine:
 
     def predict(self, X: Features, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
+        if self._is_alone(X, limit, back=False):
+            return self._alone().predict(X.values)
         size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
         if size > LARGE:  # to look takes longer than a small prediction
             require(size, f"the predictions for {len(X):,} samples")
@@ -348,10 +371,14 @@ class Engine:
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
         """Return the mean loss."""
+        if self._is_alone(problem.features, limit, back=False):
+            return self._alone().evaluate(problem)
         return self._evaluate(problem, limit, back=False)[0]
 
     def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient, in the order of `parameters`."""
+        if self._is_alone(problem.features, limit, back=True):
+            return self._alone().differentiate(problem)
         value, gradients = self._evaluate(problem, limit, back=True)
         flat = np.empty(self.n_values, self.dtype)
         slots = address(self.wiring.plan.in_slot)

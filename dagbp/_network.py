@@ -19,7 +19,6 @@ from dagbp._features import Problem, read_features
 from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
-from dagbp._kernels.records import Loss as LossRow
 from dagbp._numbers import is_number
 from dagbp._plan import Plan
 from dagbp._schedule import WAYS
@@ -38,6 +37,32 @@ if TYPE_CHECKING:
     from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
+
+
+class _Turn(ForkSafeLock):
+    """Gives the engine to one caller at a time: its buffers and parameters are shared.
+
+    Other threads wait. The thread that has it may not come again, as a signal handler would.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def __enter__(self) -> Engine:
+        self._lock.acquire()
+        if self.busy:
+            self._lock.release()
+            raise OptionError(
+                "the network is at work in this thread already; a signal handler must not use "
+                "it, but can set a flag for later"
+            )
+        self.busy = True
+        return self._engine
+
+    def __exit__(self, *error: object) -> None:
+        self.busy = False
+        self._lock.release()
 
 
 class Network:
@@ -88,7 +113,6 @@ class Network:
     ) -> None:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
-        self._lock = ForkSafeLock()
         self._training: Callable[[], TrainingState] | TrainingState | None = None
         self._in_training = False
         self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
@@ -104,25 +128,8 @@ class Network:
             self._dense_above,
             self._ways,
         )
+        self._alone = _Turn(self._engine)
         self._has_bias = drawing.has_bias[computed]
-
-    @contextmanager
-    def _alone(self) -> Iterator[Engine]:
-        """Give the engine to one caller at a time: its buffers and parameters are shared.
-
-        Other threads wait. The thread that has it may not come again, as a signal handler would.
-        """
-        with self._lock:
-            if self._lock.busy:
-                raise OptionError(
-                    "the network is at work in this thread already; a signal handler must not use "
-                    "it, but can set a flag for later"
-                )
-            self._lock.busy = True
-            try:
-                yield self._engine
-            finally:
-                self._lock.busy = False
 
     @classmethod
     def from_edges(
@@ -264,7 +271,7 @@ class Network:
         computed nodes follow, in the same order. An absent bias is a zero that stays zero.
         Assign a new array to set them.
         """
-        with self._alone() as engine:
+        with self._alone as engine:
             flat = engine.parameters()
         flat.flags.writeable = False
         return flat
@@ -280,7 +287,7 @@ class Network:
                 f"node {node!r} has no bias, so its parameter must be 0, got "
                 f"{flat[self.n_edges + absent[0]]}"
             )
-        with self._alone() as engine:
+        with self._alone as engine:
             engine.set_parameters(flat)
 
     @property
@@ -314,7 +321,7 @@ class Network:
             If X does not fit the inputs, or is not finite.
         """
         features = read_features(X, self._inputs, self.dtype)
-        with self._alone() as engine:
+        with self._alone as engine:
             return engine.predict(features, self.n_threads)
 
     def forward(self, X: Any) -> Forward:
@@ -337,7 +344,7 @@ class Network:
         array([6.], dtype=float32)
         """
         features = read_features(X, self._inputs, self.dtype)
-        with self._alone() as engine:
+        with self._alone as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
@@ -373,7 +380,7 @@ class Network:
         (1.0, 2.0, 6.0)
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        with self._alone as engine:
             record = engine.inspect(*problem[:3])
             value, flat = engine.differentiate(problem, self.n_threads)
         assert record.delta is not None
@@ -408,7 +415,7 @@ class Network:
             Zero for parameters that do not train, ready for `scipy.optimize`.
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        with self._alone as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
         if not self._engine.all_train:
             gradient[~self._engine.trained] = 0
@@ -430,7 +437,7 @@ class Network:
             As in `backprop`.
         """
         problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        with self._alone as engine:
             return engine.evaluate(problem, self.n_threads)
 
     def fit(
@@ -765,7 +772,7 @@ class Network:
         problem = self._problem(X, Y, loss, sample_weight)
         if len(problem.features) == 0:
             raise DataError("X has no samples; a profile needs some")
-        with self._alone() as engine:
+        with self._alone as engine:
             return take_profile(engine, problem, start(engine, chosen), self.n_threads)
 
     # --- out of it ---
@@ -807,7 +814,7 @@ class Network:
 
     def release(self) -> None:
         """Give back the work buffers, which stay from call to call; the next one makes new ones."""
-        with self._alone() as engine:
+        with self._alone as engine:
             engine.release()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -842,9 +849,7 @@ class Network:
         features = read_features(X, self._inputs, self.dtype)
         targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
         weights = _data.sample_weight(weight, len(features))
-        hyper = np.array(chosen.hyper, np.float64)
-        row = LossRow(chosen.address(self.dtype), hyper)
-        return Problem(features, targets, row, weights)
+        return Problem(features, targets, chosen.row(self.dtype), weights)
 
     def _validation(self, data: tuple[Any, ...] | None, loss: str | losses.Loss) -> Problem | None:
         if data is None:
@@ -874,7 +879,7 @@ class Network:
         """Run the source; callbacks may use the network between its steps."""
         from dagbp._training import Run
 
-        with self._alone() as engine, self._training_alone():
+        with self._alone as engine, self._training_alone():
             run = Run(
                 self,
                 engine,
@@ -897,7 +902,7 @@ class Network:
     ) -> "History":
         from dagbp._solvers import solve
 
-        with self._alone() as engine, self._training_alone():
+        with self._alone as engine, self._training_alone():
             return solve(self, self._names, engine, solver, problem, validation, options)
 
     def _last_run(self) -> "TrainingState | None":
@@ -916,11 +921,11 @@ class Network:
     @contextmanager
     def _lend(self) -> Iterator[None]:
         """Let callbacks use the network in the midst of a run."""
-        self._lock.busy = False
+        self._alone.busy = False
         try:
             yield
         finally:
-            self._lock.busy = True
+            self._alone.busy = True
 
     def _check_loss_fits(self, loss: losses.Loss) -> None:
         """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""

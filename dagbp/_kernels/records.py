@@ -211,6 +211,30 @@ class Result(NamedTuple):
     delta: Any
 
 
+class Single(NamedTuple):
+    """One sample by itself, a number a node, see `single`; C counts the lanes of 64 bytes.
+
+    The vectors of all nodes have 64 bytes more at either end.
+    """
+
+    net: Any  # address of a frame: `Net`, of which only what holds for any width is read
+    x: Any  # (n,): activations; those of the inputs are the features
+    s: Any  # (n,): signals
+    d: Any  # (n,): deltas
+    e: Any  # (n,): de/dx of the outputs, zeros for other nodes
+    target: Any  # (n_outputs,)
+    out: Any  # (n_outputs, C): what a loss's row function takes, each number C times
+    y: Any
+    slope: Any
+    error: Any  # (C,)
+    n_segments: Any
+    segment: Any  # (n_segments + 1,) int64: first rows of those of one level and one activation
+    size: Any  # (n_segments,) int64: how many numbers their activations are called for
+    ptr: Any  # (n+1,) int64: in-edges without held zeros
+    src: Any  # (E,) int32
+    panel: Any  # (n,) int64: `Net.in_panel` for those
+
+
 def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
     """Return a record's frame: arrays by address, None as 0, numbers as they are."""
     return np.array([_word(value) for value in record], np.uint64)
@@ -356,3 +380,9 @@ open_clock = _opener(
     | {name: types.float64 for name in ("epoch_loss", "step_loss", "rates")},
 )
 open_result = _opener(Result, {"s": Real, "x": Real, "delta": Real})
+open_single = _opener(
+    Single,
+    {name: Real for name in ("x", "s", "d", "e", "target", "out", "y", "slope", "error")}
+    | {name: types.int64 for name in ("segment", "size", "ptr", "panel")}
+    | {"net": types.uint64, "src": types.int32},
+)
