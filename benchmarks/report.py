@@ -33,6 +33,7 @@ COLUMNS = {
     "over_relu": ("over relu", "{:.2f}"),
     "forward_ms": ("forward only, ms", "{:.1f}"),
     "forward_us": ("forward, µs", "{:.1f}"),
+    "forward_gbs": ("weights, GB/s", "{:.1f}"),
     "gradient_us": ("gradient, µs", "{:.1f}"),
     "step_us": ("gradient and SGD, µs", "{:.1f}"),
     "gradient_gap": ("gradient off by", "{:.0e}"),

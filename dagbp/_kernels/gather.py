@@ -77,22 +77,26 @@ def some(typingctx, source, first, count):
 
 @intrinsic
 def take(typingctx, source, rows, first, count):
-    """Return source[rows[first : first + count]], up to a vector's lanes, and zeros beyond."""
+    """Return source[rows[first : first + count]], up to a vector's lanes, and zeros beyond.
+
+    Lanes beyond read element 0: a mask would be a branch for each where there is no quick gather.
+    """
     vec = _vec(source)
 
     def codegen(context, builder, sig, args):
         vector = context.get_value_type(vec)
         mask = _first_lanes(builder, args[3], vec.lanes)
+        every = ir.Constant(mask.type, [1] * vec.lanes)
         indices = ir.VectorType(ir.IntType(32), vec.lanes)
         place = builder.gep(args[1], [args[2]])
         row = _load_some(context, builder, place, indices, "i32", mask)
-        element = args[0].type.pointee
+        element, zeros = args[0].type.pointee, ir.Constant(vector, None)
         pointers = builder.gep(args[0], [row], source_etype=element)
         pointers.type = ir.VectorType(ir.PointerType(), vec.lanes)  # which llvmlite cannot tell
         align = ir.Constant(ir.IntType(32), context.get_abi_sizeof(element))
         operation = f"gather.v{vec.lanes}f{vec.dtype.bitwidth}.v{vec.lanes}p0"
-        zeros = ir.Constant(vector, None)
-        return _masked(context, builder, operation, [pointers, align, mask, zeros], vector)
+        found = _masked(context, builder, operation, [pointers, align, every, zeros], vector)
+        return builder.select(mask, found, zeros)
 
     return vec(source, rows, types.uintp, types.uintp), codegen
 
