@@ -118,7 +118,7 @@ NARROW_ROW = 64
 # tiles as `benchmarks/scaling.py` does over batches; meetings and AVX2 are assumed. Ratios count.
 SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
 NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wide one's
-ALONE_COST = 0.4  # one sample by itself over a narrow tile, `benchmarks/latency.py` on one thread
+ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
 MEETING_NS = 800.0
 WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking

@@ -323,3 +323,12 @@ def test_no_samples():
     value, gradient = net.loss_and_gradient(none, none, sample_weight=[])
     assert value == 0
     assert not gradient.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_whose_squares_overflow_are_taken(dtype):
+    net = dagbp.Network.from_edges([0, 1], [2, 2], weight=[0.5, 0.25], dtype=dtype)
+    largest = np.finfo(dtype).max
+    X, Y = np.array([[largest, 4.0]], dtype), np.array([[largest / 2]], dtype)
+    assert net.predict(X)[0, 0] == largest / 2
+    assert net.evaluate(X, Y, "absolute_error") == 0
