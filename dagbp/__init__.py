@@ -29,6 +29,7 @@ from dagbp._errors import (
     DivergenceError,
     GraphError,
     MemoryLimitError,
+    MissingPackageError,
     OptionError,
     UnreachableWarning,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "GraphError",
     "History",
     "MemoryLimitError",
+    "MissingPackageError",
     "Network",
     "OptionError",
     "Part",

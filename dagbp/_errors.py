@@ -40,6 +40,10 @@ class MemoryLimitError(DagbpError, MemoryError):
     """Something would not fit the memory there is; nothing has been allocated."""
 
 
+class MissingPackageError(DagbpError, ImportError):
+    """Something optional needs a package that is not installed; the text names the extra."""
+
+
 class DagbpWarning(UserWarning):
     """Base of the library's warnings."""
 

@@ -812,6 +812,12 @@ class Network:
     def __repr__(self) -> str:
         return describe(self._engine, self._names.drawing)
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: a small picture and the summary."""
+        from dagbp.plotting._inline import page
+
+        return page(self)
+
     def release(self) -> None:
         """Give back the work buffers, which stay from call to call; the next one makes new ones."""
         with self._alone as engine:
