@@ -56,7 +56,7 @@ def animate_backprop(
     OptionError
         For a larger network.
     DataError
-        If x or y does not fit.
+        If x or y does not fit, or an output is not finite.
 
     Examples
     --------
@@ -151,7 +151,13 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
 
 def _error_slopes(net: Network, X: Array, Y: Array, loss: str | Loss) -> Array:
     """Return de/dx of each output: the deltas of identity nodes that have the same values."""
-    k = len(net.outputs)
+    k, values = len(net.outputs), net.predict(X)
+    bad = np.flatnonzero(~np.isfinite(values[0]))
+    if len(bad):
+        raise DataError(
+            f"output {net.outputs[bad[0]]!r} is {values[0, bad[0]]} for this sample; nothing can "
+            "come back from there"
+        )
     twin = Network.from_edges(
         np.arange(k),
         np.arange(k, 2 * k),
@@ -159,7 +165,7 @@ def _error_slopes(net: Network, X: Array, Y: Array, loss: str | Loss) -> Array:
         activation="identity",
         dtype=net.dtype,
     )
-    bp = twin.backprop(net.predict(X), Y, loss)
+    bp = twin.backprop(values, Y, loss)
     return np.array([bp.delta[node][0] for node in twin.outputs])
 
 

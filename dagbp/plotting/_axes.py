@@ -123,8 +123,7 @@ def _ramp(stops: list[RGB], colours: Palette) -> "Colormap":
     from matplotlib.colors import LinearSegmentedColormap
 
     ramp = LinearSegmentedColormap.from_list("dagbp", stops)
-    ramp.set_bad(colours.accent)
-    return ramp
+    return ramp.with_extremes(bad=colours.accent)
 
 
 def around_zero(values: Any) -> "Normalize":
@@ -141,7 +140,7 @@ def from_zero(values: Any) -> "Normalize":
 
     positive = np.asarray(values)[np.isfinite(values) & (np.asarray(values) > 0)]
     most = largest(values)
-    if len(positive) == np.size(values) and most > 30 * positive.min():
+    if len(positive) == np.size(values) and most > 30 * positive.min(initial=most):
         return LogNorm(float(positive.min()), most)
     return Normalize(0, most)
 
