@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -51,6 +52,8 @@ def drawing():
 def network(**options):
     return dagbp.compile(drawing(), inputs=["a", "b"], outputs=["y", "g"], seed=0, **options)
 
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 X, Y = np.array([[1.0, -0.5], [0.25, 2.0], [-1.0, 0.5]]), np.array([[0.5, 0], [1, -1], [0, 2]])
 
@@ -664,6 +667,29 @@ class Page(HTMLParser):
 
 def page_data(html):
     return json.loads(Page(html).data)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium to run the page")
+def test_the_page_runs(tmp_path):
+    net = network()
+    bp = net.backprop(X[:1], Y[:1])
+    plotting.animate_backprop(net, X[0], Y[0], path=tmp_path / "page.html")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--no-first-run"]
+    options += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
+
+    def panel(step):
+        address = (tmp_path / "page.html").as_uri() + f"#step={step}"
+        done = subprocess.run([BROWSER, *options, address], capture_output=True, text=True)
+        return re.search(r'<section id="panel".*?</section>', done.stdout, re.DOTALL)[0]
+
+    steps = ["", *read(net).labels, "", *read(net).labels[:1:-1], ""]
+    for phase, start in (("Forward", 0), ("Backward", 8)):
+        step = steps.index("h", start)
+        text = panel(step)
+        assert f"{phase}: node h" in text
+        value = (bp.x if phase == "Forward" else bp.delta)["h"][0]
+        assert f"{abs(value):.4g}" in text
+    assert text.count("<tr") == 4 + 4, "de/dx and one target; two sources and the bias"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
