@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dagbp._errors import OptionError
-from dagbp._training import History
+from dagbp._history import History
 from dagbp.plotting import _axes
 
 if TYPE_CHECKING:
