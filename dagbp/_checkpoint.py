@@ -19,8 +19,8 @@ from dagbp import _container, activations
 from dagbp._drawing import Drawing, mask
 from dagbp._edge_arrays import read_edges
 from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError
+from dagbp._fill import check_dense_above
 from dagbp._history import History, TrainingState
-from dagbp._numbers import is_number
 from dagbp._schedule import WAYS
 from dagbp._values import Arrays, decode, encode
 from dagbp._version import __version__
@@ -186,8 +186,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
     n_threads, dense_above, schedule = (tree[k] for k in ("n_threads", "dense_above", "schedule"))
     if schedule not in WAYS or not (n_threads is None or (is_whole(n_threads) and n_threads > 0)):
         raise ValueError(f"schedule {schedule!r} on {n_threads!r} threads")
-    if dense_above is not None and not (is_number(dense_above) and dense_above > 0):
-        raise ValueError(f"dense_above {dense_above!r}")
+    check_dense_above(dense_above)
     parameters = arrays.get(tree["parameters"], None, (len(drawing.src) + n,))
     if parameters.dtype.kind != "f":
         raise ValueError(f"parameters of dtype {parameters.dtype}")

@@ -16,10 +16,10 @@ from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine, aligned
 from dagbp._errors import DataError, OptionError, UnreachableWarning, did_you_mean
 from dagbp._features import Problem, read_features
+from dagbp._fill import check_dense_above
 from dagbp._forking import ForkSafeLock
 from dagbp._graph import draw, read_networkx, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
-from dagbp._numbers import is_number
 from dagbp._plan import Plan
 from dagbp._schedule import WAYS
 from dagbp._summary import describe, summarise
@@ -91,8 +91,7 @@ class Network:
         graph: "nx.DiGraph[Any] | None" = None,
     ) -> None:
         real = real_dtype(dtype)
-        if dense_above is not None and not (is_number(dense_above) and dense_above > 0):
-            raise OptionError(f"dense_above must be a number > 0, or None, got {dense_above!r}")
+        check_dense_above(dense_above)
         if schedule not in WAYS:
             raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, WAYS)}")
         self.n_threads = n_threads
@@ -1001,8 +1000,8 @@ def compile(
         Most threads to use; default: as many cores as the work keeps busy.
     dense_above : float, optional
         Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
-        results differ in their rounding alone. 1 for full ones only; default: where it is faster,
-        see `summary`.
+        results differ in their rounding alone. At least 0.05; 1 for full ones only; default: where
+        it is faster, see `summary`.
     schedule : {"auto", "tiles", "levels"}
         How threads share a batch: "tiles", each takes samples of its own; "levels", together
         through each level of the net, with the same bits on any number of threads; "auto", the
