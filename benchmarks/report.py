@@ -254,6 +254,11 @@ def pages(folder):
                 yield from ("", f"![{section.title}]({place.as_posix()})")
 
 
+def text(folder):
+    """Return the whole report of a folder's results."""
+    return INTRODUCTION + "\n".join(pages(folder)) + "\n"
+
+
 def main():
     """Write the file."""
     parser = argparse.ArgumentParser(description="Write README.md from results/.")
@@ -261,7 +266,7 @@ def main():
     quick = parser.parse_args().quick
     folder = measuring.folder(quick)
     target = (folder if quick else measuring.HERE) / "README.md"
-    target.write_text(INTRODUCTION + "\n".join(pages(folder)) + "\n", encoding="utf-8")
+    target.write_text(text(folder), encoding="utf-8")
     print(f"written: {target}")
 
 

@@ -19,7 +19,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Penalty:
-    """A term of the objective: sum of l1 |w| + l2 w^2 / 2 over some parameters.
+    """A term of the objective: sum of ``l1 |w| + l2 w^2 / 2`` over some parameters.
 
     Penalties of one run add up. They count in `History.loss`, but not in the validation's.
 

@@ -1,6 +1,6 @@
 r"""The lecture's matrix recursion in plain NumPy, to read beside its formulas.
 
-A layered, fully connected network has layers :math:`l = 0, \dots, L` of :math:`d^{(l)}` nodes.
+A layered, fully connected network has layers :math:`l = 0, \ldots, L` of :math:`d^{(l)}` nodes.
 Layer 0 holds the features. Layer l has a matrix :math:`W^{(l)}` of shape
 :math:`(d^{(l-1)} + 1,\; d^{(l)})`; its row 0 holds the biases, which multiply the constant
 :math:`x^{(l-1)}_0 = 1`. For one sample with the error :math:`e = \sum (x^{(L)} - y)^2`

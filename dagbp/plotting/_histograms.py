@@ -33,7 +33,7 @@ def histograms(
     ----------
     net : Network
     backprop : Backprop, optional
-        What `Network.backprop` returned: then |delta|, on a logarithmic scale, in place of the
+        What `Network.backprop` returned: then ``|delta|``, on a logarithmic scale, in place of the
         weights. Deltas that vanish towards the inputs, or explode, show as a slope. Zeros, which
         have no logarithm, are counted apart, on the scale at the right.
     ax : matplotlib.axes.Axes, optional

@@ -1,0 +1,38 @@
+"""TeX to MathML while the site is built: browsers set it with no script and no font to load."""
+
+import re
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.errors import ExtensionError
+
+
+def mathml(translator, node, as_block):
+    """Return the MathML of a formula; paragraphs of a displayed one are its lines."""
+    tex = node.astext().strip()
+    if as_block:
+        tex = r" \\ ".join(part.strip() for part in re.split(r"\n\s*\n", tex))
+    try:
+        return tex2mathml(tex, as_block=as_block).replace("<mo>'</mo>", "<mo>′</mo>")
+    except Exception as error:
+        page = translator.builder.current_docname
+        raise ExtensionError(f"{page}: no MathML for the formula {tex!r}: {error}") from error
+
+
+def visit_inline(translator, node):
+    """Write a formula within a line."""
+    translator.body.append(mathml(translator, node, as_block=False))
+    raise SkipNode
+
+
+def visit_block(translator, node):
+    """Write a formula that stands by itself."""
+    formula = mathml(translator, node, as_block=True)
+    translator.body.append(f'<div class="formula">{formula}</div>')
+    raise SkipNode
+
+
+def setup(app):
+    """Register the renderer, which `html_math_renderer` names."""
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    return {"parallel_read_safe": True}
