@@ -30,6 +30,7 @@ python_maximum_signature_line_length = 80
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+smartquotes = False  # a quoted name is code
 documented_as_modules = [
     "dagbp.__version__",
     *(f"dagbp.{name}" for name in ("activations", "callbacks", "losses", "optimizers")),
@@ -42,7 +43,6 @@ html_css_files = ["site.css"]
 html_extra_path = ["_generated/pages"]
 html_math_renderer = "mathml"
 html_copy_source = False
-pygments_style, pygments_dark_style = "tango", "github-dark"
 
 
 def find_at_top(app, env, node, contnode):

@@ -39,7 +39,10 @@ def _layers(batch=128, peers=("PyTorch dense", "JAX dense", "SciPy CSR")):
     """Return a table: dagbp's step by density, and the peers' over it."""
     steps = [row for row in _read("layers")["rows"]["steps"] if row["batch"] == batch]
     cells = {(row["peer"], row["density"]): row for row in steps}
-    lines = [["density", "dagbp, ms", *(f"{peer}, ms" for peer in peers)], ["--:"] * (2 + len(peers))]
+    lines = [
+        ["density", "dagbp, ms", *(f"{peer}, ms" for peer in peers)],
+        ["--:"] * (2 + len(peers)),
+    ]
     for density in dict.fromkeys(row["density"] for row in steps):
         times = [cells[peer, density]["ms"] for peer in ("dagbp", *peers)]
         lines.append([f"{100 * density:.3g} %", *(f"{ms:.2f}" for ms in times)])

@@ -242,7 +242,12 @@ def _kernel(ax, mode, labels, lanes=12):
     ax.text(lanes / 2, n + 0.1, "samples", ha="center", color=MUTED[mode], fontsize=10)
     ax.set_xlim(-2, lanes + 0.5)
     ax.set_ylim(-0.8, n + 0.7)
-    _titled(ax, mode, "kernels", "row y of a tile gathers rows b, h1, h2,\neach times a weight: one vector op an edge")
+    _titled(
+        ax,
+        mode,
+        "kernels",
+        "row y of a tile gathers rows b, h1, h2,\neach times a weight: one vector op an edge",
+    )
 
 
 def tiles(mode):
@@ -251,7 +256,11 @@ def tiles(mode):
     colours = (BLUE[mode], ORANGE[mode])
     for ax, title, text in (
         (left, 'schedule "tiles"', "each thread takes tiles of its own\nthrough the whole net"),
-        (middle, 'schedule "levels"', "all threads take a tile together,\nand share each level's rows"),
+        (
+            middle,
+            'schedule "levels"',
+            "all threads take a tile together,\nand share each level's rows",
+        ),
     ):
         for tile in range(4):
             for row in range(8):
@@ -284,12 +293,19 @@ def _panels(ax, mode):
             colour = ORANGE[mode] if held else BLUE[mode] if dense else INK[mode]
             ax.add_patch(Rectangle((j, 13 - i), 0.8, 0.8, facecolor=colour, edgecolor="none"))
     ax.add_patch(
-        FancyBboxPatch((2.9, 4.9), 7, 7, boxstyle="round,pad=0.15", fill=False, edgecolor=BLUE[mode])
+        FancyBboxPatch(
+            (2.9, 4.9), 7, 7, boxstyle="round,pad=0.15", fill=False, edgecolor=BLUE[mode]
+        )
     )
     ax.set_xlim(-0.5, 14.5)
     ax.set_ylim(-1.2, 14.8)
     ax.set_aspect("equal")
-    _titled(ax, mode, "dense panels", "a nearly full block runs as dense, its absent\nedges held at zero; others run one by one")
+    _titled(
+        ax,
+        mode,
+        "dense panels",
+        "a nearly full block runs as dense, its absent\nedges held at zero; others run one by one",
+    )
 
 
 def setup(app):

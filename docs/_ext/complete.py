@@ -59,7 +59,7 @@ def dead_links(root):
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.exists():
                 yield f"{path.relative_to(root)} links to {link}, which does not exist"
-            elif parts.fragment and target in pages:
+            elif parts.fragment and target in pages and tag == "a":
                 if unquote(parts.fragment) not in pages[target].anchors:
                     yield f"{path.relative_to(root)} links to {link}, an anchor that does not exist"
 

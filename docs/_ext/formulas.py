@@ -6,6 +6,13 @@ from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
 
+# A prime as such, a hat that is seen, large sums and fractions on every line.
+BETTER = {
+    "<mo>'</mo>": "<mo>′</mo>",
+    '<mo stretchy="false">ˆ</mo>': '<mo stretchy="false">^</mo>',
+    "<mtable": '<mtable displaystyle="true"',
+}
+
 
 def mathml(translator, node, as_block):
     """Return the MathML of a formula; paragraphs of a displayed one are its lines."""
@@ -13,10 +20,13 @@ def mathml(translator, node, as_block):
     if as_block:
         tex = r" \\ ".join(part.strip() for part in re.split(r"\n\s*\n", tex))
     try:
-        return tex2mathml(tex, as_block=as_block).replace("<mo>'</mo>", "<mo>′</mo>")
+        markup = tex2mathml(tex, as_block=as_block)
     except Exception as error:
         page = translator.builder.current_docname
         raise ExtensionError(f"{page}: no MathML for the formula {tex!r}: {error}") from error
+    for found, better in BETTER.items():
+        markup = markup.replace(found, better)
+    return markup
 
 
 def visit_inline(translator, node):
