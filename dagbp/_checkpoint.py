@@ -263,6 +263,7 @@ def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiG
 
 # --- the state of a training run ------------------------------------------------------------------
 
+# Seeds are drawn below 2^63; the shuffle's state takes all bits.
 _WHOLE = ("epoch", "step", "n_updates", "optimizer_steps", "random", "drop_seed")
 _REAL = ("epoch_loss", "epoch_weight", "learning_rate")
 
@@ -283,7 +284,7 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
 
 def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> TrainingState:
     for name in _WHOLE:
-        if not is_whole(tree[name]) or not 0 <= tree[name] < 2**64:
+        if not is_whole(tree[name]) or not 0 <= tree[name] < 2 ** (64 if name == "random" else 63):
             raise ValueError(f"{name} {tree[name]!r}")
     real = {name: float(decode(tree[name], arrays)) for name in _REAL}
     n_slots, size = arrays.get(tree["moments"], saved.parameters.dtype).shape

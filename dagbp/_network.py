@@ -818,9 +818,14 @@ class Network:
         return page(self)
 
     def release(self) -> None:
-        """Give back the work buffers, which stay from call to call; the next one makes new ones."""
+        """Give back the work buffers, which stay from call to call; the next one makes new ones.
+
+        The state of the last run goes too: it cannot be resumed any more.
+        """
         with self._alone as engine:
             engine.release()
+            if not self._in_training:
+                self._training = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""

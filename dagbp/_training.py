@@ -42,6 +42,7 @@ from dagbp._kernels.records import (
 )
 from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
+from dagbp._numbers import is_number
 from dagbp._regularisation import Regularisation
 from dagbp._version import __version__
 from dagbp.callbacks import Callback, Progress, Schedule
@@ -85,6 +86,8 @@ class Options:
                 raise OptionError(
                     f"callbacks must be of dagbp.callbacks.Callback, got {callback!r} in the list"
                 )
+            if callback.every is not None:
+                check_whole(f"{type(callback).__name__}.every", callback.every, 1)
         if not (isinstance(self.resume, (bool, np.bool_)) or self.resume == "optimizer"):
             raise OptionError(f"resume must be True, False or 'optimizer', got {self.resume!r}")
 
@@ -218,6 +221,11 @@ class Minibatches(Source):
 
     def resume(self, state: TrainingState) -> None:
         """Set the clock, and have the order of an epoch in progress drawn once more."""
+        n_steps = -(-self.n_samples // self.batch_size)
+        if state.step >= max(1, n_steps):
+            raise OptionError(
+                f"resume=True: the last run was at step {state.step} of an epoch, which has {n_steps}"
+            )
         count, random = self.clock.count, self.clock.random
         count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
         random[NOW] = random[EPOCH_BEGAN] = state.random
@@ -309,6 +317,12 @@ class Run:
                     f"resume=True needs the arguments of the run that it goes on with, but "
                     f"{name} was {then or 'not given'} and is {now or 'not given'}"
                 )
+        slots = self._options.optimizer.slots
+        if len(last.moments) != slots:
+            raise OptionError(
+                f"resume=True: the last run kept {len(last.moments)} numbers a parameter, and "
+                f"{self._options.optimizer!r} needs {slots}"
+            )
         return last
 
     def _restore_callbacks(self, state: TrainingState) -> None:
@@ -398,7 +412,10 @@ class Run:
         every = [int(one.every or 1) for one in self._hooked["on_step_end"]]
         nearest = min(((taken // n + 1) * n for n in every), default=None)
         count[LAST_UPDATE] = NEVER if nearest is None else self._first_update + nearest
-        self.update.hyper[RATE] = self.progress.learning_rate
+        rate = self.progress.learning_rate
+        if not is_number(rate) or rate < 0:
+            raise OptionError(f"a callback set learning_rate to {rate!r}; it must be a number >= 0")
+        self.update.hyper[RATE] = rate
         if self._schedules:
             self._compute_rates()
 
@@ -411,7 +428,7 @@ class Run:
             at = np.array([float(epoch)])
         else:
             n_steps = (int(count[LAST_EPOCH]) - epoch) * per_epoch - step
-            n_steps = min(n_steps, int(count[LAST_UPDATE] - count[UPDATES]))
+            n_steps = max(1, min(n_steps, int(count[LAST_UPDATE] - count[UPDATES])))
             at = epoch + (step + np.arange(n_steps)) / per_epoch
         rates = np.full(len(at), self.progress.learning_rate)
         for schedule in self._schedules:
