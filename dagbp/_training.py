@@ -224,7 +224,8 @@ class Minibatches(Source):
         n_steps = -(-self.n_samples // self.batch_size)
         if state.step >= max(1, n_steps):
             raise OptionError(
-                f"resume=True: the last run was at step {state.step} of an epoch, which has {n_steps}"
+                f"resume=True: the last run was at step {state.step} of an epoch, which has "
+                f"{n_steps}"
             )
         count, random = self.clock.count, self.clock.random
         count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
