@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +25,8 @@ from dagbp._values import Arrays, decode, encode
 from dagbp._version import __version__
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from dagbp._network import Network
 
 Array = npt.NDArray[Any]
@@ -112,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
 
 _WRONG = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),
-    *(OverflowError, RecursionError, nx.NetworkXError),
+    *(OverflowError, RecursionError),
 )
 
 
@@ -246,6 +247,8 @@ def _graph_out(G: "nx.DiGraph[Any]", drawing: Drawing, arrays: Arrays) -> dict[s
 def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiGraph[Any]":
     def attributes(pairs: Any) -> dict[Any, Any]:
         return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
+
+    import networkx as nx
 
     labels, src, dst = drawing.labels, drawing.src, drawing.dst
     G: nx.DiGraph[Any] = nx.DiGraph()
