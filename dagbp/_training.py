@@ -21,7 +21,7 @@ from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionErro
 from dagbp._features import Problem
 from dagbp._history import History, TrainingState
 from dagbp._initialise import generator
-from dagbp._kernels.penalty import compile_constrain, compile_penalise
+from dagbp._kernels import restraint
 from dagbp._kernels.records import (
     AGAIN,
     DIVERGED,
@@ -40,6 +40,7 @@ from dagbp._kernels.records import (
     Clock,
     Update,
 )
+from dagbp._kernels.restraint import compile_restraint
 from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
 from dagbp._numbers import is_number
@@ -113,7 +114,13 @@ def start(
         moments = aligned((optimizer.slots, n_values), engine.dtype)
     runs = engine.runs
     given = Regularisation() if regularisation is None else regularisation
-    penalises, constrains = given.l1 is not None, given.most is not None
+    limits = optimizer.clips()
+    prepare = constrain = 0
+    if given.l1 is not None or limits is not None:
+        prepare = compiled(compile_restraint, restraint.prepare, engine.dtype).address
+    if given.most is not None:
+        constrain = compiled(compile_restraint, restraint.constrain, engine.dtype).address
+    n_blocks = n_values // int(BLOCK) + 1
     return Update(
         address=optimizer.address(engine.dtype),
         hyper=optimizer.hyper(),
@@ -122,13 +129,12 @@ def start(
         runs=runs,
         keep=engine.keep,
         reduce=0,
-        clip=optimizer.clip_address(engine.dtype),
-        limits=optimizer.clips(),
-        penalise=compiled(compile_penalise, engine.dtype).address if penalises else 0,
+        prepare=prepare,
+        limits=limits,
         l1=_by_parameter(engine, given.l1),
         l2=_by_parameter(engine, given.l2),
-        penalties=np.zeros(n_values // int(BLOCK) + 1) if penalises else None,
-        constrain=compiled(compile_constrain, engine.dtype).address if constrains else 0,
+        penalties=None if given.l1 is None else np.zeros(n_blocks),
+        constrain=constrain,
         most=given.most,
     )
 
