@@ -19,6 +19,7 @@ from dagbp._builders import (
     watts_strogatz,
 )
 from dagbp._checkpoint import load
+from dagbp._compile import compile
 from dagbp._errors import (
     CallbackError,
     CheckpointError,
@@ -34,7 +35,7 @@ from dagbp._errors import (
     UnreachableWarning,
 )
 from dagbp._history import History
-from dagbp._network import Network, compile
+from dagbp._network import Network
 from dagbp._profile import Part, Profile
 from dagbp._regularisation import Penalty
 from dagbp._version import __version__

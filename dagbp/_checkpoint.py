@@ -7,7 +7,7 @@ comes from a file is checked like what comes from a user: it may have been made 
 import os
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dagbp._edge_arrays import read_edges
 from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError
 from dagbp._fill import check_dense_above
 from dagbp._history import History, TrainingState
+from dagbp._saved import Saved, new_network
 from dagbp._schedule import WAYS
 from dagbp._values import Arrays, decode, encode
 from dagbp._version import __version__
@@ -30,32 +31,6 @@ if TYPE_CHECKING:
     from dagbp._network import Network
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class Saved:
-    """What is kept of a network, free of the process and the machine.
-
-    Attributes
-    ----------
-    drawing : Drawing
-    graph : networkx.DiGraph or None
-        As it was compiled, with all its attributes.
-    parameters : array (n_edges + n_nodes,)
-        By edge and by node of the drawing.
-    n_threads, dense_above, schedule
-        As in `compile`.
-    training : TrainingState or None
-        Its moments in the order of the parameters, (slots, n_edges + n_nodes).
-    """
-
-    drawing: Drawing
-    graph: "nx.DiGraph[Any] | None"
-    parameters: Array
-    n_threads: int | None
-    dense_above: float | None
-    schedule: str
-    training: TrainingState | None
 
 
 def save(saved: Saved, path: str | os.PathLike[str]) -> None:
@@ -93,8 +68,6 @@ def load(path: str | os.PathLike[str]) -> "Network":
     OSError
         If there is no such file, or it cannot be read.
     """
-    from dagbp._network import Network
-
     place = Path(path)
     header, found = _container.read(place)
     try:
@@ -104,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
             saved.graph = _graph_in(header["graph"], saved.drawing, arrays)
         if header["training"] is not None:
             saved.training = _training_in(header["training"], saved, arrays)
-        return Network._from_saved(saved)
+        return new_network(saved)
     except (MemoryLimitError, _Unregistered) as error:
         raise CheckpointError(f"{place}: {error}") from error
     except (*_WRONG, DagbpError) as error:

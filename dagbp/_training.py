@@ -7,8 +7,8 @@ A *source* takes the steps: `Minibatches` of arrays, whole epochs inside compile
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -256,9 +256,8 @@ class Run:
     source : Source
     validation : Problem or None
     options : Options
-    thread_limit : int or None
-    lend : callable
-        Returns a context in which callbacks may use the network.
+    drop_seed : int
+        Of the dropout masks, unless a last run is resumed.
     """
 
     def __init__(
@@ -268,13 +267,11 @@ class Run:
         source: Source,
         validation: Problem | None,
         options: Options,
-        thread_limit: int | None,
         drop_seed: int,
-        lend: Callable[[], AbstractContextManager[None]],
-        last: TrainingState | None,
     ) -> None:
-        self.engine, self.source, self.thread_limit = engine, source, thread_limit
-        self._validation, self._options, self._lend = validation, options, lend
+        self.engine, self.source, self.thread_limit = engine, source, network.n_threads
+        self._validation, self._options, self._lend = validation, options, network._alone.lent
+        last = network._last_run()
         self._began = time.perf_counter()
         self._callbacks = sorted(options.callbacks, key=lambda one: one.saves)
         self._hooked = self._hooks()
