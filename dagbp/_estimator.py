@@ -135,6 +135,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self.activation,
             demand,
             self._draw_seed(),
+            init=self.init,
             dtype=X.dtype,
             n_threads=self.n_threads,
             dense_above=self.dense_above,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+import numpy as np
 
 from dagbp._builders import layered
 from dagbp._drawing import listed
@@ -59,7 +60,8 @@ def compile_to_fit(
         Of hidden nodes that do not name one.
     demand : Demand
     seed : int
-        Of the edges that `density` leaves, and of the weights.
+        Of the edges that `density` leaves, of weights and of biases. A bias that a node does not
+        give is uniform within 1 / sqrt(in-degree).
     **options
         For `dagbp.compile`.
 
@@ -80,39 +82,53 @@ def compile_to_fit(
     >>> compile_to_fit((5,), 1.0, "relu", demand, seed=0).n_edges
     35
     """
-    G = _draw(graph, density, activation, demand, seed)
+    rng = np.random.default_rng(seed)
+    G = _draw(graph, density, activation, demand, rng)
     inputs = [node for node, degree in G.in_degree if degree == 0]
     outputs = [node for node, degree in G.out_degree if degree == 0 and G.in_degree[node]]
     _check_counts(inputs, outputs, demand)
     _refuse_half_named(inputs, demand.feature_names)
+    _draw_biases(G, rng)
     return compile(
         G,
         _by_name(inputs, demand.feature_names),
         _by_name(outputs, demand.output_names),
         activation=activation,
-        seed=seed,
+        seed=rng,
         **options,
     )
 
 
 def _draw(
-    graph: Any, density: float, activation: str, demand: Demand, seed: int
+    graph: Any, density: float, activation: str, demand: Demand, rng: np.random.Generator
 ) -> "nx.DiGraph[Any]":
-    """Return a graph out of any of the forms."""
+    """Return a graph, out of any of the forms, that is no one else's."""
     n_features, n_outputs = demand.n_features, demand.n_outputs
     if callable(graph):
         drawn = graph(n_features, n_outputs)
         if not isinstance(drawn, nx.DiGraph):
             raise OptionError(f"graph(n_features, n_outputs) must return a DiGraph, got {drawn!r}")
-        return drawn
+        return drawn.copy()
     if isinstance(graph, nx.DiGraph):
-        return graph
+        return graph.copy()
     if isinstance(graph, (str, nx.Graph)) or not isinstance(graph, Iterable):
         raise OptionError(
             "graph must be a networkx.DiGraph, a callable (n_features, n_outputs) -> DiGraph, or "
             f"the sizes of hidden layers such as (100,), got {graph!r}"
         )
-    return layered([n_features, *graph, n_outputs], density, activation, seed=seed)
+    return layered([n_features, *graph, n_outputs], density, activation, seed=rng)
+
+
+def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
+    """Give a random bias, in place, to nodes that have none said and that train theirs.
+
+    From biases of 0, all kinks lie at the origin: R2 on `sklearn.datasets.make_friedman1` is 0.01
+    less after 100 passes, and no other score of benchmarks/estimators.py is better.
+    """
+    for node, share in zip(G, rng.uniform(-1.0, 1.0, len(G)).tolist(), strict=True):
+        own = G.nodes[node]
+        if G.in_degree[node] and own.get("trainable", True) and "bias" not in own:
+            own["bias"] = share / G.in_degree[node] ** 0.5
 
 
 def _check_counts(inputs: Sequence[Hashable], outputs: Sequence[Hashable], demand: Demand) -> None:

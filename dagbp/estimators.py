@@ -38,6 +38,9 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         Share of the edges between layers that there are, where `graph` is sizes.
     activation : str
         Of hidden nodes without one of their own.
+    init : {"glorot", "auto", "he", "lecun", "zeros"}
+        Distribution of the weights, as in `dagbp.compile`. Biases are uniform within
+        1 / sqrt(in-degree), where a node does not give its own.
     optimizer : str or dagbp.optimizers.Optimizer
     learning_rate_init : float, optional
         In place of the optimizer's own, which is 0.001 for Adam.
@@ -93,6 +96,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         *,
         density: float = 1.0,
         activation: str = "relu",
+        init: str = "glorot",
         optimizer: Any = "adam",
         learning_rate_init: float | None = None,
         alpha: float = 0.0001,
@@ -110,6 +114,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         self.graph = graph
         self.density = density
         self.activation = activation
+        self.init = init
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
         self.alpha = alpha
@@ -253,8 +258,8 @@ class DAGRegressor(RegressorMixin, DAGEstimator):  # type: ignore[misc]
     ----------
     loss : str or dagbp.losses.Loss
         A name out of `dagbp.losses.names()`; ``"squared_error"`` is (x - y)^2, with no half.
-    graph, density, activation, optimizer, learning_rate_init, batch_size, max_iter, shuffle, \
-            random_state, verbose, warm_start, dtype, n_threads, dense_above
+    graph, density, activation, init, optimizer, learning_rate_init, batch_size, max_iter, \
+            shuffle, random_state, verbose, warm_start, dtype, n_threads, dense_above
         As in `DAGClassifier`, with targets in place of classes; where y is a DataFrame whose
         columns are the outputs' labels, targets go to outputs by name.
 
@@ -280,6 +285,7 @@ class DAGRegressor(RegressorMixin, DAGEstimator):  # type: ignore[misc]
         *,
         density: float = 1.0,
         activation: str = "relu",
+        init: str = "glorot",
         loss: Any = "squared_error",
         optimizer: Any = "adam",
         learning_rate_init: float | None = None,
@@ -297,6 +303,7 @@ class DAGRegressor(RegressorMixin, DAGEstimator):  # type: ignore[misc]
         self.graph = graph
         self.density = density
         self.activation = activation
+        self.init = init
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init

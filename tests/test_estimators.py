@@ -182,6 +182,37 @@ def test_activation_is_for_nodes_without_their_own():
     assert sizes.nodes[1, 0]["activation"] == "gelu"
 
 
+def test_first_weights_and_biases():
+    G = dag(4, 3)
+    nodes = [node for node in G if G.in_degree(node)]
+    fixed, absent, given = nodes[:3]
+    G.nodes[fixed]["trainable"] = False
+    G.nodes[absent]["bias"] = None
+    G.nodes[given]["bias"] = 5.0
+    net = (
+        made(DAGRegressor, graph=G, learning_rate_init=0.0)
+        .fit(X, LABELS.reshape(-1, 1) == [0, 1, 2])
+        .network_
+    )
+    biases, weights = net.biases, net.weights
+    assert (biases[fixed], biases[absent], biases[given]) == (0, 0, 5)
+    scaled = np.array([biases[node] * G.in_degree(node) ** 0.5 for node in nodes[3:]])
+    assert 0.8 < np.abs(scaled).max() <= 1
+    assert scaled.min() < 0 < scaled.max()
+    bound = [6 / (G.in_degree(v) + G.out_degree(u)) for u, v in G.edges]
+    assert (
+        0.9
+        < np.max([weights[edge] ** 2 / top for edge, top in zip(G.edges, bound, strict=True)])
+        <= 1
+    )
+    other = (
+        made(DAGRegressor, graph=G, init="zeros", learning_rate_init=0.0)
+        .fit(X, Y[:, [0, 0, 0]])
+        .network_
+    )
+    assert not any(other.weights.values())
+
+
 COLUMNS = ["sepal length", "sepal width", "petal length", "petal width"]
 
 
@@ -508,6 +539,7 @@ def test_what_partial_fit_refuses():
         ("dtype", "float16", "dtype must be 'float32' or 'float64', got 'float16'"),
         ("density", 0, r"density is 0; it must lie in \(0, 1\]"),
         ("activation", "rellu", "'rellu'.*did you mean 'relu'"),
+        ("init", "xavier", "unknown init 'xavier'"),
         ("optimizer", "adan", "unknown optimizer 'adan'; did you mean 'adam'"),
         ("learning_rate_init", -1.0, "learning_rate must be a number >= 0, got -1.0"),
     ],
