@@ -66,11 +66,15 @@ class Classes:
             )
         return np.asarray(np.searchsorted(self.names, y))
 
-    def decode(self, outputs: Array) -> Array:
-        """Return the most probable class of each sample, or its indicator row of labels."""
+    def most_probable(self, outputs: Array) -> Array:
+        """Return each sample's most probable class, encoded; of labels, those beyond one half."""
         if self.multilabel:
             return (outputs > 0).astype(np.int64)
-        return np.asarray(self.names[_two_sided(outputs).argmax(axis=1)])
+        return np.asarray(_two_sided(outputs).argmax(axis=1))
+
+    def decode(self, encoded: Array) -> Array:
+        """Return what `encode` was given."""
+        return encoded if self.multilabel else np.asarray(self.names[encoded])
 
     def decision(self, outputs: Array) -> Array:
         """Return raw outputs, one for each class or label; of two classes the second's log-odds."""
