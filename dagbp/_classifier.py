@@ -44,7 +44,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
     alpha : float
         The objective is the mean loss plus alpha / 2 times the sum of all squared weights, biases
         left out, whatever the batch. (The alpha of scikit-learn's MLPs is this times the samples
-        of a batch.)
+        of a batch, so that their default penalty is much smaller.)
     batch_size : int or "auto"
         Samples of a step; "auto" takes 200.
     max_iter : int
@@ -125,7 +125,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         init: str = "glorot",
         optimizer: Any = "adam",
         learning_rate_init: float | None = None,
-        alpha: float = 0.0001,
+        alpha: float = 0.001,
         batch_size: Any = "auto",
         max_iter: int = 200,
         shuffle: bool = True,

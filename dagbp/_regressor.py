@@ -57,7 +57,7 @@ best_validation_score_, callbacks_
         loss: Any = "squared_error",
         optimizer: Any = "adam",
         learning_rate_init: float | None = None,
-        alpha: float = 0.0001,
+        alpha: float = 0.001,
         batch_size: Any = "auto",
         max_iter: int = 200,
         shuffle: bool = True,
