@@ -76,8 +76,10 @@ print(json.dumps([(result["check_name"], result["status"]) for result in results
         "DAGClassifier((20, 10), density=0.3)",
         "DAGRegressor((20, 10), density=0.3, learning_rate_init=0.01)",
         "DAGRegressor(graph=residual, learning_rate_init=0.01)",
-        "DAGClassifier((10,), optimizer='lbfgs', max_iter=50)",
-        "DAGRegressor((10,), optimizer='lbfgs', max_iter=50)",
+        pytest.param(
+            "DAGClassifier((10,), optimizer='lbfgs', max_iter=50)", marks=pytest.mark.slow
+        ),
+        pytest.param("DAGRegressor((10,), optimizer='lbfgs', max_iter=50)", marks=pytest.mark.slow),
     ],
 )
 def test_every_check_of_scikit_learn_passes(estimator):
