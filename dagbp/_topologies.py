@@ -8,9 +8,9 @@ import networkx as nx
 import numpy as np
 
 from dagbp._builders import layered
+from dagbp._compile import compile
 from dagbp._drawing import listed
 from dagbp._errors import GraphError, OptionError
-from dagbp._network import compile
 
 if TYPE_CHECKING:
     from dagbp._network import Network
