@@ -9,6 +9,8 @@
 3
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dagbp import activations, callbacks, losses, optimizers
 from dagbp._builders import (
     barabasi_albert,
@@ -19,6 +21,7 @@ from dagbp._builders import (
     watts_strogatz,
 )
 from dagbp._checkpoint import load
+from dagbp._compile import compile
 from dagbp._errors import (
     CallbackError,
     CheckpointError,
@@ -34,11 +37,15 @@ from dagbp._errors import (
     UnreachableWarning,
 )
 from dagbp._history import History
-from dagbp._network import Network, compile
+from dagbp._network import Network
 from dagbp._profile import Part, Profile
 from dagbp._regularisation import Penalty
 from dagbp._version import __version__
 from dagbp._views import Backprop, Forward
+
+if TYPE_CHECKING:
+    from dagbp.estimators import DAGClassifier as DAGClassifier
+    from dagbp.estimators import DAGRegressor as DAGRegressor
 
 __all__ = [
     "Backprop",
@@ -74,3 +81,18 @@ __all__ = [
     "residual",
     "watts_strogatz",
 ]
+
+# Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+_ESTIMATORS = ("DAGClassifier", "DAGRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        from dagbp import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ESTIMATORS})

@@ -7,11 +7,10 @@ comes from a file is checked like what comes from a user: it may have been made 
 import os
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -21,40 +20,17 @@ from dagbp._edge_arrays import read_edges
 from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError
 from dagbp._fill import check_dense_above
 from dagbp._history import History, TrainingState
+from dagbp._saved import Saved, new_network
 from dagbp._schedule import WAYS
 from dagbp._values import Arrays, decode, encode
 from dagbp._version import __version__
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from dagbp._network import Network
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class Saved:
-    """What is kept of a network, free of the process and the machine.
-
-    Attributes
-    ----------
-    drawing : Drawing
-    graph : networkx.DiGraph or None
-        As it was compiled, with all its attributes.
-    parameters : array (n_edges + n_nodes,)
-        By edge and by node of the drawing.
-    n_threads, dense_above, schedule
-        As in `compile`.
-    training : TrainingState or None
-        Its moments in the order of the parameters, (slots, n_edges + n_nodes).
-    """
-
-    drawing: Drawing
-    graph: "nx.DiGraph[Any] | None"
-    parameters: Array
-    n_threads: int | None
-    dense_above: float | None
-    schedule: str
-    training: TrainingState | None
 
 
 def save(saved: Saved, path: str | os.PathLike[str]) -> None:
@@ -92,8 +68,6 @@ def load(path: str | os.PathLike[str]) -> "Network":
     OSError
         If there is no such file, or it cannot be read.
     """
-    from dagbp._network import Network
-
     place = Path(path)
     header, found = _container.read(place)
     try:
@@ -103,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
             saved.graph = _graph_in(header["graph"], saved.drawing, arrays)
         if header["training"] is not None:
             saved.training = _training_in(header["training"], saved, arrays)
-        return Network._from_saved(saved)
+        return new_network(saved)
     except (MemoryLimitError, _Unregistered) as error:
         raise CheckpointError(f"{place}: {error}") from error
     except (*_WRONG, DagbpError) as error:
@@ -112,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
 
 _WRONG = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),
-    *(OverflowError, RecursionError, nx.NetworkXError),
+    *(OverflowError, RecursionError),
 )
 
 
@@ -247,6 +221,8 @@ def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiG
     def attributes(pairs: Any) -> dict[Any, Any]:
         return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
 
+    import networkx as nx
+
     labels, src, dst = drawing.labels, drawing.src, drawing.dst
     G: nx.DiGraph[Any] = nx.DiGraph()
     G.graph.update(attributes(tree["graph"]))
@@ -263,6 +239,7 @@ def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiG
 
 # --- the state of a training run ------------------------------------------------------------------
 
+# Seeds are drawn below 2^63; the shuffle's state takes all bits.
 _WHOLE = ("epoch", "step", "n_updates", "optimizer_steps", "random", "drop_seed")
 _REAL = ("epoch_loss", "epoch_weight", "learning_rate")
 
@@ -283,7 +260,7 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
 
 def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> TrainingState:
     for name in _WHOLE:
-        if not is_whole(tree[name]) or not 0 <= tree[name] < 2**64:
+        if not is_whole(tree[name]) or not 0 <= tree[name] < 2 ** (64 if name == "random" else 63):
             raise ValueError(f"{name} {tree[name]!r}")
     real = {name: float(decode(tree[name], arrays)) for name in _REAL}
     n_slots, size = arrays.get(tree["moments"], saved.parameters.dtype).shape

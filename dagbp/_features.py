@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from dagbp._data import Targets, columns_by_label, is_frame, numeric, real_array
 from dagbp._drawing import listed
@@ -73,7 +72,7 @@ def read_features(
     DataError
         If X has another shape, or holds what is not a finite number of `dtype`.
     """
-    if sparse.issparse(X):
+    if hasattr(X, "tocsr"):  # SciPy's; its import would take longer than ours
         return _read_sparse(X, labels, dtype, name)
     if is_frame(X):
         X = columns_by_label(X, labels, name)

@@ -1,10 +1,8 @@
 """A compiled network: a plan and its parameters, seen by the names in the user's graph."""
 
 import os
-import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,23 +11,23 @@ import numpy.typing as npt
 from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
-from dagbp._engine import NO_LOSS, Engine, aligned
-from dagbp._errors import DataError, OptionError, UnreachableWarning, did_you_mean
+from dagbp._engine import NO_LOSS, Engine
+from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._features import Problem, read_features
 from dagbp._fill import check_dense_above
-from dagbp._forking import ForkSafeLock
-from dagbp._graph import draw, read_networkx, write_networkx
+from dagbp._graph import draw, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
 from dagbp._plan import Plan
+from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._schedule import WAYS
 from dagbp._summary import describe, summarise
 from dagbp._team import available_cores
+from dagbp._turn import Turn
 from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from dagbp._checkpoint import Saved
     from dagbp._history import History, TrainingState
     from dagbp._profile import Profile
     from dagbp._regularisation import Penalty, Regularisation
@@ -37,32 +35,6 @@ if TYPE_CHECKING:
     from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
-
-
-class _Turn(ForkSafeLock):
-    """Gives the engine to one caller at a time: its buffers and parameters are shared.
-
-    Other threads wait. The thread that has it may not come again, as a signal handler would.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self._engine = engine
-
-    def __enter__(self) -> Engine:
-        self._lock.acquire()
-        if self.busy:
-            self._lock.release()
-            raise OptionError(
-                "the network is at work in this thread already; a signal handler must not use "
-                "it, but can set a flag for later"
-            )
-        self.busy = True
-        return self._engine
-
-    def __exit__(self, *error: object) -> None:
-        self.busy = False
-        self._lock.release()
 
 
 class Network:
@@ -113,9 +85,6 @@ class Network:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
         self._training: Callable[[], TrainingState] | TrainingState | None = None
-        self._in_training = False
-        self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
-        self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
         computed = plan.node[plan.n_inputs :]
         trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
         self._engine = Engine(
@@ -127,7 +96,7 @@ class Network:
             self._dense_above,
             self._ways,
         )
-        self._alone = _Turn(self._engine)
+        self._alone = Turn(self._engine)
         self._has_bias = drawing.has_bias[computed]
 
     @classmethod
@@ -224,12 +193,12 @@ class Network:
     @property
     def inputs(self) -> list[Hashable]:
         """Labels of the inputs, in the order of X's columns."""
-        return list(self._inputs)
+        return list(self._names.inputs)
 
     @property
     def outputs(self) -> list[Hashable]:
         """Labels of the outputs, in the order of Y's columns."""
-        return list(self._outputs)
+        return list(self._names.outputs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -319,7 +288,7 @@ class Network:
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = read_features(X, self._inputs, self.dtype)
+        features = read_features(X, self._names.inputs, self.dtype)
         with self._alone as engine:
             return engine.predict(features, self.n_threads)
 
@@ -342,7 +311,7 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = read_features(X, self._inputs, self.dtype)
+        features = read_features(X, self._names.inputs, self.dtype)
         with self._alone as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
@@ -378,7 +347,7 @@ class Network:
         >>> bp.loss, float(bp.delta["y"][0]), float(bp.grad_weight["a", "y"])
         (1.0, 2.0, 6.0)
         """
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._alone as engine:
             record = engine.inspect(*problem[:3])
             value, flat = engine.differentiate(problem, self.n_threads)
@@ -413,7 +382,7 @@ class Network:
         gradient : array, shape (n_parameters,)
             Zero for parameters that do not train, ready for `scipy.optimize`.
         """
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._alone as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
         if not self._engine.all_train:
@@ -435,7 +404,7 @@ class Network:
         X, Y, loss, sample_weight
             As in `backprop`.
         """
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._alone as engine:
             return engine.evaluate(problem, self.n_threads)
 
@@ -541,7 +510,7 @@ class Network:
         """
         from dagbp._training import Minibatches, Options, seeds
 
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         validation = self._validation(validation_data, loss)
         asked = epochs, verbose, callbacks, restrained, resume
@@ -622,16 +591,9 @@ class Network:
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         asked = epochs, verbose, callbacks, restrained, resume
         checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        self._check_loss_fits(losses.get(loss))
+        check_loss_fits(losses.get(loss), self._names.drawing)
         validation = self._validation(validation_data, loss)
-
-        def prepare(batch: Any) -> Problem:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise DataError(
-                    f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"
-                )
-            return self._problem(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None)
-
+        prepare = partial(read_batch, read=self._reader(loss))
         source = Batches(batches, prepare, int(epochs))
         return self._train(source, validation, checked, seeds(seed)[1])
 
@@ -678,53 +640,9 @@ class Network:
         True
         """
         from dagbp._checkpoint import save
+        from dagbp._saved import keep
 
-        save(self._saved(training), path)
-
-    def _saved(self, training: bool) -> "Saved":
-        """Return what is kept in a file or a pickle."""
-        from dagbp._checkpoint import Saved
-
-        run = self._last_run() if training else None
-        if run is not None:
-            slots = [self._as_drawn(self._engine.in_user_order(slot)) for slot in run.moments]
-            moments = np.array(slots, self.dtype).reshape(len(slots), self._size_drawn)
-            run = replace(run, moments=moments, history=run.history.copy())
-        return Saved(
-            drawing=self._names.drawing,
-            graph=self._graph,
-            parameters=self._as_drawn(self.parameters),
-            n_threads=self.n_threads,
-            dense_above=self._dense_above,
-            schedule=self._ways,
-            training=run,
-        )
-
-    @property
-    def _size_drawn(self) -> int:
-        return self.n_edges + self.n_nodes
-
-    def _as_drawn(self, parameters: Array) -> Array:
-        """Return parameters by the graph's edges and nodes: rows may be in other orders elsewhere.
-
-        Inputs have zeros.
-        """
-        plan, n_edges = self._engine.plan, self.n_edges
-        drawn = np.zeros(self._size_drawn, parameters.dtype)
-        drawn[plan.in_edge] = parameters[:n_edges]
-        drawn[n_edges + plan.node[plan.n_inputs :]] = parameters[n_edges:]
-        return drawn
-
-    def _from_drawn(self, drawn: Array) -> Array:
-        """Return what `_as_drawn` was given."""
-        plan, n_edges = self._engine.plan, self.n_edges
-        return np.concatenate([drawn[plan.in_edge], drawn[n_edges + plan.node[plan.n_inputs :]]])
-
-    @classmethod
-    def _from_saved(cls, saved: "Saved") -> "Network":
-        network = cls.__new__(cls)
-        network.__setstate__({"saved": saved})
-        return network
+        save(keep(self, training), path)
 
     def profile(
         self,
@@ -768,7 +686,7 @@ class Network:
         from dagbp._training import start
 
         chosen = optimizers.get(optimizer)
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         if len(problem.features) == 0:
             raise DataError("X has no samples; a profile needs some")
         with self._alone as engine:
@@ -818,53 +736,34 @@ class Network:
         return page(self)
 
     def release(self) -> None:
-        """Give back the work buffers, which stay from call to call; the next one makes new ones."""
+        """Give back the work buffers, which stay from call to call; the next one makes new ones.
+
+        The state of the last run goes too: it cannot be resumed any more.
+        """
         with self._alone as engine:
             engine.release()
+            if not self._alone.training:
+                self._training = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
-        return {"saved": self._saved(training=True)}
+        from dagbp._saved import keep
+
+        return {"saved": keep(self, training=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        saved: Saved = state["saved"]
-        limit = saved.n_threads  # of the machine it was made on
-        self.n_threads = None if limit is None else min(limit, available_cores())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
-            plan = plan_drawing(saved.drawing)
-        self._dense_above, self._ways = saved.dense_above, saved.schedule
-        self._build(saved.drawing, plan, saved.graph, saved.parameters.dtype)
-        self.parameters = self._from_drawn(saved.parameters)
-        if saved.training is not None:
-            moments = saved.training.moments
-            kept = aligned((len(moments), len(self._engine.values)), self.dtype)
-            for slot, values in zip(kept, moments, strict=True):
-                slot[:] = self._engine.by_parameter(self._from_drawn(values))
-            self._training = replace(saved.training, moments=kept)
+        from dagbp._saved import bring_back
+
+        bring_back(self, state["saved"])
 
     # --- inside ---
 
-    def _problem(
-        self, X: Any, Y: Any, loss: str | losses.Loss, weight: npt.ArrayLike | None
-    ) -> Problem:
-        """Return X, Y, the loss and the weights, checked, as the engine takes them."""
-        chosen = losses.get(loss)
-        self._check_loss_fits(chosen)
-        features = read_features(X, self._inputs, self.dtype)
-        targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
-        weights = _data.sample_weight(weight, len(features))
-        return Problem(features, targets, chosen.row(self.dtype), weights)
+    def _reader(self, loss: str | losses.Loss) -> Callable[[Any, Any, Any], Problem]:
+        """Return what turns X, Y and weights into a problem of this loss."""
+        return lambda X, Y, weight: read_problem(self._names, self.dtype, X, Y, loss, weight)
 
     def _validation(self, data: tuple[Any, ...] | None, loss: str | losses.Loss) -> Problem | None:
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise OptionError(
-                "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
-                f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
-            )
-        return self._problem(data[0], data[1], loss, data[2] if len(data) == 3 else None)
+        return read_validation(data, self._reader(loss))
 
     def _regularisation(
         self,
@@ -884,19 +783,8 @@ class Network:
         """Run the source; callbacks may use the network between its steps."""
         from dagbp._training import Run
 
-        with self._alone as engine, self._training_alone():
-            run = Run(
-                self,
-                engine,
-                source,
-                validation,
-                options,
-                self.n_threads,
-                drop_seed,
-                self._lend,
-                self._last_run(),
-            )
-            return run.go()
+        with self._alone.for_a_run() as engine:
+            return Run(self, engine, source, validation, options, drop_seed).go()
 
     def _solve(
         self,
@@ -907,49 +795,11 @@ class Network:
     ) -> "History":
         from dagbp._solvers import solve
 
-        with self._alone as engine, self._training_alone():
-            return solve(self, self._names, engine, solver, problem, validation, options)
+        with self._alone.for_a_run() as engine:
+            return solve(self, engine, solver, problem, validation, options)
 
     def _last_run(self) -> "TrainingState | None":
         return self._training() if callable(self._training) else self._training
-
-    @contextmanager
-    def _training_alone(self) -> Iterator[None]:
-        if self._in_training:
-            raise OptionError("a callback must not train the network that calls it")
-        self._in_training = True
-        try:
-            yield
-        finally:
-            self._in_training = False
-
-    @contextmanager
-    def _lend(self) -> Iterator[None]:
-        """Let callbacks use the network in the midst of a run."""
-        self._alone.busy = False
-        try:
-            yield
-        finally:
-            self._alone.busy = True
-
-    def _check_loss_fits(self, loss: losses.Loss) -> None:
-        """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
-        if loss.labels == "no":
-            return
-        if loss.labels == "classes" and len(self._outputs) < 2:
-            raise DataError(
-                f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
-                "has 1; use 'binary_cross_entropy'"
-            )
-        drawing = self._names.drawing
-        for node in drawing.outputs:
-            name = drawing.activation_names[drawing.activation[node]]
-            if name in ("sigmoid", "hard_sigmoid"):
-                raise DataError(
-                    f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
-                    f"itself, but output {drawing.labels[node]!r} has activation {name!r}; give it "
-                    "'identity'"
-                )
 
     def _of_computed(self, values: Array) -> NodeValues:
         """Return values of the computed nodes by name; of all rows, the inputs' are left out."""
@@ -960,97 +810,3 @@ class Network:
 
     def _label_of_row(self, row: int) -> Hashable:
         return self._names.drawing.labels[int(self._engine.plan.node[row])]
-
-
-def compile(
-    G: "nx.DiGraph[Any]",
-    inputs: Any = None,
-    outputs: Any = None,
-    *,
-    activation: str = "tanh",
-    output_activation: str = "identity",
-    dtype: npt.DTypeLike = "float32",
-    seed: Any = None,
-    init: str = "auto",
-    n_threads: int | None = None,
-    dense_above: float | None = None,
-    schedule: Literal["auto", "tiles", "levels"] = "auto",
-) -> Network:
-    """Compile a directed acyclic graph of neurons.
-
-    Parameters
-    ----------
-    G : networkx.DiGraph
-        Nodes are neurons, edges weights. Node attributes: ``activation``, a name; ``bias``, its
-        initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
-        the bias. Edge attributes: ``weight``, its initial value (default: drawn by `init`);
-        ``trainable``, False to fix it. Others are kept for `Network.to_networkx`.
-    inputs, outputs : iterable of nodes, optional
-        In the order of the columns of X and Y. Default: the nodes without in-edges, and those
-        without out-edges, in graph order. An output may feed other nodes. A node without in-edges
-        that is no input is the constant theta(bias).
-    activation, output_activation : str
-        Of nodes without that attribute.
-    dtype : {"float32", "float64"}
-    seed : int or numpy.random.Generator, optional
-        Of the initial weights.
-    init : {"auto", "glorot", "he", "lecun", "zeros"}
-        Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
-    n_threads : int, optional
-        Most threads to use; default: as many cores as the work keeps busy.
-    dense_above : float, optional
-        Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
-        results differ in their rounding alone. At least 0.05; 1 for full ones only; default: where
-        it is faster, see `summary`.
-    schedule : {"auto", "tiles", "levels"}
-        How threads share a batch: "tiles", each takes samples of its own; "levels", together
-        through each level of the net, with the same bits on any number of threads; "auto", the
-        faster way, but "levels" where it costs less than 5 %.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    GraphError
-        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or an attribute does
-        not fit; it names the node or edge.
-    OptionError
-        If another argument has a value that does not exist.
-
-    Warns
-    -----
-    UnreachableWarning
-        If no input reaches some output.
-
-    Examples
-    --------
-    >>> import networkx as nx
-    >>> import dagbp
-    >>> G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y")])
-    >>> net = dagbp.compile(G, activation="relu", seed=0)
-    >>> net.inputs, net.outputs
-    (['a', 'b'], ['y'])
-    >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
-    (2, 1)
-    """
-    drawing = read_networkx(
-        G,
-        inputs,
-        outputs,
-        known=activations.names(),
-        activation=activation,
-        output_activation=output_activation,
-    )
-    # A copy: what `to_networkx` gives back must not change with the graph that was read.
-    return Network(
-        drawing,
-        dtype=dtype,
-        seed=seed,
-        init=init,
-        n_threads=n_threads,
-        dense_above=dense_above,
-        schedule=schedule,
-        graph=G.copy(),
-    )

@@ -14,7 +14,6 @@ from dagbp._features import Problem
 from dagbp._history import History
 from dagbp._regularisation import bounds_by_parameter
 from dagbp._training import Options, told
-from dagbp._views import Names
 from dagbp.callbacks import Progress, Schedule
 from dagbp.optimizers import Solver
 
@@ -31,7 +30,6 @@ class _Stop(Exception):
 
 def solve(
     network: "Network",
-    names: Names,
     engine: Engine,
     solver: Solver,
     problem: Problem,
@@ -42,7 +40,7 @@ def solve(
     _refuse(solver, options)
     if len(problem.features) == 0 or options.epochs == 0:
         return History()
-    bounds = bounds_by_parameter(names, engine, solver.bounds)
+    bounds = bounds_by_parameter(network._names, engine, solver.bounds)
     network._training = None
     run = _Run(network, engine, problem, validation, options)
     run.minimise(solver, bounds)
@@ -182,7 +180,7 @@ class _Run:
 
     def _tell(self, method: str) -> None:
         for callback in sorted(self._options.callbacks, key=lambda one: one.saves):
-            with told(callback, method, self._progress), self._network._lend():
+            with told(callback, method, self._progress), self._network._alone.lent():
                 getattr(callback, method)(self._progress)
 
 

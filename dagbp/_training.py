@@ -7,8 +7,8 @@ A *source* takes the steps: `Minibatches` of arrays, whole epochs inside compile
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionErro
 from dagbp._features import Problem
 from dagbp._history import History, TrainingState
 from dagbp._initialise import generator
-from dagbp._kernels.penalty import compile_constrain, compile_penalise
+from dagbp._kernels import restraint
 from dagbp._kernels.records import (
     AGAIN,
     DIVERGED,
@@ -40,8 +40,10 @@ from dagbp._kernels.records import (
     Clock,
     Update,
 )
+from dagbp._kernels.restraint import compile_restraint
 from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
+from dagbp._numbers import is_number
 from dagbp._regularisation import Regularisation
 from dagbp._version import __version__
 from dagbp.callbacks import Callback, Progress, Schedule
@@ -85,6 +87,8 @@ class Options:
                 raise OptionError(
                     f"callbacks must be of dagbp.callbacks.Callback, got {callback!r} in the list"
                 )
+            if callback.every is not None:
+                check_whole(f"{type(callback).__name__}.every", callback.every, 1)
         if not (isinstance(self.resume, (bool, np.bool_)) or self.resume == "optimizer"):
             raise OptionError(f"resume must be True, False or 'optimizer', got {self.resume!r}")
 
@@ -110,7 +114,13 @@ def start(
         moments = aligned((optimizer.slots, n_values), engine.dtype)
     runs = engine.runs
     given = Regularisation() if regularisation is None else regularisation
-    penalises, constrains = given.l1 is not None, given.most is not None
+    limits = optimizer.clips()
+    prepare = constrain = 0
+    if given.l1 is not None or limits is not None:
+        prepare = compiled(compile_restraint, restraint.prepare, engine.dtype).address
+    if given.most is not None:
+        constrain = compiled(compile_restraint, restraint.constrain, engine.dtype).address
+    n_blocks = n_values // int(BLOCK) + 1
     return Update(
         address=optimizer.address(engine.dtype),
         hyper=optimizer.hyper(),
@@ -119,13 +129,12 @@ def start(
         runs=runs,
         keep=engine.keep,
         reduce=0,
-        clip=optimizer.clip_address(engine.dtype),
-        limits=optimizer.clips(),
-        penalise=compiled(compile_penalise, engine.dtype).address if penalises else 0,
+        prepare=prepare,
+        limits=limits,
         l1=_by_parameter(engine, given.l1),
         l2=_by_parameter(engine, given.l2),
-        penalties=np.zeros(n_values // int(BLOCK) + 1) if penalises else None,
-        constrain=compiled(compile_constrain, engine.dtype).address if constrains else 0,
+        penalties=None if given.l1 is None else np.zeros(n_blocks),
+        constrain=constrain,
         most=given.most,
     )
 
@@ -218,6 +227,12 @@ class Minibatches(Source):
 
     def resume(self, state: TrainingState) -> None:
         """Set the clock, and have the order of an epoch in progress drawn once more."""
+        n_steps = -(-self.n_samples // self.batch_size)
+        if state.step >= max(1, n_steps):
+            raise OptionError(
+                f"resume=True: the last run was at step {state.step} of an epoch, which has "
+                f"{n_steps}"
+            )
         count, random = self.clock.count, self.clock.random
         count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
         random[NOW] = random[EPOCH_BEGAN] = state.random
@@ -241,9 +256,8 @@ class Run:
     source : Source
     validation : Problem or None
     options : Options
-    thread_limit : int or None
-    lend : callable
-        Returns a context in which callbacks may use the network.
+    drop_seed : int
+        Of the dropout masks, unless a last run is resumed.
     """
 
     def __init__(
@@ -253,13 +267,11 @@ class Run:
         source: Source,
         validation: Problem | None,
         options: Options,
-        thread_limit: int | None,
         drop_seed: int,
-        lend: Callable[[], AbstractContextManager[None]],
-        last: TrainingState | None,
     ) -> None:
-        self.engine, self.source, self.thread_limit = engine, source, thread_limit
-        self._validation, self._options, self._lend = validation, options, lend
+        self.engine, self.source, self.thread_limit = engine, source, network.n_threads
+        self._validation, self._options, self._lend = validation, options, network._alone.lent
+        last = network._last_run()
         self._began = time.perf_counter()
         self._callbacks = sorted(options.callbacks, key=lambda one: one.saves)
         self._hooked = self._hooks()
@@ -309,6 +321,12 @@ class Run:
                     f"resume=True needs the arguments of the run that it goes on with, but "
                     f"{name} was {then or 'not given'} and is {now or 'not given'}"
                 )
+        slots = self._options.optimizer.slots
+        if len(last.moments) != slots:
+            raise OptionError(
+                f"resume=True: the last run kept {len(last.moments)} numbers a parameter, and "
+                f"{self._options.optimizer!r} needs {slots}"
+            )
         return last
 
     def _restore_callbacks(self, state: TrainingState) -> None:
@@ -398,7 +416,10 @@ class Run:
         every = [int(one.every or 1) for one in self._hooked["on_step_end"]]
         nearest = min(((taken // n + 1) * n for n in every), default=None)
         count[LAST_UPDATE] = NEVER if nearest is None else self._first_update + nearest
-        self.update.hyper[RATE] = self.progress.learning_rate
+        rate = self.progress.learning_rate
+        if not is_number(rate) or rate < 0:
+            raise OptionError(f"a callback set learning_rate to {rate!r}; it must be a number >= 0")
+        self.update.hyper[RATE] = rate
         if self._schedules:
             self._compute_rates()
 
@@ -411,7 +432,7 @@ class Run:
             at = np.array([float(epoch)])
         else:
             n_steps = (int(count[LAST_EPOCH]) - epoch) * per_epoch - step
-            n_steps = min(n_steps, int(count[LAST_UPDATE] - count[UPDATES]))
+            n_steps = max(1, min(n_steps, int(count[LAST_UPDATE] - count[UPDATES])))
             at = epoch + (step + np.arange(n_steps)) / per_epoch
         rates = np.full(len(at), self.progress.learning_rate)
         for schedule in self._schedules:

@@ -11,6 +11,7 @@ from dagbp._errors import DataError, OptionError
 from dagbp._initialise import generator
 from dagbp._network import Network
 from dagbp._numbers import is_number
+from dagbp._saved import keep, new_network
 from dagbp.losses import Loss
 
 __all__ = ["GradientReport", "gradcheck"]
@@ -146,8 +147,8 @@ def _differences(
     tolerance: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Return the slope of the loss by each parameter, and whether the loss is smooth there."""
-    saved = net._saved(training=False)
-    exact = Network._from_saved(replace(saved, parameters=saved.parameters.astype(np.float64)))
+    saved = keep(net, training=False)
+    exact = new_network(replace(saved, parameters=saved.parameters.astype(np.float64)))
     origin = np.array(exact.parameters)
     slopes = np.empty((2, len(parameters)))
     for k, parameter in enumerate(parameters.tolist()):

@@ -442,9 +442,24 @@ def test_bad_options(make, message):
         make()
 
 
+@pytest.mark.parametrize("bad", [-0.1, math.nan, "fast", None])
+def test_a_bad_learning_rate(bad):
+    class Set(Callback):
+        def on_epoch_end(self, progress):
+            progress.learning_rate = bad
+
+    net = network()
+    with pytest.raises(
+        OptionError, match=r"a callback set learning_rate to .* must be a number >= 0"
+    ):
+        net.fit(X, Y, epochs=3, callbacks=[Set()], **OPTIONS)
+    assert net.history.n_updates == STEPS
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
+        ([Diary(0)], r"Diary.every must be a whole number >= 1, got 0"),
         (TerminateOnNaN(), r"callbacks must be a list of callbacks, got <dagbp"),
         ([print], r"callbacks must be of dagbp.callbacks.Callback, got <built-in function print>"),
         ([TerminateOnNaN], r"callbacks must be of dagbp.callbacks.Callback, got <class"),

@@ -594,6 +594,34 @@ def test_a_header_that_is_not_changed_is_fine(tmp_path, whole_file):
     assert dagbp.load(path).history.loss
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, which ha"),
+        (
+            put("training", "learning_rate", -1.0),
+            r"learning_rate to -1.0; it must be a number >= 0",
+        ),
+        (
+            lambda h: fewer_moments(h),
+            r"the last run kept 1 numbers a parameter, and Adam.* needs 2",
+        ),
+    ],
+)
+def test_a_hostile_state_is_refused_where_it_is_used(tmp_path, whole_file, change, message):
+    path = tmp_path / "net"
+    path.write_bytes(with_header(whole_file, change))
+    net = dagbp.load(path)
+    before = net.parameters
+    with pytest.raises(OptionError, match=message):
+        net.fit(X, Y, callbacks=[], resume=True, **{**OPTIONS, "epochs": 9})
+    assert np.array_equal(net.parameters, before)
+
+
+def fewer_moments(header):
+    header["arrays"][header["training"]["moments"]]["shape"][0] = 1
+
+
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     net = network()
     net.save(tmp_path / "net")

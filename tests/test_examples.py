@@ -70,7 +70,28 @@ def check_digits():
         assert edges <= 15_000
 
 
-CHECKS = {"digits.py": check_digits, "lecture.py": check_lecture, "xor.py": check_xor}
+def check_topologies():
+    """See every candidate learn, the best one named, and two processes find the same."""
+    printed = run("topologies.py", "--epochs=10")
+    rows = re.findall(r"^(\S.*), learning rate (\S+) +(\S+)%$", printed, re.MULTILINE)
+    assert len(rows) == 10
+    scores = {(name, rate): float(score) for name, rate, score in rows}
+    assert min(scores.values()) > 80
+    best, rate, edges = re.search(
+        r"Best: (.*), learning rate (\S+), with (\S+) edges", printed
+    ).groups()
+    assert scores[best, rate] == max(scores.values())
+    assert 1900 < int(edges.replace(",", "")) <= 2010
+    assert float(re.search(r"(\S+)% held-out", printed)[1]) > 90
+    assert run("topologies.py", "--epochs=10", "--jobs=2") == printed
+
+
+CHECKS = {
+    "digits.py": check_digits,
+    "lecture.py": check_lecture,
+    "topologies.py": check_topologies,
+    "xor.py": check_xor,
+}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))

@@ -88,6 +88,17 @@ def test_schedules_follow_the_steps_if_their_number_is_known():
     assert_near(rates(batches), [0.5 ** int(t) for t in at], 1e-15)
 
 
+def test_a_list_that_is_longer_than_it_says():
+    class Wrong(list):
+        def __len__(self):
+            return 2
+
+    net = network()
+    history = net.fit_batches(Wrong(batches()), epochs=2, callbacks=[CosineDecay()])
+    assert history.n_updates == 10
+    assert np.isfinite(net.parameters).all()
+
+
 def test_weights_frames_and_sparse_batches():
     weight = np.arange(1.0, 24.0)
 

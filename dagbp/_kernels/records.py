@@ -153,13 +153,12 @@ class Update(NamedTuple):
     runs: Any  # (n_runs, 2) int64: stretches of `values` that train
     keep: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
     reduce: Any  # address of `update.reduce`, or 0 where there is nothing to do
-    clip: Any  # address of `clip.clip`, or 0
-    limits: Any  # (2,) float64: the largest global norm and the largest magnitude
-    penalise: Any  # address of `penalty.penalise`, or 0
-    l1: Any  # (P,): coefficients of |p|, and of p^2 / 2
+    prepare: Any  # address of `restraint.prepare`, or 0 where there is neither of these:
+    limits: Any  # (2,) float64: the largest global norm and the largest magnitude, or null
+    l1: Any  # (P,): coefficients of |p|, and of p^2 / 2, or null
     l2: Any
-    penalties: Any  # (blocks,) float64: the penalty of each block of parameters
-    constrain: Any  # address of `penalty.constrain`, or 0
+    penalties: Any  # (blocks,) float64: the penalty of each block of parameters, or null
+    constrain: Any  # address of `restraint.constrain`, or 0
     most: Any  # (n,) float64: largest norm of each row's weights
 
 

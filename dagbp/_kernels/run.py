@@ -43,7 +43,7 @@ from dagbp._kernels.records import (
 )
 from dagbp._kernels.threads import atomic_load, meet_all
 from dagbp._kernels.timing import REFRESH, UPDATE, tick
-from dagbp._kernels.update import BLOCK, apply, reduce_gradients
+from dagbp._kernels.update import BLOCK, apply
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
@@ -118,7 +118,7 @@ def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, sca
 
 
 @entry
-def train(kind, net_, data_, loss_, update, work_, clock):
+def train(kind, net_, data_, loss_, update_, work_, clock):
     """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all; one
@@ -129,7 +129,8 @@ def train(kind, net_, data_, loss_, update, work_, clock):
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
-    update = open_update(array_pointer(update), kind)
+    update_ = array_pointer(update_)
+    update = open_update(update_, kind)
     clock = open_clock(array_pointer(clock), kind)
     clear(work.gradient, work.first_cleared, work.last_cleared)
     taken = True
@@ -147,7 +148,8 @@ def train(kind, net_, data_, loss_, update, work_, clock):
         meet_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN:
             return
-        taken = _step(net, update, work, u(clock.count[UPDATES] + 1))
+        number = u(clock.count[UPDATES] + 1)
+        taken = _step(kind, net_, update_, work_, net, update, work, number)
         if work.thread == ZERO:
             _end_step(net, data, update, work, clock, size, taken)
 
@@ -182,23 +184,13 @@ def _over_threads(work, column):
 
 
 @jit
-def _step(net, update, work, number):
+def _step(kind, net_, update_, work_, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
     if not math.isfinite(_over_threads(work, VALUE)):
         return False
-    penalises, clips = update.penalise != ZERO, update.clip != ZERO
-    first, last = work.first, work.last
-    if penalises or clips:
-        reduce_gradients(net, update, work, first, last)
-    if penalises:
-        args = (net.values, work.gradients, update.l1, update.l2, update.penalties, first, last)
-        call_address(update.penalise, args)
-    if clips:
-        for phase in range(u(2)):
-            args = (work.gradients, work.squares, update.limits, first, last, net.n_values, phase)
-            call_address(update.clip, args)
-            meet_all(work)
-    work.loss[FINITE] = apply(net, update, work, number, penalises or clips)
+    if update.prepare != ZERO:
+        call_address(update.prepare, (kind, net_, update_, work_))
+    work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     meet_all(work)
     if _over_threads(work, FINITE) != 0.0:
@@ -208,18 +200,7 @@ def _step(net, update, work, number):
     first, last = u(net.in_segment[begin]), u(net.in_segment[end])
     refresh_flat(net, first, last)
     if update.constrain != ZERO:
-        args = (
-            net.values,
-            net.flat,
-            net.in_ptr,
-            net.in_slot,
-            net.wide_slot,
-            update.keep,
-            update.most,
-            first,
-            last,
-        )
-        call_address(update.constrain, args)
+        call_address(update.constrain, (kind, net_, update_, first, last))
     tick(work, REFRESH)
     return True
 
@@ -232,7 +213,7 @@ def _end_step(net, data, update, work, clock, size, taken):
         count[STATUS] = DIVERGED
         return
     value = _over_threads(work, VALUE)
-    if update.penalise != ZERO:
+    if given(update.penalties):
         for first in range(ZERO, net.n_values, BLOCK):
             value += update.penalties[first // BLOCK]
     part = np.float64(size) / np.float64(data.n_samples)
