@@ -29,6 +29,7 @@ add_module_names = False
 python_maximum_signature_line_length = 80
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+autodoc_default_options = {"no-value": True}
 numpydoc_show_class_members = False
 smartquotes = False  # a quoted name is code
 documented_as_modules = [

@@ -7,7 +7,16 @@ from urllib.parse import unquote, urlsplit
 
 from sphinx.errors import ExtensionError
 
-MODULES = ("", ".activations", ".callbacks", ".losses", ".optimizers", ".plotting", ".testing")
+MODULES = (
+    "",
+    ".activations",
+    ".callbacks",
+    ".estimators",
+    ".losses",
+    ".optimizers",
+    ".plotting",
+    ".testing",
+)
 LOADS = ("script", "link", "img", "iframe", "source")  # elements whose address is fetched
 
 
