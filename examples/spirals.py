@@ -1,9 +1,9 @@
 """Two spirals told apart by a small world of 40 neurons, and a picture of what it makes of them.
 
 The hidden neurons stand on a Watts-Strogatz ring, a fifth of whose edges are rewired: a narrow DAG
-of dozens of levels. It trains by Adam, with a small L2 penalty, which keeps the surface smooth,
-and a learning rate that a cosine brings down to zero.
-Each seed draws points, wiring and weights; accuracy is that on as many new points.
+of dozens of levels. It trains by Adam, with a small L2 penalty, which keeps the surface smooth, and
+a learning rate that a cosine brings down to zero. Each seed draws points, wiring and weights;
+accuracy is that on as many new points.
 
 Run it with `python examples/spirals.py`, or quickly with `--seeds 1 --epochs 100`. With
 `--plot spirals.png` it draws seed 0, which needs matplotlib.

@@ -221,7 +221,7 @@ def test_pathway_at_full_size():
 
 @pytest.mark.slow
 def test_prune_at_full_size():
-    """Pruned nets keep 90 % of right answers down to a two-hundredth of the edges."""
+    """Pruned nets are right about nine scans of ten down to a two-hundredth of the edges."""
     check_prune(n_rounds=5)
 
 
