@@ -9,6 +9,7 @@
 3
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dagbp import activations, callbacks, losses, optimizers
@@ -82,17 +83,18 @@ __all__ = [
     "watts_strogatz",
 ]
 
-# Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+# Imported when they are used. Not in __all__, so that `from dagbp import *` needs no scikit-learn.
 _ESTIMATORS = ("DAGClassifier", "DAGRegressor")
+_LEAVES = ("estimators", "plotting", "reference", "testing")
 
 
 def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
-        from dagbp import estimators
-
-        return getattr(estimators, name)
+        return getattr(import_module("dagbp.estimators"), name)
+    if name in _LEAVES:
+        return import_module(f"dagbp.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ESTIMATORS})
+    return sorted({*globals(), *_ESTIMATORS, *_LEAVES})

@@ -4,7 +4,7 @@ Each function draws on the Axes it is given, or on pyplot's current one, and ret
 suit the Axes' background, light or dark. `animate_backprop` writes a page of HTML, without
 matplotlib.
 
->>> import dagbp
+>>> import dagbp.plotting
 >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
 >>> page = dagbp.plotting.animate_backprop(net, [1.0, -1.0], 0.5)
 >>> page.startswith("<!doctype html>")

@@ -60,7 +60,7 @@ def animate_backprop(
 
     Examples
     --------
-    >>> import networkx as nx, dagbp
+    >>> import networkx as nx, dagbp.plotting
     >>> net = dagbp.compile(nx.DiGraph([("a", "h"), ("h", "y"), ("a", "y")]), seed=0)
     >>> page = dagbp.plotting.animate_backprop(net, [1.0], 0.5)
     >>> "<svg" in page

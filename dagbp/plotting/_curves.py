@@ -40,7 +40,7 @@ def learning_curves(history: History, *, ax: "Axes | None" = None) -> "Axes":
 
     Examples
     --------
-    >>> import dagbp
+    >>> import dagbp.plotting
     >>> from matplotlib.figure import Figure
     >>> history = dagbp.History(loss=[1.0, 0.1, 0.01], val_loss=[1.0, 0.25, 0.5])
     >>> ax = dagbp.plotting.learning_curves(history, ax=Figure().add_subplot())

@@ -52,7 +52,7 @@ def histograms(
 
     Examples
     --------
-    >>> import dagbp
+    >>> import dagbp.plotting
     >>> from matplotlib.figure import Figure
     >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
     >>> dagbp.plotting.histograms(net, ax=Figure().add_subplot()).get_ylabel()

@@ -40,7 +40,7 @@ def spy(net: Network, *, ax: "Axes | None" = None) -> "Axes":
 
     Examples
     --------
-    >>> import dagbp
+    >>> import dagbp.plotting
     >>> from matplotlib.figure import Figure
     >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
     >>> dagbp.plotting.spy(net, ax=Figure().add_subplot()).get_title()

@@ -71,7 +71,7 @@ def draw_network(
 
     Examples
     --------
-    >>> import dagbp
+    >>> import dagbp.plotting
     >>> from matplotlib.figure import Figure
     >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
     >>> bp = net.backprop([[1.0, -1.0]], [[0.5]])
