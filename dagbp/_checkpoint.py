@@ -19,7 +19,7 @@ from dagbp._drawing import Drawing, mask
 from dagbp._edge_arrays import read_edges
 from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError
 from dagbp._fill import check_dense_above
-from dagbp._history import History, TrainingState
+from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._saved import Saved, new_network
 from dagbp._schedule import WAYS
 from dagbp._values import Arrays, decode, encode
@@ -239,42 +239,61 @@ def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiG
 
 # --- the state of a training run ------------------------------------------------------------------
 
-# Seeds are drawn below 2^63; the shuffle's state takes all bits.
 _WHOLE = ("epoch", "step", "n_updates", "optimizer_steps", "random", "drop_seed")
-_REAL = ("epoch_loss", "epoch_weight", "learning_rate")
+_REAL = ("epoch_loss", "epoch_weight", "learning_rate", "step_loss", "rate")
 
 
 def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
     tree = {field.name: getattr(state, field.name) for field in fields(state)}
     tree["history"] = asdict(state.history)
     tree["moments"] = arrays.add(state.moments)
+    tree["parameters"] = None if state.parameters is None else arrays.add(state.parameters)
     tree["callbacks"] = []
-    for kind, content in state.callbacks:
+    for one in state.callbacks:
         try:
-            tree["callbacks"].append([kind, encode(content, arrays)])
+            content = encode(one.content, arrays)
         except TypeError as error:
-            raise CheckpointError(f"the state of {kind} cannot be kept: {error}") from error
+            raise CheckpointError(f"the state of {one.kind} cannot be kept: {error}") from error
+        tree["callbacks"].append([one.kind, content, one.epochs, one.updates])
     plain = {name: encode(tree[name], arrays) for name in ("history", *_REAL)}
     return {**tree, **plain}
 
 
 def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> TrainingState:
     for name in _WHOLE:
-        if not is_whole(tree[name]) or not 0 <= tree[name] < 2 ** (64 if name == "random" else 63):
+        bits = 64 if name in ("random", "drop_seed") else 62
+        if not is_whole(tree[name]) or not 0 <= tree[name] < 2**bits:
             raise ValueError(f"{name} {tree[name]!r}")
-    real = {name: float(decode(tree[name], arrays)) for name in _REAL}
-    n_slots, size = arrays.get(tree["moments"], saved.parameters.dtype).shape
-    if size != len(saved.parameters) or n_slots > 8:
-        raise ValueError(f"an optimizer's state of shape ({n_slots}, {size})")
+    history = _history_in(decode(tree["history"], arrays))
+    if tree["n_updates"] > tree["optimizer_steps"] or tree["epoch"] > MAX_EPOCHS:
+        raise ValueError(f"{tree['n_updates']} updates in {tree['epoch']} epochs")
+    if len(history.loss) not in (tree["epoch"], tree["epoch"] - 1):
+        raise ValueError(f"{len(history.loss)} losses of {tree['epoch']} epochs")
+    size = len(saved.parameters)
+    moments = arrays.get(tree["moments"], saved.parameters.dtype)
+    if moments.ndim != 2 or moments.shape[1] != size or len(moments) > 8:
+        raise ValueError(f"an optimizer's state of shape {moments.shape}")
+    parameters = None
+    if tree["parameters"] is not None:
+        parameters = arrays.get(tree["parameters"], saved.parameters.dtype, (size,))
     return TrainingState(
         config={str(key): str(value) for key, value in tree["config"].items()},
-        history=_history_in(decode(tree["history"], arrays)),
+        history=history,
         **{name: tree[name] for name in _WHOLE},
-        **real,  # type: ignore[arg-type]
-        moments=arrays.get(tree["moments"], saved.parameters.dtype),
-        callbacks=[(str(kind), dict(decode(one, arrays))) for kind, one in tree["callbacks"]],
+        **{name: float(decode(tree[name], arrays)) for name in _REAL},  # type: ignore[arg-type]
+        moments=moments,
+        callbacks=[_callback_in(*one, arrays=arrays) for one in tree["callbacks"]],
         stopped=None if tree["stopped"] is None else str(tree["stopped"]),
+        parameters=parameters,
     )
+
+
+def _callback_in(
+    kind: Any, content: Any, epochs: Any, updates: Any, *, arrays: Arrays
+) -> CallbackState:
+    if not (is_whole(epochs) and is_whole(updates)):
+        raise ValueError(f"a callback that was told of {epochs!r} epochs, {updates!r} updates")
+    return CallbackState(str(kind), dict(decode(content, arrays)), epochs, updates)
 
 
 def _history_in(tree: dict[str, Any]) -> History:

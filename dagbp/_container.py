@@ -155,7 +155,7 @@ class _Reader:
         if place % ALIGNMENT or place + n_bytes > len(body):
             raise ValueError(f"an array of {n_bytes} bytes at {place} of {len(body)}")
         array: Array = body[place : place + n_bytes].view(dtype).reshape(shape)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return array.astype(array.dtype.newbyteorder("="))  # a copy: the file's content can go
 
     def _damaged(self, how: str) -> CheckpointError:
         return CheckpointError(f"{self._path} is damaged: {how}")

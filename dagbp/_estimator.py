@@ -65,6 +65,7 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of callbacks",
     ),
     "warm_start": (_is_flag, "True or False"),
+    "verbose": (lambda value: isinstance(value, (bool, np.bool_, int)), "a whole number"),
 }
 
 

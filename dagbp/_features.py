@@ -143,9 +143,14 @@ def _read_sparse(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name:
     _check_shape(X.shape, labels, name)
     if X.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
+    from scipy.sparse import csr_array
+
     rows = X.tocsr()
     try:
-        rows.check_format(full_check=True)  # kernels follow its indices without a look
+        # A copy of all but the entries: kernels follow them without a look, whatever becomes of X.
+        ends = rows.indices.copy(), rows.indptr.copy()
+        rows = csr_array((rows.data, *ends), shape=rows.shape)
+        rows.check_format(full_check=True)
     except ValueError as error:
         raise DataError(f"{name} is no valid sparse matrix: {error}") from error
     entries = np.ascontiguousarray(rows.data[: rows.indptr[-1]])

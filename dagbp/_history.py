@@ -1,9 +1,12 @@
 """What a training run leaves behind: its history, and the state from which it can go on."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
+
+MAX_EPOCHS = 10**9  # each keeps a loss
 
 
 @dataclass
@@ -37,6 +40,25 @@ class History:
 
 
 @dataclass
+class CallbackState:
+    """What a callback says of itself, and what it has been told: so each end is told once.
+
+    Attributes
+    ----------
+    kind : str
+        Its class.
+    content : dict
+    epochs, updates : int
+        The last epoch and the last step whose end it was told.
+    """
+
+    kind: str
+    content: dict[str, Any]
+    epochs: int
+    updates: int
+
+
+@dataclass
 class TrainingState:
     """All that a run needs to go on to the same bits, between two of its steps.
 
@@ -58,10 +80,13 @@ class TrainingState:
         Without the factors of schedules.
     moments : array (slots, P)
         The optimizer's state, laid out like `Engine.values`.
-    callbacks : list of (str, dict)
-        Kind and state of each callback.
+    callbacks : list of CallbackState
+    step_loss, rate : float
+        Of the last step.
     stopped : str or None
         Why the run is finished, if it is not by its epochs.
+    parameters : array (n_parameters,), or None
+        Those of the last step, where the end of the run put others in their place.
     """
 
     config: dict[str, str]
@@ -76,5 +101,8 @@ class TrainingState:
     epoch_weight: float
     learning_rate: float
     moments: npt.NDArray[Any]
-    callbacks: list[tuple[str, dict[str, Any]]]
+    callbacks: list[CallbackState]
+    step_loss: float = math.nan
+    rate: float = math.nan
     stopped: str | None = None
+    parameters: npt.NDArray[Any] | None = None

@@ -85,6 +85,7 @@ class Network:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
         self._training: Callable[[], TrainingState] | TrainingState | None = None
+        self._history: History | None = None
         computed = plan.node[plan.n_inputs :]
         trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
         self._engine = Engine(
@@ -435,8 +436,9 @@ class Network:
         Parameters
         ----------
         X : array_like, DataFrame or sparse matrix, shape (n_samples, n_inputs)
-            Large arrays that are memory-mapped or of another dtype, and sparse matrices, are read
-            batch by batch and never converted whole.
+            Sparse matrices, and arrays that are memory-mapped or large, are read batch by batch and
+            never converted whole; arrays if their rows are contiguous integers, bools or floats of
+            4 or 8 bytes in the machine's byte order.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
             Label k stands for the k-th of `outputs`.
         loss : str or Loss
@@ -600,8 +602,8 @@ class Network:
     @property
     def history(self) -> "History | None":
         """The history of the last run, also of one that was loaded; None if there is none."""
-        state = self._last_run()
-        return None if state is None else state.history.copy()
+        with self._alone:
+            return None if self._history is None else self._history.copy()
 
     def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
         """Write the network to one file, which `dagbp.load` reads.
@@ -620,7 +622,8 @@ class Network:
         Raises
         ------
         CheckpointError
-            If a label is neither a str, int, float, bool, None, bytes nor a tuple of such.
+            If a label is neither a str, int, float, bool or bytes nor a tuple or frozenset of
+            such, or a callback's state holds what cannot be kept.
         OSError
             If the file cannot be written; an old one is left as it was.
 

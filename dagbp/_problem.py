@@ -41,7 +41,10 @@ def read_validation(
             "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
             f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
         )
-    return read(data[0], data[1], data[2] if len(data) == 3 else None)
+    problem = read(data[0], data[1], data[2] if len(data) == 3 else None)
+    if len(problem.features) == 0:
+        raise DataError("validation_data has no samples; its loss would be the best there is")
+    return problem
 
 
 def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:

@@ -54,6 +54,12 @@ class Penalty:
             value = getattr(self, name)
             if not is_number(value) or value < 0:
                 raise OptionError(f"Penalty: {name} must be a number >= 0, got {value!r}")
+        for name in ("edges", "nodes"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, np.ndarray):
+                if not isinstance(value, Iterable):
+                    raise OptionError(f"Penalty: {name} must be a list of {name}, got {value!r}")
+                object.__setattr__(self, name, tuple(value))  # an iterator would be used up
         if not isinstance(self.biases, (bool, np.bool_)):
             raise OptionError(f"Penalty: biases must be True or False, got {self.biases!r}")
 

@@ -36,7 +36,7 @@ class Saved:
     n_threads, dense_above, schedule
         As in `compile`.
     training : TrainingState or None
-        Its moments in the order of the parameters, (slots, n_edges + n_nodes).
+        Its moments, (slots, n_edges + n_nodes), and parameters in the order of those here.
     """
 
     drawing: Drawing
@@ -50,22 +50,26 @@ class Saved:
 
 def keep(net: "Network", training: bool) -> Saved:
     """Return what is to be kept; without `training`, not the state of the last run."""
-    plan, engine = net._engine.plan, net._engine
-    run = net._last_run() if training else None
-    if run is not None:
-        slots = [_as_drawn(plan, engine.in_user_order(slot)) for slot in run.moments]
-        size = len(plan.in_src) + len(plan.node)
-        moments = np.array(slots, net.dtype).reshape(len(slots), size)
-        run = replace(run, moments=moments, history=run.history.copy())
-    return Saved(
-        drawing=net._names.drawing,
-        graph=net._graph,
-        parameters=_as_drawn(plan, net.parameters),
-        n_threads=net.n_threads,
-        dense_above=net._dense_above,
-        schedule=net._ways,
-        training=run,
-    )
+    with net._alone as engine:  # parameters and state of the same step
+        plan, run = engine.plan, net._last_run() if training else None
+        if run is not None:
+            slots = [_as_drawn(plan, engine.in_user_order(slot)) for slot in run.moments]
+            size = len(plan.in_src) + len(plan.node)
+            run = replace(
+                run,
+                moments=np.array(slots, net.dtype).reshape(len(slots), size),
+                history=run.history.copy(),
+                parameters=None if run.parameters is None else _as_drawn(plan, run.parameters),
+            )
+        return Saved(
+            drawing=net._names.drawing,
+            graph=net._graph,
+            parameters=_as_drawn(plan, engine.parameters()),
+            n_threads=net.n_threads,
+            dense_above=net._dense_above,
+            schedule=net._ways,
+            training=run,
+        )
 
 
 def bring_back(net: "Network", saved: Saved) -> None:
@@ -79,11 +83,13 @@ def bring_back(net: "Network", saved: Saved) -> None:
     net._build(saved.drawing, plan, saved.graph, saved.parameters.dtype)
     net.parameters = _from_drawn(plan, saved.parameters)
     if saved.training is not None:
-        moments = saved.training.moments
-        kept = aligned((len(moments), len(net._engine.values)), net.dtype)
-        for slot, values in zip(kept, moments, strict=True):
+        run = saved.training
+        kept = aligned((len(run.moments), len(net._engine.values)), net.dtype)
+        for slot, values in zip(kept, run.moments, strict=True):
             slot[:] = net._engine.by_parameter(_from_drawn(plan, values))
-        net._training = replace(saved.training, moments=kept)
+        last = None if run.parameters is None else _from_drawn(plan, run.parameters)
+        net._training = replace(run, moments=kept, parameters=last)
+        net._history = run.history
 
 
 def new_network(saved: Saved) -> "Network":

@@ -40,10 +40,15 @@ def solve(
     _refuse(solver, options)
     if len(problem.features) == 0 or options.epochs == 0:
         return History()
+    if not engine.trained.any():
+        raise OptionError("no parameter of the network trains, so there is nothing to solve for")
     bounds = bounds_by_parameter(network._names, engine, solver.bounds)
     network._training = None
     run = _Run(network, engine, problem, validation, options)
-    run.minimise(solver, bounds)
+    try:
+        run.minimise(solver, bounds)
+    finally:
+        network._history = run.history
     return run.history
 
 
@@ -94,10 +99,12 @@ class _Run:
         most = _most_iterations(solver, self._progress.n_epochs, len(start))
         options = {**most, **(solver.options or {})}
         try:
+            for callback in self._options.callbacks:
+                with told(callback, "reset", self._progress):
+                    callback.reset()
             self._tell("on_train_begin")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optimize.OptimizeWarning)
-                warnings.simplefilter("ignore", RuntimeWarning)  # a trial step that overflows
+            with warnings.catch_warnings(), np.errstate(all="ignore"):  # a trial step may overflow
+                warnings.filterwarnings("error", "Unknown solver options")
                 result = optimize.minimize(  # type: ignore[call-overload]
                     self._value_and_gradient if solver.uses_gradient else self._value,
                     start,
@@ -113,6 +120,8 @@ class _Run:
                 self._progress.stop(str(result.message))
         except _Stop:
             pass
+        except optimize.OptimizeWarning as error:
+            raise OptionError(f"method {solver.method!r} of scipy.optimize: {error}") from error
         finally:
             self._take(self._iterate)
             self.history.seconds = time.perf_counter() - self._began
@@ -139,9 +148,18 @@ class _Run:
             penalty, slope = self._options.regularisation.penalty(self._all)
             value, total = value + penalty, total + slope
         if not self.history.loss and self._last is None and not np.isfinite(value):
-            raise DivergenceError("the loss is not finite where the solver begins; nothing changed")
+            self._diverge()
         self._last = x.tobytes(), float(value), total[self._trained]
         return self._last[1:]
+
+    def _diverge(self) -> None:
+        """End where it began: raise, unless some callback ends the run in another way."""
+        for callback in self._options.callbacks:
+            with told(callback, "on_divergence", self._progress), self._network._alone.lent():
+                ends = callback.on_divergence(self._progress)
+            if ends:
+                raise _Stop
+        raise DivergenceError("the loss is not finite where the solver begins; nothing changed")
 
     def _value(self, x: Float64) -> float:
         return self._value_and_gradient(x)[0]
@@ -179,7 +197,7 @@ class _Run:
         return self._value(x)
 
     def _tell(self, method: str) -> None:
-        for callback in sorted(self._options.callbacks, key=lambda one: one.saves):
+        for callback in self._options.callbacks:
             with told(callback, method, self._progress), self._network._alone.lent():
                 getattr(callback, method)(self._progress)
 

@@ -12,8 +12,9 @@ from dagbp._engine import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._features import Problem
 from dagbp._history import TrainingState
-from dagbp._kernels.records import DIVERGED, EPOCH, FIRST_RATE, STATUS, STEP, UPDATES
+from dagbp._kernels.records import DIVERGED, EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, Clock
 from dagbp._training import Run, Source
+from dagbp._turn import Turn
 
 AHEAD = 2  # batches that are ready before they are needed
 PERIOD = 0.05  # seconds after which a waiting thread looks whether it is still wanted
@@ -42,14 +43,16 @@ class Batches(Source):
         self._skip = 0
         self._loss, self._weight = 0.0, 0.0
         self.clock = new_clock(epochs, 1, False, 0)
-        self.steps_per_epoch = None
+        self.steps_per_epoch, self.one_by_one = None, True
         if isinstance(batches, Sized) and not callable(batches):
             self.steps_per_epoch = len(batches) or None
 
     def advance(self, run: Run) -> None:
         """Take the step of the next batch, or find that the epoch has ended."""
         count = self.clock.count
-        problem = self._next()
+        problem = self._next(run)
+        if run.progress.stopped is not None:
+            return
         if problem is None:
             self.clock.epoch_loss[int(count[EPOCH])] = self._loss / max(self._weight, 1.0)
             self._loss = self._weight = 0.0
@@ -61,11 +64,21 @@ class Batches(Source):
         clock.count[UPDATES] = count[UPDATES]
         clock.count[FIRST_RATE] = count[FIRST_RATE]
         schedule = run.engine.scheduler.choose(n_samples, run.thread_limit)
-        run.engine.train(problem, None, run.update, clock, schedule, run.watch, dropout=run.dropout)
+        try:
+            run.engine.train(
+                problem, None, run.update, clock, schedule, run.watch, dropout=run.dropout
+            )
+        finally:  # an interrupt comes after the step
+            self._count_in(clock, n_samples)
+        stopped = clock.count[STEP] == 0 and clock.count[EPOCH] == 0
+        if stopped and clock.count[STATUS] != DIVERGED and self._feed is not None:
+            self._feed.put_back(problem)
+
+    def _count_in(self, clock: Clock, n_samples: int) -> None:
+        """Add the step of one batch, if it was taken, to those of all."""
+        count = self.clock.count
         count[STATUS] = clock.count[STATUS]
         if clock.count[UPDATES] == count[UPDATES]:
-            if clock.count[STATUS] != DIVERGED and self._feed is not None:
-                self._feed.put_back(problem)  # it was stopped before
             return
         count[UPDATES] = clock.count[UPDATES]
         count[STEP] += 1
@@ -73,13 +86,14 @@ class Batches(Source):
         self._loss += float(clock.step_loss[0]) * n_samples
         self._weight += n_samples
 
-    def _next(self) -> Problem | None:
-        """Return the next batch of the epoch, or None at its end."""
+    def _next(self, run: Run) -> Problem | None:
+        """Return the next batch of the epoch, or None at its end, or where the run is stopped."""
         epoch = int(self.clock.count[EPOCH])
         if self._feed is None:
-            self._feed = _Feed(self._batches, self._prepare, epoch, self._skip)
-        problem = self._feed.get()
-        if problem is None:
+            turn = run.progress.network._alone
+            self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, turn)
+        problem = self._feed.get(run.watch)
+        if problem is None and run.progress.stopped is None:
             if self._feed.n_batches == 0:
                 raise DataError(
                     f"the batches of epoch {epoch} (from 0) are none; for several epochs give what "
@@ -98,7 +112,7 @@ class Batches(Source):
     def state(self) -> tuple[float, float]:
         """Return the loss summed over the samples seen in this epoch, and their number."""
         count = self.clock.count
-        if count[STEP] == 0 and count[EPOCH] > 0:
+        if count[STEP] == 0 and 0 < count[EPOCH] <= len(self.clock.epoch_loss):
             return float(self.clock.epoch_loss[int(count[EPOCH]) - 1]), 0.0
         return self._loss, self._weight
 
@@ -121,17 +135,20 @@ class _Feed:
     """The batches of one epoch, fetched ahead by a thread of its own."""
 
     def __init__(
-        self, batches: Any, prepare: Callable[[Any], Problem], epoch: int, skip: int
+        self, batches: Any, prepare: Callable[[Any], Problem], epoch: int, skip: int, turn: Turn
     ) -> None:
-        self._prepare, self._epoch, self._skip = prepare, epoch, skip
+        self._prepare, self._epoch, self._skip, self._turn = prepare, epoch, skip, turn
         self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
         self._unwanted = Event()
         self._returned: list[Problem] = []
         self.n_batches = 0
         Thread(target=self._fetch, args=(batches,), name="dagbp-batches", daemon=True).start()
 
-    def get(self) -> Problem | None:
-        """Return the next batch, or None after the last; raise what was raised for it."""
+    def get(self, watch: Callable[[], bool]) -> Problem | None:
+        """Return the next batch, or None after the last; raise what was raised for it.
+
+        Also None if `watch`, called while there is nothing, says that the run is to stop.
+        """
         if self._returned:
             return self._returned.pop()
         while True:
@@ -139,7 +156,8 @@ class _Feed:
                 item = self._queue.get(timeout=PERIOD)  # so that Ctrl-C is heard on every platform
                 break
             except Empty:
-                continue
+                if watch():
+                    return None
         if isinstance(item, BaseException):
             raise item
         return item
@@ -153,6 +171,11 @@ class _Feed:
         self._unwanted.set()
 
     def _fetch(self, batches: Any) -> None:
+        # The run waits for this thread, which must not wait for its turn.
+        with self._turn.denied():
+            self._fetch_all(batches)
+
+    def _fetch_all(self, batches: Any) -> None:
         try:
             for problem in self._problems(batches):
                 if not self._put(problem):

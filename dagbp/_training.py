@@ -4,12 +4,13 @@ A *source* takes the steps: `Minibatches` of arrays, whole epochs inside compile
 `Batches` of a stream. `Run` decides how far the source may go before Python has something to do.
 """
 
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from dagbp._engine import Dropout, Engine, aligned, compiled, new_clock
 from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionError
 from dagbp._features import Problem
-from dagbp._history import History, TrainingState
+from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._initialise import generator
 from dagbp._kernels import restraint
 from dagbp._kernels.records import (
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-MAX_EPOCHS = 10**9  # each keeps a loss
 RATES_AT_ONCE = 2**16  # learning rates that are computed ahead
 NEVER = int(np.iinfo(np.int64).max)
 
@@ -152,10 +152,13 @@ class Source(ABC):
         Epochs, steps and updates so far.
     steps_per_epoch : int or None
         None where nobody knows before the end of an epoch.
+    one_by_one : bool
+        Whether it hands back after each step.
     """
 
     clock: Clock
     steps_per_epoch: int | None
+    one_by_one: bool
 
     @abstractmethod
     def advance(self, run: "Run") -> None:
@@ -180,6 +183,8 @@ class Source(ABC):
 
 class Minibatches(Source):
     """Shuffled minibatches of arrays; the kernels go through whole epochs by themselves."""
+
+    one_by_one = False
 
     def __init__(
         self, problem: Problem, batch_size: int, shuffle: bool, epochs: int, seed: int
@@ -273,7 +278,7 @@ class Run:
         self._validation, self._options, self._lend = validation, options, network._alone.lent
         last = network._last_run()
         self._began = time.perf_counter()
-        self._callbacks = sorted(options.callbacks, key=lambda one: one.saves)
+        self._callbacks = list(options.callbacks)
         self._hooked = self._hooks()
         self._schedules = [one for one in self._callbacks if isinstance(one, Schedule)]
         self._config = {
@@ -301,18 +306,28 @@ class Run:
         self.dropout = _new_dropout(options.regularisation, drop_seed)
         rate = resumed.learning_rate if resumed else options.optimizer.learning_rate
         self.progress = Progress(network, self.history, int(options.epochs), rate)
+        self._told = [CallbackState(type(one).__name__, {}, 0, 0) for one in self._callbacks]
+        self._kept: Array | None = None
         if resumed is not None:
-            self.progress.stopped = resumed.stopped
-            self._restore_callbacks(resumed)
-        self._told_at = taken
+            self._take_over(resumed)
+        else:
+            for callback in self._callbacks:
+                with told(callback, "reset", self.progress):
+                    callback.reset()
 
     # --- going on from the last run ---
 
     def _last_run(self, last: TrainingState | None) -> TrainingState:
         if last is None:
             raise OptionError(
-                "resume=True goes on with the network's last run, but there is none: it was not "
-                "trained, or its file was saved without the state of its training"
+                "resume=True goes on with the network's last run, but there is none to go on with: "
+                "it was not trained, or diverged, a solver did it, `release` has given its state "
+                "back, or its file was saved without it"
+            )
+        if last.epoch > self._options.epochs:
+            raise OptionError(
+                f"resume=True: the last run has had {last.epoch} epochs, and epochs is "
+                f"{self._options.epochs}"
             )
         for name in dict.fromkeys([*last.config, *self._config]):
             then, now = last.config.get(name), self._config.get(name)
@@ -329,16 +344,29 @@ class Run:
             )
         return last
 
-    def _restore_callbacks(self, state: TrainingState) -> None:
-        """Give each callback the state that one of its kind, in order, had."""
+    def _take_over(self, state: TrainingState) -> None:
+        """Go on from a state: each callback gets that of the one of its kind, in their order."""
+        progress, history = self.progress, self.history
+        progress.stopped, progress.rate = state.stopped, state.rate
+        progress.n_updates, progress.epoch, progress.step = state.n_updates, state.epoch, state.step
+        progress.loss = history.loss[-1] if history.loss else math.nan
+        progress.val_loss = history.val_loss[-1] if history.val_loss else math.nan
+        self.source.clock.step_loss[0] = state.step_loss
         left = list(state.callbacks)
-        for callback in self._callbacks:
-            kind = type(callback).__name__
-            match = next((pair for pair in left if pair[0] == kind), None)
-            if match is not None:
-                left.remove(match)
-                with told(callback, "restore", self.progress):
-                    callback.restore(match[1])
+        for k, callback in enumerate(self._callbacks):
+            kind = self._told[k].kind
+            match = next((one for one in left if one.kind == kind), None)
+            if match is None:  # it is new, and what is past is none of its business
+                self._told[k] = CallbackState(kind, {}, state.epoch, state.n_updates)
+                with told(callback, "reset", progress):
+                    callback.reset()
+                continue
+            left.remove(match)
+            self._told[k] = replace(match)
+            with told(callback, "restore", progress):
+                callback.restore(match.content)
+        if state.parameters is not None:
+            self.engine.set_parameters(state.parameters)
 
     def state(self) -> TrainingState:
         """Return the run's state now, whose moments the next step changes."""
@@ -359,9 +387,17 @@ class Run:
             epoch_weight=epoch_weight,
             learning_rate=self.progress.learning_rate,
             moments=self.update.state,
-            callbacks=[(type(one).__name__, one.state()) for one in self._callbacks],
+            callbacks=[self._state_of(k) for k in range(len(self._callbacks))],
+            step_loss=float(self.source.clock.step_loss[0]),
+            rate=self.progress.rate,
             stopped=stopped,
+            parameters=self._kept,
         )
+
+    def _state_of(self, k: int) -> CallbackState:
+        callback = self._callbacks[k]
+        with told(callback, "state", self.progress):
+            return replace(self._told[k], content=callback.state())
 
     # --- the run ---
 
@@ -373,6 +409,7 @@ class Run:
                 progress.network._training = self.state  # asked by who saves it now
                 self._place()
                 self._tell("on_train_begin")
+                self._end_step()  # of a run that was broken off before all were told
                 self._end_epochs()
                 while progress.stopped is None and clock.count[EPOCH] < epochs:
                     self._next_stop()
@@ -383,14 +420,26 @@ class Run:
                     if clock.count[STATUS] == DIVERGED:
                         self._diverge()
                         break
-                self._tell("on_train_end")
+                self._end()
         finally:
             self.source.close()
             self._place()
+            if self._validation is None:
+                self._record()
             progress.network._training = None
+            progress.network._history = self.history
             if clock.count[STATUS] != DIVERGED:  # where the optimizer's state is not finite
                 progress.network._training = self.state()
         return self.history
+
+    def _end(self) -> None:
+        """Tell that the run has ended; keep the parameters of its last step if they change."""
+        if not self._hooked["on_train_end"]:
+            return
+        before = self.engine.parameters()
+        self._tell("on_train_end")
+        if not np.array_equal(before, self.engine.parameters()):
+            self._kept = before
 
     def _hooks(self) -> dict[str, list[Callback]]:
         """Return the callbacks that have each method; no others are called."""
@@ -424,7 +473,7 @@ class Run:
             self._compute_rates()
 
     def _compute_rates(self) -> None:
-        """Fill the clock's learning rates up to its last epoch; of a stream, of the next step."""
+        """Fill the clock's learning rates up to where the source hands back."""
         clock, per_epoch = self.source.clock, self.source.steps_per_epoch
         count, epochs = clock.count, self.progress.n_epochs
         epoch, step = int(count[EPOCH]), int(count[STEP])
@@ -433,6 +482,7 @@ class Run:
         else:
             n_steps = (int(count[LAST_EPOCH]) - epoch) * per_epoch - step
             n_steps = max(1, min(n_steps, int(count[LAST_UPDATE] - count[UPDATES])))
+            n_steps = 1 if self.source.one_by_one else n_steps
             at = epoch + (step + np.arange(n_steps)) / per_epoch
         rates = np.full(len(at), self.progress.learning_rate)
         for schedule in self._schedules:
@@ -464,28 +514,42 @@ class Run:
     def _end_step(self) -> None:
         """Tell the callbacks whose step it is."""
         progress = self.progress
-        if progress.n_updates == self._told_at:
-            return
-        self._told_at = progress.n_updates
         progress.loss = float(self.source.clock.step_loss[0])
-        for callback in self._hooked["on_step_end"]:
-            if progress.n_updates % int(callback.every or 1) == 0:
+        for k, callback in enumerate(self._callbacks):
+            seen, n = self._told[k], progress.n_updates
+            mine = callback in self._hooked["on_step_end"] and n % int(callback.every or 1) == 0
+            if mine and seen.updates < n:
+                seen.updates = n
                 with told(callback, "on_step_end", progress), self._lend():
                     callback.on_step_end(progress)
 
     def _end_epochs(self) -> None:
         """Record the epochs that have ended since; validate and tell the callbacks."""
+        history, progress = self.history, self.progress
+        ended = self._record()
+        if progress.step != 0 or not history.loss:
+            return
+        progress.loss = history.loss[-1]
+        if history.val_loss:
+            progress.val_loss = history.val_loss[-1]
+        for k, callback in enumerate(self._callbacks):
+            seen = self._told[k]
+            if callback in self._hooked["on_epoch_end"] and seen.epochs < ended:
+                seen.epochs = ended
+                with told(callback, "on_epoch_end", progress), self._lend():
+                    callback.on_epoch_end(progress)
+        history.stopped = progress.stopped
+
+    def _record(self) -> int:
+        """Record the losses of the epochs that have ended; return how many these are in all."""
         clock, history = self.source.clock, self.history
         ended = int(clock.count[EPOCH])
-        if len(history.loss) == ended:
-            return
-        history.loss += clock.epoch_loss[len(history.loss) : ended].tolist()
-        self.progress.loss = history.loss[-1]
-        if self._validation is not None:
-            value = self.engine.evaluate(self._validation, self.thread_limit)
-            history.val_loss.append(value)
-            self.progress.val_loss = value
-        self._tell("on_epoch_end")
+        losses = clock.epoch_loss[len(history.loss) : ended].tolist()
+        values = []
+        if losses and self._validation is not None:  # one epoch, and both of its losses or none
+            values = [self.engine.evaluate(self._validation, self.thread_limit)]
+        history.loss, history.val_loss = history.loss + losses, history.val_loss + values
+        return ended
 
     def _tell(self, method: str) -> None:
         for callback in self._hooked[method]:
@@ -496,7 +560,7 @@ class Run:
     def _diverge(self) -> None:
         """Raise, unless some callback ends the run in another way."""
         for callback in self._hooked["on_divergence"]:
-            with told(callback, "on_divergence", self.progress):
+            with told(callback, "on_divergence", self.progress), self._lend():
                 if callback.on_divergence(self.progress):
                     self.history.stopped = self.progress.stopped
                     return
@@ -548,7 +612,7 @@ def _kept_moments(last: TrainingState | None, options: Options) -> TrainingState
     if last is None:
         return None
     kind = repr(options.optimizer).partition("(")[0]
-    same = last.config["optimizer"].partition("(")[0] == kind
+    same = last.config.get("optimizer", "").partition("(")[0] == kind
     return last if same and len(last.moments) == options.optimizer.slots else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 from dagbp._engine import Engine
 from dagbp._errors import OptionError
@@ -23,8 +24,11 @@ class Turn(ForkSafeLock):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine, self.training = engine, False
+        self._denied: set[int] = set()
 
     def __enter__(self) -> Engine:
+        if self._denied and get_ident() in self._denied:
+            raise OptionError("what makes batches must not use the network that they train")
         self._lock.acquire()
         if self.busy:
             self._lock.release()
@@ -50,6 +54,21 @@ class Turn(ForkSafeLock):
                 yield engine
             finally:
                 self.training = False
+
+    @contextmanager
+    def denied(self) -> Iterator[None]:
+        """Refuse this thread, for which a run waits, the engine."""
+        thread = get_ident()
+        self._denied.add(thread)
+        try:
+            yield
+        finally:
+            self._denied.discard(thread)
+
+    def renew(self) -> None:
+        """Forget the runs of the process that this one was forked from."""
+        super().renew()
+        self.training, self._denied = False, set()
 
     @contextmanager
     def lent(self) -> Iterator[None]:

@@ -48,7 +48,7 @@ def encode(value: Any, arrays: Arrays) -> Any:
     """
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return encode(value.item(), arrays)
     if isinstance(value, int):
         return int(value)
@@ -56,7 +56,7 @@ def encode(value: Any, arrays: Arrays) -> Any:
         return float(value) if math.isfinite(value) else {"float": str(float(value))}
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "bif" and value.ndim <= 2:
+    if isinstance(value, np.ndarray) and value.dtype.char in "?Bilqfd" and value.ndim <= 2:
         return {"array": arrays.add(value)}
     for name, kind in _SEQUENCES.items():
         if type(value) is kind:

@@ -384,6 +384,40 @@ def test_checkpoints_by_epoch_step_and_improvement(tmp_path):
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["1-5.dagbp", "3-15.dagbp"]
 
 
+def test_a_resumed_log_keeps_what_was_there_before_its_run(tmp_path):
+    class Limit(Callback):
+        def on_step_end(self, progress):
+            if progress.n_updates == 2:
+                progress.stop("time", resumable=True)
+
+    log, net = tmp_path / "log.csv", network()
+    net.fit(X, Y, epochs=3, callbacks=[CSVLogger(log)], **OPTIONS)
+    net.fit(X, Y, epochs=2, callbacks=[CSVLogger(log, append=True), Limit()], **OPTIONS)
+    hooks = [CSVLogger(log, append=True)]
+    net.fit(X, Y, epochs=2, callbacks=hooks, resume=True, **OPTIONS)
+    assert [row["epoch"] for row in rows_of(log)] == list("12312")
+
+
+def test_a_final_stop_counts_more_than_one_that_can_be_resumed():
+    class Stop(Callback):
+        def __init__(self, **how):
+            self.how = how
+
+        def on_epoch_end(self, progress):
+            progress.stop("now", **self.how)
+
+    net = network()
+    net.fit(X, Y, epochs=5, callbacks=[Stop(resumable=True), Stop()], **OPTIONS)
+    assert len(net.fit(X, Y, epochs=5, resume=True, **OPTIONS).loss) == 1
+
+
+def test_a_method_of_an_object_is_a_hook_too():
+    seen, callback = [], Callback()
+    callback.on_epoch_end = lambda progress: seen.append(progress.epoch)
+    network().fit(X, Y, epochs=2, callbacks=[callback], **OPTIONS)
+    assert seen == [1, 2]
+
+
 # ---------------------------------------------------------------------------- failures
 
 

@@ -9,7 +9,9 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import networkx as nx
@@ -160,9 +162,7 @@ def test_a_users_activation_must_be_registered(tmp_path):
 
 
 class Break(Callback):
-    """Interrupts after a step, once it is saved, as Ctrl-C would."""
-
-    saves = True
+    """Interrupts after a step, as Ctrl-C would."""
 
     def __init__(self, at):
         self.every = at
@@ -182,6 +182,38 @@ def hooks(path=None, every=1):
     if path is None:
         return some
     return [ModelCheckpoint(path, every_epochs=None, every_steps=every), *some]
+
+
+class BreakIn(Callback):
+    """Interrupts while kernels run: after their step, before anybody is told of it."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_poll(self, progress):
+        self.at -= 1
+        if self.at == 0:
+            raise KeyboardInterrupt
+
+
+class Slower(Callback):
+    """Lowers the rate after every step, and remembers how often."""
+
+    def __init__(self):
+        self.steps, self.epochs = 0, []
+
+    def on_step_end(self, progress):
+        self.steps += 1
+        progress.learning_rate *= 0.95
+
+    def on_epoch_end(self, progress):
+        self.epochs.append((progress.epoch, progress.loss, progress.val_loss))
+
+    def state(self):
+        return {"steps": self.steps, "epochs": self.epochs}
+
+    def restore(self, state):
+        self.steps, self.epochs = state["steps"], list(state["epochs"])
 
 
 OPTIONS = {
@@ -226,6 +258,137 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optimizer, at):
     assert_same_run(whole, loaded, (history, again))
     here = broken.fit(X, Y, callbacks=hooks(), resume=True, **options)
     assert_same_run(whole, broken, (history, here))
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 6, 13])
+@pytest.mark.parametrize("kind", ["file", "pickle", "here"])
+def test_an_interrupt_in_the_midst_of_a_step_loses_nothing(tmp_path, at, kind):
+    """Nobody was told of that step, or of the epoch that it ended: they are when it goes on."""
+    slower, again = Slower(), Slower()
+    whole, broken = network(), network()
+    history = whole.fit(X, Y, callbacks=[*hooks(), slower], **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(X, Y, callbacks=[*hooks(), Slower(), BreakIn(at)], **OPTIONS)
+    if kind == "file":
+        broken.save(tmp_path / "net")
+        broken = dagbp.load(tmp_path / "net")
+    elif kind == "pickle":
+        broken = pickle.loads(pickle.dumps(broken))
+    resumed = broken.fit(X, Y, callbacks=[*hooks(), again], resume=True, **OPTIONS)
+    assert_same_run(whole, broken, (history, resumed))
+    assert again.steps == slower.steps == history.n_updates
+    assert again.epochs == slower.epochs
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_interrupt_between_two_callbacks_tells_each_once(first):
+    class Once(Callback):
+        def on_epoch_end(self, progress):
+            if progress.epoch == 2:
+                raise KeyboardInterrupt
+
+    slower, net = Slower(), network()
+    pair = [Once(), slower] if first else [slower, Once()]
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, callbacks=pair, **OPTIONS)
+    again = Slower()
+    net.fit(X, Y, callbacks=[again], resume=True, **OPTIONS)
+    assert [epoch for epoch, _, _ in again.epochs] == [1, 2, 3, 4, 5, 6]
+    assert again.steps == 30
+
+
+def test_epochs_without_callbacks_keep_their_losses_after_an_interrupt():
+    options = {**OPTIONS, "validation_data": None, "epochs": 3000}
+    whole, broken = network(), network()
+    history = whole.fit(X, Y, **options)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(X, Y, callbacks=[BreakIn(1)], **options)
+    assert_same_run(whole, broken, (history, broken.fit(X, Y, resume=True, **options)))
+
+
+@pytest.mark.parametrize("kind", ["file", "here"])
+@pytest.mark.parametrize("ends", ["by its epochs", "by a limit"])
+def test_restored_best_parameters_are_not_where_it_goes_on(tmp_path, kind, ends):
+    """The end of a run puts the best ones in; the run itself goes on from the last ones."""
+
+    class Limit(Callback):
+        def on_epoch_end(self, progress):
+            if progress.epoch == 3:
+                progress.stop("time", resumable=True)
+
+    options = {**OPTIONS, "epochs": 8}
+    stopping = partial(EarlyStopping, lambda progress: float(progress.epoch), patience=50)
+    whole, broken = network(), network()
+    history = whole.fit(X, Y, callbacks=[stopping()], **options)
+    if ends == "by a limit":
+        broken.fit(X, Y, callbacks=[Limit(), stopping()], **options)
+    else:
+        broken.fit(X, Y, callbacks=[stopping()], **{**options, "epochs": 3})
+    first = network()
+    first.fit(X, Y, **{**options, "epochs": 1})
+    assert np.array_equal(broken.parameters, first.parameters), "the best epoch is the first"
+    if kind == "file":
+        broken.save(tmp_path / "net")
+        broken = dagbp.load(tmp_path / "net")
+    resumed = broken.fit(X, Y, callbacks=[stopping()], resume=True, **options)
+    assert_same_run(whole, broken, (history, resumed))
+
+
+def test_two_checkpoints_know_of_each_others_epochs(tmp_path):
+    values = [5.0, 1.0, 3.0, 2.0, 0.5, 9.0]
+
+    def pair(folder):
+        best = ModelCheckpoint(
+            folder / "best-{epoch}", monitor=lambda progress: values[progress.epoch - 1]
+        )
+        return [ModelCheckpoint(folder / "last"), best]
+
+    class Limit(Callback):
+        def on_epoch_end(self, progress):
+            if progress.epoch == 2:
+                progress.stop("time", resumable=True)
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    network().fit(X, Y, callbacks=pair(tmp_path / "a"), **OPTIONS)
+    network().fit(X, Y, callbacks=[*pair(tmp_path / "b"), Limit()], **OPTIONS)
+    net = dagbp.load(tmp_path / "b" / "last")
+    net.fit(X, Y, callbacks=pair(tmp_path / "b"), resume=True, **OPTIONS)
+    names = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("a", "b")]
+    assert names[0] == names[1] == ["best-1", "best-2", "best-5", "last"]
+
+
+def test_a_callback_of_another_run_begins_anew():
+    stopping = EarlyStopping("loss", patience=50)
+    one, two = network(), network()
+    one.fit(X, Y, callbacks=[stopping], **{**OPTIONS, "epochs": 30})
+    two.fit(X, -Y, **{**OPTIONS, "epochs": 2})
+    two.fit(X, -Y, callbacks=[stopping], resume=True, **{**OPTIONS, "epochs": 4})
+    assert stopping.best_epoch in (3, 4)
+    assert not np.array_equal(one.parameters, two.parameters)
+
+
+def test_saving_from_another_thread_waits_for_a_whole_state(tmp_path):
+    net = dagbp.compile(dagbp.layered([3, 64, 64, 1], seed=0), seed=0, n_threads=1)
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(5_000, 3)), rng.normal(size=5_000)
+    begun = threading.Event()
+
+    class Begin(Callback):
+        def on_poll(self, progress):
+            begun.set()
+
+    def save():
+        begun.wait()
+        net.save(tmp_path / "net")
+
+    saver = threading.Thread(target=save)
+    saver.start()
+    history = net.fit(*data, epochs=30, seed=0, callbacks=[Begin()])
+    saver.join()
+    loaded = dagbp.load(tmp_path / "net")
+    assert loaded.history == history
+    assert np.array_equal(loaded.parameters, net.parameters)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -332,9 +495,11 @@ def test_resuming_what_was_not_trained_is_refused(tmp_path):
     ):
         net.fit(X, Y, resume=True, **OPTIONS)
     net.fit(X, Y, **OPTIONS)
+    with pytest.raises(OptionError, match="the last run has had 6 epochs, and epochs is 5"):
+        net.fit(X, Y, resume=True, **{**OPTIONS, "epochs": 5})
     net.save(tmp_path / "net", training=False)
     assert dagbp.load(tmp_path / "net").history is None
-    with pytest.raises(OptionError, match="there is none"):
+    with pytest.raises(OptionError, match="there is none to go on with"):
         dagbp.load(tmp_path / "net").fit(X, Y, resume=True, **OPTIONS)
     with pytest.raises(OptionError, match="resume must be True, False or 'optimizer', got 'yes'"):
         net.fit(X, Y, resume="yes", **OPTIONS)
@@ -580,6 +745,11 @@ HOSTILE = {
     "history": put("training", "history", "loss"),
     "moments": lambda h: put("training", "moments", h["network"]["src"])(h),
     "callbacks": put("training", "callbacks", [["EarlyStopping"]]),
+    "endless steps": put("training", "optimizer_steps", 2**63 - 2),
+    "no steps": put("training", "optimizer_steps", 0),
+    "far": put("training", "epoch", 2**61),
+    "losses": put("training", "history", {"dict": [["loss", {"list": []}]]}),
+    "parameters": lambda h: put("training", "parameters", h["network"]["src"])(h),
 }
 
 

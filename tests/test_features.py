@@ -13,6 +13,7 @@ from scipy import sparse
 
 import dagbp
 from dagbp import DataError, _features
+from dagbp.callbacks import Callback
 
 RNG = np.random.default_rng(0)
 N, INPUTS = 150, 37
@@ -84,6 +85,21 @@ def test_entries_in_no_order_and_twice():
     assert_alike(network(), X, X.toarray())
     assert np.array_equal(X.indices, before[0])
     assert np.array_equal(X.data, before[1])
+
+
+def test_what_becomes_of_the_matrix_meanwhile_is_no_matter():
+    """Kernels have no bounds checks: what they follow must not change under them."""
+    X = some_sparse()
+
+    class Ruin(Callback):
+        def on_epoch_end(self, progress):
+            X.indices[:] = 2**30
+            X.indptr[:] = 2**30
+
+    net, other, dense = network(), network(), X.toarray()
+    net.fit(X, Y, epochs=3, seed=0, callbacks=[Ruin()])
+    other.fit(dense, Y, epochs=3, seed=0)
+    assert np.array_equal(net.parameters, other.parameters)
 
 
 def test_no_entries_and_no_rows():

@@ -2,12 +2,14 @@
 
 import math
 
+import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near
 from naive import backprop, clip_by_norm, clip_by_value, descend
 from strategies import random_network, random_samples
 
+import dagbp
 from dagbp import OptionError, optimizers
 from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, Rprop
 
@@ -291,6 +293,18 @@ def test_bad_factors_of_rprop(bad):
     if bad is not True:
         with pytest.raises(OptionError, match=r"Rprop: least_step must be a number"):
             Rprop(least_step=bad if bad != 0.9 else 51.0)
+
+
+def test_rprop_takes_no_step_on_a_gradient_that_is_not_finite():
+    G = nx.DiGraph()
+    G.add_edge("a", "y", weight=1e-30)
+    net = dagbp.compile(G, output_activation="identity")
+    x, y = np.array([[1e30]], "f4"), np.array([[1e12]], "f4")
+    assert not np.isfinite(net.loss_and_gradient(x, y)[1]).all()
+    before = net.parameters
+    with pytest.raises(dagbp.DivergenceError):
+        net.fit(x, y, optimizer="rprop", epochs=1)
+    assert np.array_equal(net.parameters, before)
 
 
 def test_nesterov_needs_momentum():

@@ -114,6 +114,12 @@ def test_penalties_add_up_and_come_before_the_clipping():
     assert_near(moved, -RATE * 0.01 * gradient / np.linalg.norm(gradient), 1e-10)
 
 
+def test_an_iterator_of_edges_is_not_used_up():
+    penalty = Penalty(l2=10.0, edges=iter(trained_edges()[:2]))
+    losses = [network().fit(X, Y, penalties=[penalty], **ONE_STEP).loss for _ in range(2)]
+    assert losses[0] == losses[1] != network().fit(X, Y, **ONE_STEP).loss
+
+
 def test_a_mask_of_edges():
     net, other = network(), network()
     mask = np.zeros(net.n_edges, np.bool_)

@@ -1,5 +1,6 @@
 """SciPy's minimisers over a network's loss."""
 
+import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near
@@ -8,7 +9,14 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import CallbackError, DivergenceError, OptionError, Penalty
-from dagbp.callbacks import Callback, CosineDecay, EarlyStopping, ModelCheckpoint, TimeLimit
+from dagbp.callbacks import (
+    Callback,
+    CosineDecay,
+    EarlyStopping,
+    ModelCheckpoint,
+    TerminateOnNaN,
+    TimeLimit,
+)
 from dagbp.optimizers import Solver, solvers
 
 CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
@@ -79,13 +87,27 @@ def test_bounds_hold(name):
 
 def test_bounds_by_name():
     edge = next(e for e in CASE.G.edges if CASE.G.edges[e].get("trainable", True))
-    node = next(j for j in CASE.G if network()._engine.trained[-1] and j not in CASE.inputs)
+    free = {j for j in CASE.G if CASE.G.nodes[j].get("bias", 0) not in (None, False)}
+    free = [j for j in free - set(CASE.inputs) if CASE.G.nodes[j].get("trainable", True)]
     net = network()
-    net.fit(X, Y, optimizer=Solver("lbfgs", bounds={edge: (5, None), node: (None, -4)}), epochs=5)
+    bounds = {edge: (5, None), free[0]: (None, -4)}
+    net.fit(X, Y, optimizer=Solver("lbfgs", bounds=bounds), epochs=5)
     assert net.weights[edge] >= 5
-    fixed = CASE.G.nodes[node].get("bias", 0) in (None, False)
-    trains = CASE.G.nodes[node].get("trainable", True) and not fixed
-    assert net.biases[node] <= -4 or not trains
+    assert net.biases[free[0]] <= -4
+
+
+def test_an_option_that_the_method_has_not():
+    with pytest.raises(OptionError, match=r"'L-BFGS-B' of .*Unknown solver options: ftoll"):
+        network().fit(X, Y, optimizer=Solver("lbfgs", options={"ftoll": 1e-9}))
+
+
+@pytest.mark.parametrize("name", solvers())
+def test_nothing_to_solve_for(name):
+    G = nx.DiGraph()
+    G.add_edge("a", "y", trainable=False)
+    G.nodes["y"]["bias"] = None
+    with pytest.raises(OptionError, match="no parameter of the network trains"):
+        dagbp.compile(G).fit([[1.0]], [1.0], optimizer=name)
 
 
 def test_float32_networks():
@@ -138,6 +160,14 @@ def test_a_loss_that_is_not_finite_where_it_begins():
     net = network()
     with pytest.raises(DivergenceError, match="not finite where the solver begins"):
         net.fit(X, 1e300 * Y, optimizer="lbfgs")
+    assert np.array_equal(net.parameters, network().parameters)
+
+
+def test_terminate_on_nan_in_place_of_that_error():
+    net = network()
+    history = net.fit(X, 1e300 * Y, optimizer="lbfgs", callbacks=[TerminateOnNaN()])
+    assert history.stopped == "the loss, its gradient or the update is not finite"
+    assert net.history == history
     assert np.array_equal(net.parameters, network().parameters)
 
 

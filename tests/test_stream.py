@@ -43,19 +43,12 @@ FORMS = {"list": list(batches()), "function": batches, "loader": Loader()}
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_same_steps_as_fit(form, n_threads):
     options = {"optimizer": Adam(learning_rate=0.01), "epochs": 3, "validation_data": V}
-    options |= {"dropout": 0.2, "seed": 4, "verbose": 0, "max_norm": 2.0}
-    one, two = network(n_threads=n_threads), network(n_threads=n_threads)
-    expected = one.fit(X, Y, batch_size=5, shuffle=False, **options)
-    found = two.fit_batches(FORMS[form], **options)
-    if "dropout" not in options:
-        assert np.array_equal(one.parameters, two.parameters)
-    assert found.n_updates == expected.n_updates == 15
-    assert (len(found.loss), len(found.val_loss)) == (3, 3)
-    del options["dropout"]
+    options |= {"seed": 4, "verbose": 0, "max_norm": 2.0}
     one, two = network(n_threads=n_threads), network(n_threads=n_threads)
     expected = one.fit(X, Y, batch_size=5, shuffle=False, **options)
     found = two.fit_batches(FORMS[form], **options)
     assert np.array_equal(one.parameters, two.parameters)
+    assert found.n_updates == expected.n_updates == 15
     assert_near(found.loss, expected.loss, 1e-13)
     assert_near(found.val_loss, expected.val_loss, 1e-13)
 
@@ -144,8 +137,6 @@ def test_no_thread_is_left():
 
 
 class Break(Callback):
-    saves = True
-
     def __init__(self, at):
         self.every = at
 
@@ -169,7 +160,55 @@ def test_a_resumed_stream_equals_an_uninterrupted_one(tmp_path, at):
         assert again.n_updates == 15
 
 
+@pytest.mark.parametrize("at", [1, 4, 5, 6, 13])
+def test_an_interrupt_in_the_midst_of_a_step_loses_nothing(at):
+    class BreakIn(Callback):
+        n = 0
+
+        def on_poll(self, progress):
+            self.n += 1
+            if self.n == at:
+                raise KeyboardInterrupt
+
+    options = {"epochs": 3, "seed": 1, "dropout": 0.2}
+    whole, broken = network(), network()
+    history = whole.fit_batches(FORMS["list"], **options)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit_batches(FORMS["list"], callbacks=[BreakIn()], **options)
+    again = broken.fit_batches(FORMS["list"], resume=True, **options)
+    assert np.array_equal(whole.parameters, broken.parameters)
+    assert (again.loss, again.n_updates) == (history.loss, 15)
+
+
+def test_a_limit_acts_while_the_iterator_blocks():
+    stuck = threading.Event()
+
+    def blocking(epoch):
+        yield from batches()
+        stuck.wait(20)
+
+    history = network().fit_batches(blocking, epochs=2, callbacks=[TimeLimit(0.3)])
+    stuck.set()
+    assert (history.n_updates, history.stopped) == (5, "the time limit of 0.3 s has passed")
+
+
 # ---------------------------------------------------------------------------- failures
+
+
+def test_an_iterator_must_not_use_the_network():
+    """The run waits for the iterator; the iterator would wait for the run."""
+    net = network()
+
+    def asking(epoch):
+        net.predict(X)
+        yield X, Y
+
+    with pytest.raises(OptionError, match="what makes batches must not use the network that they"):
+        net.fit_batches(asking, epochs=1)
+    net.predict(X)
+    net.fit_batches(FORMS["list"], epochs=2)
+    with pytest.raises(OptionError, match="the last run has had 2 epochs, and epochs is 1"):
+        net.fit_batches(FORMS["list"], epochs=1, resume=True)
 
 
 def test_an_exception_in_the_iterator_leaves_a_usable_network():

@@ -125,13 +125,15 @@ def rprop(p, g, state, hyper, n, stride, step):
 
     d grows by hyper[2] while g keeps its sign and shrinks by hyper[3] when it changes, which also
     skips this step: the variant iRprop- (Igel and Huesken, 2000) of Riedmiller and Braun, 1993. d
-    begins at the learning rate and stays within [hyper[4], hyper[5]].
+    begins at the learning rate and stays within [hyper[4], hyper[5]]. A gradient that is not finite
+    makes p so, which undoes the step.
     """
     decay, grow, shrink = as_element(p, hyper[1]), as_element(p, hyper[2]), as_element(p, hyper[3])
     least_step, most_step = as_element(p, hyper[4]), as_element(p, hyper[5])
     zero = as_element(p, 0)
     for i in range(n):
         gi = g[i] + decay * p[i]
+        p[i] += zero * gi
         d = as_element(p, hyper[0]) if step == ONE else state[i]
         same = gi * state[stride + i]
         if same > zero:

@@ -22,7 +22,8 @@ class Progress:
     Attributes
     ----------
     network : Network
-        As its last step left it. Between steps it can be used, saved and changed.
+        As its last step left it. Between steps it can be used, saved and changed, in the thread of
+        the call.
     epoch : int
         Epochs finished.
     step : int
@@ -68,7 +69,7 @@ class Progress:
         resumable : bool
             Whether ``fit(resume=True)`` goes on from there; otherwise the run counts as finished.
         """
-        if self.stopped is None:
+        if self.stopped is None or (self.resumable and not resumable):
             self.stopped, self.resumable = str(reason), resumable
 
 
@@ -80,12 +81,9 @@ class Callback:
     every : int or None
         Steps from one `on_step_end` to the next; None for no calls. Each of them makes the compiled
         loop hand back to Python; without an `on_step_end` of any callback it never does.
-    saves : bool
-        Whether the callback keeps the state of the run: such ones come after all others.
     """
 
     every: int | None = 1
-    saves: bool = False
 
     def on_train_begin(self, progress: Progress) -> None:
         """Be told that a run begins, or goes on where it was interrupted."""
@@ -117,9 +115,12 @@ class Callback:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned, before `on_train_begin` of a run that is resumed."""
 
+    def reset(self) -> None:
+        """Forget other runs, before `on_train_begin` of a run that has no state to restore."""
+
     def overrides(self, method: str) -> bool:
         """Return whether a method is the callback's own."""
-        return getattr(type(self), method) is not getattr(Callback, method)
+        return getattr(getattr(self, method), "__func__", None) is not getattr(Callback, method)
 
 
 Monitor = str | Callable[[Progress], float]

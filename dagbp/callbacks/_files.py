@@ -40,8 +40,6 @@ class ModelCheckpoint(Callback):
     'net-{epoch}.dagbp'
     """
 
-    saves = True
-
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -65,9 +63,9 @@ class ModelCheckpoint(Callback):
         self.every, self._every_epochs = every_steps, every_epochs
         self._best = None if monitor is None else Best("ModelCheckpoint", monitor, mode, 0.0)
 
-    def on_train_begin(self, progress: Progress) -> None:
-        """Forget the last run, unless this one goes on."""
-        if self._best is not None and progress.n_updates == 0:
+    def reset(self) -> None:
+        """Forget other runs."""
+        if self._best is not None:
             self._best.reset()
 
     def on_step_end(self, progress: Progress) -> None:
@@ -99,17 +97,28 @@ class _Logger(Callback, ABC):
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = _path(type(self).__name__, path), append
+        self._n_before = 0  # lines of other runs, and the heading
 
     def on_train_begin(self, progress: Progress) -> None:
         """Begin the file, or go on with it: without the epochs that were lost, if some were."""
         file, resumed = Path(self.path), progress.n_updates > 0
         if not file.exists() or not (self.append or resumed):
             file.write_text(self._heading())
-        elif resumed:
-            lines = file.read_text().splitlines(keepends=True)
-            while lines and self._epoch(lines[-1]) > progress.epoch:
-                lines.pop()
-            file.write_text("".join(lines))
+        lines = file.read_text().splitlines(keepends=True)
+        if not resumed:
+            self._n_before = len(lines)
+            return
+        while len(lines) > self._n_before and self._epoch(lines[-1]) > progress.epoch:
+            lines.pop()
+        file.write_text("".join(lines))
+
+    def state(self) -> dict[str, Any]:
+        """Return how many lines of the file are none of this run's."""
+        return {"n_before": self._n_before}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._n_before = int(state["n_before"])
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Append a line."""
@@ -184,9 +193,7 @@ _COLUMNS = tuple(_READ)
 
 def _numbers(progress: Progress) -> dict[str, float]:
     has = {name: read(progress) for name, read in _READ.items()}
-    if not progress.history.val_loss:
-        del has["val_loss"]
-    return has
+    return {name: value for name, value in has.items() if math.isfinite(value)}
 
 
 def _path(owner: str, path: object) -> str:

@@ -196,10 +196,9 @@ class ReduceOnPlateau(Callback):
             raise OptionError(f"ReduceOnPlateau: rate must be a number < 1, got {rate!r}")
         self.rate, self.patience, self.least = rate, patience, least
 
-    def on_train_begin(self, progress: Progress) -> None:
-        """Forget the last run, unless this one goes on."""
-        if progress.n_updates == 0:
-            self._best.reset()
+    def reset(self) -> None:
+        """Forget other runs."""
+        self._best.reset()
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Lower the rate if there was no improvement for long enough."""

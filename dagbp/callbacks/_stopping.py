@@ -56,11 +56,10 @@ class EarlyStopping(Callback):
         """The best epoch, counted from 1; 0 before the first."""
         return self._best.epoch
 
-    def on_train_begin(self, progress: Progress) -> None:
-        """Forget the last run, unless this one goes on."""
-        if progress.n_updates == 0:
-            self._best.reset()
-            self._parameters = None
+    def reset(self) -> None:
+        """Forget other runs."""
+        self._best.reset()
+        self._parameters = None
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Keep the parameters if they are the best; stop if there were none for too long."""
