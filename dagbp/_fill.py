@@ -80,7 +80,7 @@ def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE)
 
 def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] | None:
     """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
-    first = _cells(kind)
+    first = _cells(kind, plan.group)
     sizes = np.diff(first)
     cell = np.repeat(np.arange(len(sizes)), sizes)
     pairs, counts = _count(plan, cell, sizes, dense_above)
@@ -100,9 +100,10 @@ def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] 
     return src, dst
 
 
-def _cells(kind: Int64) -> Int64:
-    """Return the first row of each cell: rows of one kind, cut every `CELL`; the end is last."""
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(kind)) + 1])
+def _cells(kind: Int64, group: Int64) -> Int64:
+    """Return the first row of each cell, and the end: rows of one kind and group, at most `CELL`."""
+    new = (np.diff(kind) != 0) | (np.diff(group) != 0)
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
     stops = np.append(starts[1:], len(kind))
     cuts = [np.arange(a, b, CELL) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
     return np.concatenate([*cuts, [len(kind)]]).astype(np.int64)

@@ -84,6 +84,8 @@ class Network:
         self._lock = ForkSafeLock()
         self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
         self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
+        rows = plan.row[drawing.inputs]
+        self._columns = None if (np.diff(rows) > 0).all() else np.argsort(rows)
         computed = plan.node[plan.n_inputs :]
         trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
         self._engine = Engine(
@@ -304,7 +306,7 @@ class Network:
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = _data.features(X, self._inputs, self.dtype)
+        features = self._features(X)
         with self._alone() as engine:
             return engine.predict(features, self.n_threads)
 
@@ -327,7 +329,7 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = _data.features(X, self._inputs, self.dtype)
+        features = self._features(X)
         with self._alone() as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
@@ -625,13 +627,18 @@ class Network:
 
     # --- inside ---
 
+    def _features(self, X: Any) -> Array:
+        """Return X, checked, its columns in the order of the rows."""
+        features = _data.features(X, self._inputs, self.dtype)
+        return features if self._columns is None else features.take(self._columns, axis=1)
+
     def _problem(
         self, X: Any, Y: Any, loss: str | losses.Loss, weight: npt.ArrayLike | None
     ) -> _data.Problem:
         """Return X, Y, the loss and the weights, checked, as the engine takes them."""
         chosen = losses.get(loss)
         self._check_loss_fits(chosen)
-        features = _data.features(X, self._inputs, self.dtype)
+        features = self._features(X)
         targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
         weights = _data.sample_weight(weight, len(features))
         hyper = np.array(chosen.hyper, np.float64)
