@@ -2,12 +2,12 @@
 
 A block of edges, full or nearly, is a set of targets by a set of sources. Kernels find it where the
 rows of both stand side by side (see `_panels` and `_fill`), which the drawn order may not give. So
-the rows of a level and kind are clustered twice: as targets by their sources, and as sources by
-their targets. Clusters that make a dense block with one of the other side are put together; other
+the rows of each level and kind are clustered twice: as targets by their sources, and as sources by
+their targets. Clusters that make a block with one of the other side are put together; other
 rows keep their order, and a net that gains too little keeps it whole.
 
-The order is part of what users see (`Network.parameters`): whole numbers only, and no constant that
-depends on the processor, so that it is the same everywhere.
+The order is part of what users see (`Network.parameters`), so it is the same on every machine: all
+numbers are whole, and no constant depends on the processor.
 """
 
 from typing import Any, NamedTuple
@@ -21,14 +21,17 @@ from dagbp._plan import SMALL, Plan, by_source, by_target, grouped, inverse, row
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-LEAST = 16  # rows of a cluster: with fewer there is no panel
-CELL = 48  # rows of the cells that tell how dense the drawn order is by itself
-GAIN = 20  # one edge out of so many must come into blocks for the drawn order to be given up
-WORK = 8  # steps of clustering for each edge, at most
+# A block has at least LEAST rows on either side and FULL percent of its edges: smaller or emptier
+# ones gain nothing, as `benchmarks/blocks.py` shows.
+LEAST, FULL = 32, 75
+GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
+# How dense the drawn order is by itself: in cells of at least so many rows, in runs of so many.
+CELL, RUN = 48, 16
 ROUNDS = 4  # of buckets, each by other hashes
+WORK = 4  # steps in vain that clustering takes for each edge, at most
 SLICE = 1_000_000  # edges hashed together
 # Likeness: edges shared over edges of either, in thousandths. Rows join a cluster from ALIKE on;
-# one whose likeness with its own is SAME starts no other.
+# one whose likeness with its own is SAME leads no other.
 ALIKE, SAME = 200, 667
 
 
@@ -42,28 +45,41 @@ class View(NamedTuple):
 def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
     """Return the plan with its rows in an order that brings more edges into dense blocks.
 
+    Rows move among those of their level and kind, inputs among inputs.
+
     Parameters
     ----------
     plan : Plan
         With the rows of each level and kind as drawn.
     kind : array_like of int, shape (n_nodes,)
-        By drawing index, as `make_plan` takes it. Rows move among those of their level and kind,
-        inputs among inputs.
+        By drawing index, as `make_plan` takes it.
 
     Returns
     -------
     Plan
         The same one if too few edges are gained.
+
+    Examples
+    --------
+    Two layers of 80, drawn in turns, each of whose nodes feeds one half of the other 80.
+
+    >>> from dagbp._plan import make_plan
+    >>> src, dst = np.meshgrid(np.arange(80), np.arange(80, 160))
+    >>> edges = (src + dst) % 2 == 0
+    >>> plan = make_plan(160, src[edges], dst[edges], np.arange(80), np.arange(80, 160))
+    >>> bring_together(plan, np.zeros(160)).node[118:122]
+    array([156, 158,  81,  83])
     """
     n, n_edges = len(plan.node), len(plan.in_src)
-    if n_edges < LEAST * LEAST // 2:
-        return plan
     ins, outs = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
+    if not n_edges or min(map(_edges_of_many, (ins, outs))) < n_edges // GAIN:
+        return plan
+    drawn = _edges_in_runs(plan.in_src)  # so bands keep their order, and layers with all edges
+    if drawn + n_edges // GAIN > n_edges:
+        return plan
     stretch = _stretches(plan, np.asarray(kind))
     cells = _cells(stretch)
-    wanted = _edges_in_blocks(ins, cells, cells)[0] + n_edges // GAIN
-    if wanted > n_edges:
-        return plan
+    wanted = max(drawn, _edges_in_blocks(ins, cells, cells)[0]) + n_edges // GAIN
     targets = _clusters(ins, outs, stretch)
     if not targets.any():
         return plan
@@ -74,44 +90,63 @@ def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
         for flags, one in zip(dense, (targets, sources), strict=True)
     ]
     order = np.lexsort((keys[1], keys[0], stretch))
-    group = _runs([key[order] for key in keys], n)
-    if _edges_in_blocks(ins, group[inverse(order)], group[inverse(order)])[0] < wanted:
+    group = _runs(keys[0][order], keys[1][order], n)
+    by_row = group[inverse(order)]
+    if _edges_in_blocks(ins, by_row, by_row)[0] < wanted:
         return plan
     return _reordered(plan, order, group)
 
 
+def _edges_of_many(view: View) -> int:
+    """Return how many edges belong to rows that have enough of them to be in a block."""
+    degree = np.diff(view.ptr)
+    return int(degree[degree >= LEAST // 2].sum())
+
+
+def _edges_in_runs(other: npt.NDArray[np.int32]) -> int:
+    """Return how many slots are in runs that name at least RUN consecutive rows."""
+    breaks = np.flatnonzero(other[1:] - other[:-1] != 1)
+    lengths = np.diff(breaks, prepend=-1, append=len(other) - 1)
+    return int(lengths[lengths >= RUN].sum())
+
+
 def _stretches(plan: Plan, kind: npt.NDArray[Any]) -> Int64:
-    """Return a number for each row, ascending, equal where rows may change places."""
+    """Return a number for each row, from 0 on, equal where rows may change places."""
     row, kind = np.arange(len(plan.node)), kind[plan.node]
     new = (np.diff(plan.level) != 0) | (np.diff(kind) != 0)
-    new[row[1:] < plan.n_inputs] = False
+    new[: max(0, plan.n_inputs - 1)] = False
     new[row[1:] == plan.n_inputs] = True
     return np.concatenate([[0], np.cumsum(new)])
 
 
 def _cells(stretch: Int64) -> Int64:
-    """Return the number from 1 on of each row's cell: every `CELL` rows of a stretch."""
-    row = np.arange(len(stretch))
+    """Return the number from 1 on of each row's cell, where stretches are cut evenly."""
     starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-    return np.cumsum((row - starts[stretch]) % CELL == 0)
+    sizes = np.diff(starts, append=len(stretch))
+    parts = np.maximum(1, sizes // CELL)
+    place = np.arange(len(stretch)) - starts[stretch]
+    cells: Int64 = (np.cumsum(parts) - parts)[stretch] + place * parts[stretch] // sizes[stretch]
+    return cells + 1
 
 
 def _first_members(cluster: Int64) -> Int64:
-    """Return, by row, the first row of the same cluster."""
+    """Return, by row, the first row of the same cluster: so clusters come as they were drawn."""
     _, first, label = np.unique(cluster, return_index=True, return_inverse=True)
     return first[label]
 
 
-def _runs(keys: list[Int64], none: int) -> Int64:
-    """Return a number from 1 on for each run of equal pairs of keys; 0 where both are `none`."""
-    first, second = keys
+def _runs(first: Int64, second: Int64, none: int) -> Int64:
+    """Return a number from 1 on for each run of equal pairs; 0 where both are `none`."""
     new = (np.diff(first, prepend=-1) != 0) | (np.diff(second, prepend=-1) != 0)
     return np.where((first < none) | (second < none), np.cumsum(new), 0)
 
 
 def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
-    """Return the plan whose rows are `order` of the given one's."""
-    n, row = len(order), inverse(order)
+    """Return the plan with these of its rows in this order."""
+    n = len(order)
+    if np.array_equal(order, np.arange(n)):
+        return plan._replace(group=group)
+    row = inverse(order)
     narrow = row.astype(np.int32)
     target = np.repeat(narrow, np.diff(plan.in_ptr))
     in_ptr, in_src, slot = by_target(n, narrow[plan.in_src], target)
@@ -143,7 +178,7 @@ def _clusters(view: View, back: View, stretch: Int64) -> Int64:
         leaders = _leaders(view, stretch, best, round_)
         if len(leaders):
             given = leaders, stretch, *view, *back
-            _call(_gather, given, (cluster, best, shared, seen, state))
+            _call(_gather, given, (cluster, best, shared, seen, state), LEAST)
     return cluster
 
 
@@ -159,7 +194,7 @@ def _leaders(view: View, stretch: Int64, best: Int64, round_: int) -> Int64:
     order = np.lexsort((degree[rows], key))
     last = np.flatnonzero(np.diff(key[order], append=-1))
     size = np.diff(last, prepend=-1)
-    large = np.flatnonzero(size >= LEAST // 2)
+    large = np.flatnonzero(size >= LEAST // 4)
     large = large[np.argsort(-size[large], kind="stable")]
     return rows[order[last[large]]]
 
@@ -180,16 +215,16 @@ def _least_hash(view: View, round_: int) -> Int64:
 
 
 def _edges_in_blocks(ins: View, targets: Int64, sources: Int64) -> tuple[int, Bool, Bool]:
-    """Return how many edges are in dense blocks of a cluster of targets and one of sources.
+    """Return how many edges are in blocks, each of a cluster of targets and one of sources.
 
-    And which clusters of either side have such a block, by their numbers.
+    And which clusters of either side have a block, by their numbers.
     """
     sizes = np.bincount(sources)
     start, rows = grouped(targets, int(targets.max()) + 1)
     dense = np.zeros(len(start) - 1, np.int64), np.zeros(len(sizes), np.int64)
     count, seen = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
     inputs = start, rows.astype(np.int64), *ins, sources, sizes
-    total = _call(_count_dense, inputs, (*dense, count, seen))
+    total = _call(_count_dense, inputs, (*dense, count, seen), LEAST, FULL)
     return total, dense[0] > 0, dense[1] > 0
 
 
@@ -206,7 +241,7 @@ def _call(function: Any, given: Any, changed: Any, *more: int) -> int:
 
 @entry
 def _gather(  # type: ignore[no-untyped-def]
-    leaders, stretch, ptr, other, back_ptr, back_other, cluster, best, shared, seen, state
+    leaders, stretch, ptr, other, back_ptr, back_other, cluster, best, shared, seen, state, least
 ):
     """Cluster rows around leaders, in place; return how many clusters there are.
 
@@ -243,11 +278,12 @@ def _gather(  # type: ignore[no-untyped-def]
             shared[j] = 1000 * shared[j] // either
             if shared[j] >= ALIKE and 2 * shared[j] > 3 * best[j]:
                 n_alike += 1
-        if n_alike >= LEAST:
+        if n_alike >= least:
             n_clusters += 1
+            work += steps
         for k in range(n_seen):
             j = seen[k]
-            if n_alike >= LEAST and shared[j] >= ALIKE and 2 * shared[j] > 3 * best[j]:
+            if n_alike >= least and shared[j] >= ALIKE and 2 * shared[j] > 3 * best[j]:
                 cluster[j] = n_clusters
                 best[j] = shared[j]
             shared[j] = 0
@@ -257,9 +293,9 @@ def _gather(  # type: ignore[no-untyped-def]
 
 @entry
 def _count_dense(  # type: ignore[no-untyped-def]
-    start, rows, ptr, other, sources, sizes, dense_targets, dense_sources, count, seen
+    start, rows, ptr, other, sources, sizes, dense_targets, dense_sources, count, seen, least, full
 ):
-    """Return the edges in dense blocks, and mark the clusters that have one, in place.
+    """Return the edges in blocks, and mark the clusters that have one, in place.
 
     rows: sorted by their cluster, whose members begin at start; sources (n,): each row's cluster
     as a source, and sizes theirs; cluster 0 is none. count of zeros, seen: scratch by cluster.
@@ -267,7 +303,7 @@ def _count_dense(  # type: ignore[no-untyped-def]
     total = 0
     for a in range(1, len(start) - 1):
         n_targets = start[a + 1] - start[a]
-        if n_targets < LEAST:
+        if n_targets < least:
             continue
         n_seen = 0
         for k in range(start[a], start[a + 1]):
@@ -280,7 +316,7 @@ def _count_dense(  # type: ignore[no-untyped-def]
                 count[b] += 1
         for k in range(n_seen):
             b = seen[k]
-            if b > 0 and sizes[b] >= LEAST and 2 * count[b] > n_targets * sizes[b]:
+            if b > 0 and sizes[b] >= least and 100 * count[b] >= full * n_targets * sizes[b]:
                 total += count[b]
                 dense_targets[a] = 1
                 dense_sources[b] = 1

@@ -101,7 +101,7 @@ def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] 
 
 
 def _cells(kind: Int64, group: Int64) -> Int64:
-    """Return the first row of each cell, and the end: rows of one kind and group, at most `CELL`."""
+    """Return the first row of each cell: of one kind and group, at most `CELL`; the end is last."""
     new = (np.diff(kind) != 0) | (np.diff(group) != 0)
     starts = np.concatenate([[0], np.flatnonzero(new) + 1])
     stops = np.append(starts[1:], len(kind))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-COMMANDS = ["layers", "dags", "scaling", "latency", "startup", "limits", "activations"]
+COMMANDS = ["layers", "dags", "blocks", "scaling", "latency", "startup", "limits", "activations"]
 
 
 @pytest.mark.slow
