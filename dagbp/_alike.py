@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._fill import cells
 from dagbp._jit import entry
 from dagbp._plan import SMALL, Plan, by_source, by_target, grouped, inverse, row_slices
 
@@ -25,8 +26,7 @@ Bool = npt.NDArray[np.bool_]
 # ones gain nothing, as `benchmarks/blocks.py` shows.
 LEAST, FULL = 32, 75
 GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
-# How dense the drawn order is by itself: in cells of at least so many rows, in runs of so many.
-CELL, RUN = 48, 16
+RUN = 16  # consecutive rows that make a run by themselves
 ROUNDS = 4  # of buckets, each by other hashes
 WORK = 4  # steps in vain that clustering takes for each edge, at most
 SLICE = 1_000_000  # edges hashed together
@@ -57,7 +57,7 @@ def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
     Returns
     -------
     Plan
-        The same one if too few edges are gained.
+        The same one if too few edges are gained; with its order and groups if those alone gain.
 
     Examples
     --------
@@ -74,12 +74,13 @@ def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
     ins, outs = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
     if not n_edges or min(map(_edges_of_many, (ins, outs))) < n_edges // GAIN:
         return plan
-    drawn = _edges_in_runs(plan.in_src)  # so bands keep their order, and layers with all edges
-    if drawn + n_edges // GAIN > n_edges:
-        return plan
+    gain = n_edges // GAIN
     stretch = _stretches(plan, np.asarray(kind))
-    cells = _cells(stretch)
-    wanted = max(drawn, _edges_in_blocks(ins, cells, cells)[0]) + n_edges // GAIN
+    first = cells(stretch, plan.group)
+    cell = np.repeat(np.arange(1, len(first)), np.diff(first))
+    in_cells = _edges_in_blocks(ins, cell, cell)[0]
+    if in_cells + gain > n_edges:
+        return plan
     targets = _clusters(ins, outs, stretch)
     if not targets.any():
         return plan
@@ -90,11 +91,14 @@ def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
         for flags, one in zip(dense, (targets, sources), strict=True)
     ]
     order = np.lexsort((keys[1], keys[0], stretch))
-    group = _runs(keys[0][order], keys[1][order], n)
-    by_row = group[inverse(order)]
-    if _edges_in_blocks(ins, by_row, by_row)[0] < wanted:
-        return plan
-    return _reordered(plan, order, group)
+    drawn, moved = _runs(keys, n), _runs([key[order] for key in keys], n)
+    in_drawn, in_moved = (
+        _edges_in_blocks(ins, group, group)[0] for group in (drawn, moved[inverse(order)])
+    )
+    # Panels find runs in any order, in blocks or not: bands stay as they are.
+    if in_moved >= gain + max(in_cells, in_drawn, _edges_in_runs(plan.in_src)):
+        return _reordered(plan, order, moved)
+    return plan._replace(group=drawn) if in_drawn >= gain + in_cells else plan
 
 
 def _edges_of_many(view: View) -> int:
@@ -119,34 +123,22 @@ def _stretches(plan: Plan, kind: npt.NDArray[Any]) -> Int64:
     return np.concatenate([[0], np.cumsum(new)])
 
 
-def _cells(stretch: Int64) -> Int64:
-    """Return the number from 1 on of each row's cell, where stretches are cut evenly."""
-    starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-    sizes = np.diff(starts, append=len(stretch))
-    parts = np.maximum(1, sizes // CELL)
-    place = np.arange(len(stretch)) - starts[stretch]
-    cells: Int64 = (np.cumsum(parts) - parts)[stretch] + place * parts[stretch] // sizes[stretch]
-    return cells + 1
-
-
 def _first_members(cluster: Int64) -> Int64:
     """Return, by row, the first row of the same cluster: so clusters come as they were drawn."""
     _, first, label = np.unique(cluster, return_index=True, return_inverse=True)
     return first[label]
 
 
-def _runs(first: Int64, second: Int64, none: int) -> Int64:
-    """Return a number from 1 on for each run of equal pairs; 0 where both are `none`."""
+def _runs(keys: list[Int64], none: int) -> Int64:
+    """Return a number from 1 on for each run of equal pairs of keys; 0 where both are `none`."""
+    first, second = keys
     new = (np.diff(first, prepend=-1) != 0) | (np.diff(second, prepend=-1) != 0)
     return np.where((first < none) | (second < none), np.cumsum(new), 0)
 
 
 def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
     """Return the plan with these of its rows in this order."""
-    n = len(order)
-    if np.array_equal(order, np.arange(n)):
-        return plan._replace(group=group)
-    row = inverse(order)
+    n, row = len(order), inverse(order)
     narrow = row.astype(np.int32)
     target = np.repeat(narrow, np.diff(plan.in_ptr))
     in_ptr, in_src, slot = by_target(n, narrow[plan.in_src], target)

@@ -1,9 +1,10 @@
 """From a drawing's arrays to the frozen tuple of integer arrays that every kernel reads.
 
 Rows number the nodes in topological order: the inputs first, in the user's order, then level by
-level, and within a level by kind (a network's: activation) and then as drawn. Each edge stands in
-two views of one sparse matrix: by target (CSR, read by the forward pass) and by source (CSC, read
-by the backward pass).
+level, and within a level by kind (a network's: activation) and then as drawn; `_alike` then moves
+rows of a level and kind, if that brings dense blocks together. Each edge stands in two views of one
+sparse matrix: by target (CSR, read by the forward pass) and by source (CSC, read by the backward
+pass).
 """
 
 from itertools import pairwise

@@ -65,11 +65,11 @@ def core(share):
     return draw
 
 
-def groups(share):
+def groups(share, side=48):
     """Return a case: each group of a layer reads some groups of the one below."""
 
     def draw(rng):
-        spans = np.arange(3 * 6 * 48).reshape(3, 6, 48)
+        spans = np.arange(3 * 6 * side).reshape(3, 6, side)
         pairs = [
             (spans[k, a], spans[k + 1, b])
             for k in range(2)
@@ -90,6 +90,7 @@ CASES = {
     "core, 80 %": core(0.8),
     "groups": groups(1.0),
     "groups, 85 %": groups(0.85),
+    "groups of 60": groups(0.9, 60),
 }
 
 
@@ -259,6 +260,16 @@ def test_the_drawn_order_stays_where_nothing_is_gained(name, monkeypatch):
 def test_blocks_large_enough_are_not_kept_apart():
     node = compiled(blocks_of(_alike.LEAST))._engine.plan.node
     assert np.array_equal(node[: _alike.LEAST], np.arange(20 * _alike.LEAST)[::20])
+
+
+def test_cells_are_cut_where_blocks_end_that_were_drawn_together(monkeypatch):
+    edges, _ = CASES["groups of 60"](np.random.default_rng(0))
+    wiring = compiled(edges)._engine.wiring
+    assert wiring.ins.n_edges > 0.95 * wiring.n_slots
+    as_drawn(monkeypatch)
+    plain = compiled(edges)._engine.wiring
+    assert wiring.n_held < 0.7 * plain.n_held
+    assert np.array_equal(wiring.plan.node, plain.plan.node)
 
 
 def test_what_is_in_no_block_keeps_its_order():
