@@ -4,7 +4,8 @@
 
 Forward is `predict` of one sample, gradient is `loss_and_gradient` of one sample, in microseconds;
 of a peer each is its nearest equal, given and giving NumPy arrays (a gradient in the peer's own
-layout).
+layout). Forward GB/s count the weights of edges that exist, 4 bytes each and once; the index of an
+edge's source is as much again, where a peer reads it.
 """
 
 import measuring  # noqa: I001  (pins threads, so before NumPy)
@@ -13,6 +14,7 @@ import contest
 import networks
 import peers
 
+WEIGHT_BYTES = 4
 ANY = ("dagbp_.Dagbp", "scipy_levels.ScipyLevels", "numpy_nodes.NumpyNodes")
 PER_LEVEL = ("torch_levels.TorchExpertLevels", "torch_levels.TorchEagerLevels")
 LAYERED = (
@@ -24,6 +26,7 @@ LAYERED = (
     "numpy_nodes.NumpyNodes",
 )
 SMALL = (*ANY, *PER_LEVEL, "jax_levels.JaxUnrolledLevels", "neat_.NeatPython", "ffnet_.Ffnet")
+LARGE = ("dagbp_.Dagbp", "scipy_layers.ScipyLayers", "torch_expert.TorchExpert")
 # On larger and deeper graphs JAX compiles, and ffnet sorts, for minutes: dags.py has their starts.
 LARGER = (*ANY, *PER_LEVEL, "neat_.NeatPython")
 
@@ -38,6 +41,8 @@ def cases(quick):
         yield networks.erdos_renyi_10k(), LARGER
         yield networks.chain(), LARGER
         yield networks.layered(density=0.1), LAYERED
+        yield networks.layered((1024, 2048, 2048, 10), 1.0), LAYERED
+        yield networks.large(100_000, 12_000_000), LARGE
 
 
 def measure(case, classes, quick):
@@ -57,6 +62,8 @@ def measure(case, classes, quick):
         for what, flop in (("forward", 2), ("gradient", 6)):
             if row.get(f"{what}_us"):
                 row[f"{what}_gflops"] = flop * case.n_edges / row[f"{what}_us"] / 1e3
+        if row.get("forward_us"):
+            row["forward_gbs"] = WEIGHT_BYTES * case.n_edges / row["forward_us"] / 1e3
     return list(rows.values())
 
 
@@ -69,7 +76,7 @@ def _calls(name, peer, X):
 
 
 def print_case(rows):
-    """Print a case's peers: microseconds, shares of the limit, and all over dagbp."""
+    """Print a case's peers: microseconds, shares of the limits, and all over dagbp."""
     measuring.title(f"{rows[0]['case']}: {rows[0]['edges']:,} edges, batch 1, microseconds")
     ours = next((row for row in rows if row["peer"] == "dagbp"), {})
     lines = []
@@ -78,12 +85,13 @@ def print_case(rows):
             [
                 row["peer"],
                 *_time(row, "forward", ours.get("forward_us")),
+                *_rate(row),
                 *_time(row, "gradient", ours.get("gradient_us")),
                 row["note"],
             ]
         )
-    kinds = [text for kind in ("forward", "gradient") for text in (kind, "of sgemm", "over dagbp")]
-    measuring.table(["", *kinds, ""], lines)
+    forward, gradient = ((kind, "of sgemm", "over dagbp") for kind in ("forward", "gradient"))
+    measuring.table(["", *forward, "GB/s", "of copy", *gradient, ""], lines)
 
 
 def _time(row, what, ours):
@@ -93,6 +101,14 @@ def _time(row, what, ours):
         return "-", "-", "-"
     share = row[f"{what}_gflops"] / measuring.limits()["sgemm_gflops"]
     return f"{value:.1f}", f"{share:.2%}", f"{value / ours:.1f}" if ours else "-"
+
+
+def _rate(row):
+    """Return texts: the GB/s of weights on the way forward, and their share of a copy's."""
+    rate = row.get("forward_gbs")
+    if not rate:
+        return "-", "-"
+    return f"{rate:.1f}", f"{rate / measuring.limits()['copy_gbs']:.0%}"
 
 
 def draw(rows):

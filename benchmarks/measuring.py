@@ -63,7 +63,7 @@ import numpy as np  # noqa: E402
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "torch", "jax", "jaxlib", "sparselab"),
-    *("connex", "neat-python", "ffnet"),
+    *("connex", "neat-python", "ffnet", "scikit-learn"),
 )
 
 

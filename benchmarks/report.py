@@ -33,9 +33,15 @@ COLUMNS = {
     "over_relu": ("over relu", "{:.2f}"),
     "forward_ms": ("forward only, ms", "{:.1f}"),
     "forward_us": ("forward, µs", "{:.1f}"),
+    "forward_gbs": ("weights, GB/s", "{:.1f}"),
     "gradient_us": ("gradient, µs", "{:.1f}"),
     "step_us": ("gradient and SGD, µs", "{:.1f}"),
     "gradient_gap": ("gradient off by", "{:.0e}"),
+    "score": ("score", "{:.4f}"),
+    "over_mlp": ("over MLP", "{:+.4f}"),
+    "standard_error": ("s.e.", "{:.4f}"),
+    "fit_s": ("fit, s", "{:.3f}"),
+    "times_faster": ("times faster", "{:.1f}"),
     "note": ("", "{}"),
 }
 
@@ -55,6 +61,7 @@ a million neurons |
 | `python benchmarks/startup.py` | import, first network and fit, a million edges |
 | `python benchmarks/limits.py` | what the machine can do: arithmetic, memory, row updates |
 | `python benchmarks/activations.py` | what activations cost beside relu |
+| `python benchmarks/estimators.py` | DAGClassifier and DAGRegressor beside scikit-learn's MLPs |
 
 Each prints the machine and its limits, writes `results/NAME.json`, and draws `results/NAME.png` if
 matplotlib is there. `--quick` runs tiny cases and leaves `results/` alone; `--peers torch,scipy`
@@ -64,7 +71,7 @@ dagbp, NumPy, SciPy and Numba are all that is needed. For the peers, each of whi
 (ffnet is built with gfortran):
 
 ```sh
-pip install matplotlib torch jax sparselab connex neat-python ffnet
+pip install matplotlib torch jax sparselab connex neat-python ffnet scikit-learn
 ```
 
 ## How it is measured
@@ -220,6 +227,13 @@ def limits(rows):
     )
 
 
+def estimators(rows):
+    """Yield a table for each data set."""
+    for here in by([row for row in rows if "peer" in row], "case", "measure"):
+        yield from ("", f"**{here[0]['case']}**, {here[0]['measure']}")
+        yield from table(here)
+
+
 SECTIONS = (
     Section("layers", "Layers, from sparse to dense", layers),
     Section("dags", "Arbitrary DAGs", dags),
@@ -230,6 +244,7 @@ SECTIONS = (
     Section("startup", "Start-up", startup),
     Section("limits", "Limits of the machine", limits),
     Section("activations", "Activations", table),
+    Section("estimators", "Beside scikit-learn's MLPs", estimators),
 )
 
 

@@ -9,7 +9,10 @@
 3
 """
 
-from dagbp import activations, losses, optimizers
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dagbp import activations, callbacks, losses, optimizers
 from dagbp._builders import (
     barabasi_albert,
     from_adjacency,
@@ -18,7 +21,11 @@ from dagbp._builders import (
     residual,
     watts_strogatz,
 )
+from dagbp._checkpoint import load
+from dagbp._compile import compile
 from dagbp._errors import (
+    CallbackError,
+    CheckpointError,
     DagbpError,
     DagbpWarning,
     DataError,
@@ -26,17 +33,25 @@ from dagbp._errors import (
     DivergenceError,
     GraphError,
     MemoryLimitError,
+    MissingPackageError,
     OptionError,
     UnreachableWarning,
 )
-from dagbp._network import Network, compile
+from dagbp._history import History
+from dagbp._network import Network
 from dagbp._profile import Part, Profile
-from dagbp._training import History
+from dagbp._regularisation import Penalty
 from dagbp._version import __version__
 from dagbp._views import Backprop, Forward
 
+if TYPE_CHECKING:
+    from dagbp.estimators import DAGClassifier as DAGClassifier
+    from dagbp.estimators import DAGRegressor as DAGRegressor
+
 __all__ = [
     "Backprop",
+    "CallbackError",
+    "CheckpointError",
     "DagbpError",
     "DagbpWarning",
     "DataError",
@@ -46,20 +61,40 @@ __all__ = [
     "GraphError",
     "History",
     "MemoryLimitError",
+    "MissingPackageError",
     "Network",
     "OptionError",
     "Part",
+    "Penalty",
     "Profile",
     "UnreachableWarning",
     "__version__",
     "activations",
     "barabasi_albert",
+    "callbacks",
     "compile",
     "from_adjacency",
     "layered",
+    "load",
     "losses",
     "optimizers",
     "random_dag",
     "residual",
     "watts_strogatz",
 ]
+
+# Imported when they are used. Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+_ESTIMATORS = ("DAGClassifier", "DAGRegressor")
+_LEAVES = ("estimators", "plotting", "reference", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(import_module("dagbp.estimators"), name)
+    if name in _LEAVES:
+        return import_module(f"dagbp.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ESTIMATORS, *_LEAVES})

@@ -156,6 +156,7 @@ def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
         outputs=row[plan.outputs],
         output_slot=plan.output_slot[order],
         group=group,
+        input_column=plan.input_column[order[: plan.n_inputs]],
     )
 
 

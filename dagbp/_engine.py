@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._data import Problem, Targets
+from dagbp._data import Targets
+from dagbp._features import Features, Problem
 from dagbp._forking import ForkSafeLock
 from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
+from dagbp._kernels.dropout import compile_drop
+from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
     BARRIER_SIZE,
@@ -25,6 +28,7 @@ from dagbp._kernels.records import (
     COUNTS,
     DIVERGED,
     LAST_EPOCH,
+    LAST_UPDATE,
     LOSS_COLUMNS,
     N_ROWS,
     SEGMENT_ROWS,
@@ -46,8 +50,9 @@ from dagbp._kernels.threads import compile_meet
 from dagbp._kernels.timing import clock_address, compile_tick
 from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
 from dagbp._memory import require
-from dagbp._plan import Plan
+from dagbp._plan import Plan, inverse
 from dagbp._schedule import Schedule, Scheduler
+from dagbp._single import Single
 from dagbp._team import run_together
 from dagbp._wiring import Wiring
 
@@ -57,6 +62,17 @@ Frame = npt.NDArray[np.uint64]
 CACHE_LINE = 64
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
+
+
+class Dropout(NamedTuple):
+    """Which rows are dropped, and how often.
+
+    stays: float64 (n,), the probability that a row stays; key: uint64 (2,), the run's seed, and
+    the step's number for kernels to write.
+    """
+
+    stays: npt.NDArray[np.float64]
+    key: npt.NDArray[np.uint64]
 
 
 class Record(NamedTuple):
@@ -95,7 +111,8 @@ _gather = ctypes.CFUNCTYPE(
 _compiling = ForkSafeLock()
 
 
-def _compiled(function: Any, *args: Any) -> Any:
+def compiled(function: Any, *args: Any) -> Any:
+    """Return what a compiling function returns for these arguments; once a process."""
     with _compiling:
         return _compile_once(function, *args)
 
@@ -138,6 +155,8 @@ class Engine:
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
         self._rows: Array | None = None
+        column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
+        self._places = (column, inverse(column)) if moved else (None, None)
         alone = np.array([one.f is not None for one in self._activations], np.bool_)
         self.wiring = Wiring(plan, theta, alone[theta], dtype, dense_above)
         self.scheduler = Scheduler(self.wiring, ways)
@@ -150,6 +169,7 @@ class Engine:
         self._buffers: dict[Schedule, _Buffers] = {}
         self._kind = np.empty(0, dtype)
         self._nets: dict[Any, Frame] = {}
+        self._single: Single | None = None
 
     # --- parameters ---
 
@@ -168,6 +188,12 @@ class Engine:
         if slot is None:
             return flat.copy()
         return np.concatenate([flat[: self.wiring.n_slots][slot], flat[self.wiring.n_slots :]])
+
+    def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
+        """Return what is in the order of `parameters` laid out like `values`, padding 0."""
+        padded = aligned((len(self.values),), parameters.dtype)
+        padded[: self.n_values] = self._by_source(self._with_held(parameters, 0))
+        return padded
 
     def _with_held(self, parameters: npt.NDArray[Any], held: Any) -> npt.NDArray[Any]:
         """Return parameters in the order of `flat`, with a value for the held zeros."""
@@ -202,15 +228,21 @@ class Engine:
         return self._nets[key]
 
     def _new_net(self, row_bytes: int, write: Any) -> Frame:
-        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
-        ins, outs = wiring.ins, wiring.outs
         dense = [0] * 5
-        if ins.n_edges or outs.n_edges:
-            dense = [part.address for part in _compiled(compile_panels, self.dtype, row_bytes)]
+        if self.wiring.ins.n_edges or self.wiring.outs.n_edges:
+            dense = [part.address for part in compiled(compile_panels, self.dtype, row_bytes)]
         read, learn, write = (
-            _compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
+            compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
             for part in (parts.read, parts.learn, write)
         )
+        return self._pack_net(row_bytes // self.dtype.itemsize, dense, read, learn, write)
+
+    def _pack_net(
+        self, width: int, dense: Sequence[int], read: int = 0, learn: int = 0, write: int = 0
+    ) -> Frame:
+        """Return the net's frame with these addresses of functions of tiles."""
+        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
+        ins, outs = wiring.ins, wiring.outs
         return pack(
             Net(
                 n_nodes=len(plan.node),
@@ -218,7 +250,7 @@ class Engine:
                 n_edges=wiring.n_slots,
                 n_outputs=len(plan.outputs),
                 n_values=len(self.values),
-                width=row_bytes // self.dtype.itemsize,
+                width=width,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
                 in_slot=plan.in_slot if plan.in_slot.dtype == np.uint32 else None,
@@ -260,6 +292,20 @@ class Engine:
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
 
+    def _is_alone(self, X: Features, limit: int | None, back: bool) -> bool:
+        """Return whether X is one sample, to go by itself."""
+        return len(X) == 1 and X.direct and self.scheduler.alone(limit, back)
+
+    def _alone(self) -> Single:
+        """Return what runs one sample by itself, kept from call to call."""
+        if self._single is None:
+            theta, net = self._addresses()[0], self._pack_net(1, [0] * 5)
+            users = np.array([not one.builtin for one in self._activations], np.bool_)
+            exact = users[self._theta]
+            more = exact, self._places[1], self.dtype
+            self._single = Single(self.plan, self.wiring, net, theta, *more)
+        return self._single
+
     def _buffers_of(self, schedule: Schedule) -> "_Buffers":
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
@@ -273,7 +319,7 @@ class Engine:
 
     def release(self) -> None:
         """Give the buffers back."""
-        self._buffers = {}
+        self._buffers, self._single = {}, None
 
     def network_bytes(self) -> int:
         """Return the bytes of the plan, its wiring and the parameters."""
@@ -298,8 +344,10 @@ class Engine:
 
     # --- calls ---
 
-    def predict(self, X: Array, limit: int | None) -> Array:
+    def predict(self, X: Features, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
+        if self._is_alone(X, limit, back=False):
+            return self._alone().predict(X.values)
         size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
         if size > LARGE:  # to look takes longer than a small prediction
             require(size, f"the predictions for {len(X):,} samples")
@@ -310,7 +358,7 @@ class Engine:
         self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
-    def inspect(self, X: Array, targets: Targets | None, loss: Loss) -> Record:
+    def inspect(self, X: Features, targets: Targets | None, loss: Loss) -> Record:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
         size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
@@ -326,15 +374,19 @@ class Engine:
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
         """Return the mean loss."""
+        if self._is_alone(problem.features, limit, back=False):
+            return self._alone().evaluate(problem)
         return self._evaluate(problem, limit, back=False)[0]
 
     def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient, in the order of `parameters`."""
+        if self._is_alone(problem.features, limit, back=True):
+            return self._alone().differentiate(problem)
         value, gradients = self._evaluate(problem, limit, back=True)
         flat = np.empty(self.n_values, self.dtype)
         slots = address(self.wiring.plan.in_slot)
         narrow = self.wiring.plan.in_slot.dtype == np.uint32
-        _gather(_compiled(compile_gather, self.dtype).address)(
+        _gather(compiled(compile_gather, self.dtype).address)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,
@@ -357,22 +409,25 @@ class Engine:
     def train(
         self,
         problem: Problem,
-        order: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64] | None,
         update: Update,
         clock: Clock,
         schedule: Schedule,
-        watch: Callable[[], None],
+        watch: Callable[[], object],
+        *,
+        dropout: Dropout | None = None,
         times: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Advance the clock to its last epoch, or to where an exception or a bad loss stops it.
+        """Advance the clock to its last epoch or update, or to where something stops it.
 
-        times (n_threads, N_TIMES): what each thread's parts take is added to it.
+        That is an exception, a loss that is not finite, or `watch`, called now and then, if it
+        returns something true. times (n_threads, N_TIMES): what each thread's parts take is added.
         """
         buffers = self._buffers_of(schedule)
-        frames = buffers.learning(times)
+        frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
-            update = update._replace(reduce=_compiled(compile_reduce, self.dtype).address)
+            update = update._replace(reduce=compiled(compile_reduce, self.dtype).address)
         before = self._net(schedule.row_bytes), pack(data), pack(problem.loss), pack(update)
         self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
         if clock.count[STATUS] == DIVERGED:
@@ -386,7 +441,7 @@ class Engine:
         buffers: "_Buffers",
         frames: list[Frame],
         *after: Any,
-        watch: Callable[[], None] | None = None,
+        watch: Callable[[], object] | None = None,
     ) -> None:
         """Call the kernel once for each thread; here, if there is but one and nobody watches."""
         barrier = buffers.barrier
@@ -400,7 +455,11 @@ class Engine:
         def stop(failed: bool) -> None:
             barrier[ABORT] = BROKEN if failed else STOP
 
-        run_together(calls, stop=stop, watch=watch)
+        def look() -> None:
+            if watch is not None and watch():
+                stop(False)
+
+        run_together(calls, stop=stop, watch=look)
 
     @cached_property
     def runs(self) -> npt.NDArray[np.int64]:
@@ -419,23 +478,30 @@ class Engine:
         """0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
         if self.all_train and self.wiring.slot is None:
             return None
-        keep = np.zeros(len(self.values), np.uint8)
-        keep[: self.n_values] = self._by_source(self._with_held(self.trained, False))
-        return keep
+        return self.by_parameter(self.trained.view(np.uint8))
 
     def _samples(
         self,
-        X: Array,
+        X: Features,
         targets: Targets | None = None,
         weight: Array | None = None,
         order: npt.NDArray[np.int64] | None = None,
     ) -> Data:
         """Return samples as kernels take them."""
+        reader = 0
+        if not X.direct:
+            kinds = X.indptr is not None, self.dtype, X.values.dtype
+            reader = compiled(compile_reader, *kinds).address
         return Data(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,
             n_outputs=len(self.plan.outputs),
-            features=X,
+            features=X.values,
+            reader=reader,
+            stride=X.stride,
+            indptr=X.indptr,
+            indices=X.indices,
+            places=self._places[X.indptr is not None],
             targets=None if targets is None else targets.values,
             labels=None if targets is None else targets.labels,
             weight=weight,
@@ -516,6 +582,9 @@ class _Buffers:
                         last=shares[thread + 1],
                         first_cleared=cleared[member],
                         last_cleared=cleared[member + 1],
+                        drop=0,
+                        stays=None,
+                        drop_key=None,
                         tick=0,
                         clock=0,
                         times=None,
@@ -524,8 +593,10 @@ class _Buffers:
         self.frames = [pack(work) for work in self._works]
         self._learning: list[Frame] = []
 
-    def learning(self, times: npt.NDArray[np.int64] | None = None) -> list[Frame]:
-        """Return each thread's `Work` with a gradient, and with a row of `times` if given."""
+    def learning(
+        self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
+    ) -> list[Frame]:
+        """Return each thread's `Work` with a gradient, and what else is given."""
         if not self._learning:
             self.gradients = aligned((len(self.gradients), self._size), self.gradients.dtype)
             self._works = [
@@ -533,11 +604,15 @@ class _Buffers:
                 for work in self._works
             ]
             self._learning = [pack(work) for work in self._works]
-        if times is None:
-            return self._learning
-        ticks = {"tick": compile_tick().address, "clock": clock_address()}
-        pairs = zip(self._works, times, strict=True)
-        return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
+        if dropout is not None:
+            drop = compiled(compile_drop, self.gradients.dtype).address
+            dropping = {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
+            return [pack(work._replace(**dropping)) for work in self._works]
+        if times is not None:
+            ticks = {"tick": compile_tick().address, "clock": clock_address()}
+            pairs = zip(self._works, times, strict=True)
+            return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
+        return self._learning
 
 
 def _shares(n: int, shares: int) -> list[int]:
@@ -550,4 +625,6 @@ def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     """Return the clock of a run that has not begun."""
     count = np.zeros(int(COUNTS), np.int64)
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    return Clock(count, np.array([seed], np.uint64), np.zeros(epochs))
+    count[LAST_UPDATE] = np.iinfo(np.int64).max
+    random = np.array([seed, seed], np.uint64)
+    return Clock(count, random, np.zeros(epochs), np.zeros(1), None)

@@ -28,8 +28,20 @@ class DivergenceError(DagbpError, ArithmeticError):
     """Training produced a loss that is not finite; the last finite parameters are kept."""
 
 
+class CallbackError(DagbpError, RuntimeError):
+    """A callback of a training run failed; its `__cause__` is what it raised."""
+
+
+class CheckpointError(DagbpError):
+    """A file is no checkpoint, is damaged, or holds what cannot be kept or brought back."""
+
+
 class MemoryLimitError(DagbpError, MemoryError):
     """Something would not fit the memory there is; nothing has been allocated."""
+
+
+class MissingPackageError(DagbpError, ImportError):
+    """Something optional needs a package that is not installed; the text names the extra."""
 
 
 class DagbpWarning(UserWarning):

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._errors import OptionError
 from dagbp._kernels.vector import CPU, REGISTER_BYTES
+from dagbp._numbers import is_number
 from dagbp._plan import Plan, by_source, grouped, row_slices
 
 Int64 = npt.NDArray[np.int64]
@@ -20,6 +22,7 @@ Bool = npt.NDArray[np.bool_]
 
 CELL = 48  # a multiple of every PANEL_ROWS and of the runs' 16
 LEAST = 16  # cells with a shorter side stay as they are
+LEAST_SHARE = 0.05  # 20 slots an edge
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
@@ -51,6 +54,12 @@ class Filled(NamedTuple):
 
     plan: Plan
     slot: Int64 | None
+
+
+def check_dense_above(share: object) -> None:
+    """Refuse what is no share of a block; with a smaller one, memory would go to zeros alone."""
+    if share is not None and not (is_number(share) and share >= LEAST_SHARE):  # type: ignore[operator]
+        raise OptionError(f"dense_above must be a number >= {LEAST_SHARE}, or None, got {share!r}")
 
 
 def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE) -> Filled:

@@ -3,7 +3,6 @@
 import os
 import weakref
 from threading import RLock
-from typing import Any
 
 
 class ForkSafeLock:
@@ -19,10 +18,11 @@ class ForkSafeLock:
         self._lock, self.busy = RLock(), False
         _locks.add(self)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> object:
         self._lock.acquire()
+        return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.release()
 
     def renew(self) -> None:

@@ -1,8 +1,8 @@
 """A compiled network: a plan and its parameters, seen by the names in the user's graph."""
 
-import warnings
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,23 +12,27 @@ from dagbp import _data, activations, losses, optimizers
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._edge_arrays import read_edges
 from dagbp._engine import NO_LOSS, Engine
-from dagbp._errors import DataError, OptionError, UnreachableWarning, did_you_mean
-from dagbp._forking import ForkSafeLock
-from dagbp._graph import draw, read_networkx, write_networkx
+from dagbp._errors import DataError, OptionError, did_you_mean
+from dagbp._features import Problem, read_features
+from dagbp._fill import check_dense_above
+from dagbp._graph import draw, write_networkx
 from dagbp._initialise import check_representable, draw_weights, real_dtype
-from dagbp._kernels.records import Loss as LossRow
-from dagbp._numbers import is_number
 from dagbp._plan import Plan
+from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._schedule import WAYS
 from dagbp._summary import describe, summarise
 from dagbp._team import available_cores
+from dagbp._turn import Turn
 from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    from dagbp._history import History, TrainingState
     from dagbp._profile import Profile
-    from dagbp._training import History
+    from dagbp._regularisation import Penalty, Regularisation
+    from dagbp._training import Options, Source
+    from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
 
@@ -59,8 +63,7 @@ class Network:
         graph: "nx.DiGraph[Any] | None" = None,
     ) -> None:
         real = real_dtype(dtype)
-        if dense_above is not None and not (is_number(dense_above) and dense_above > 0):
-            raise OptionError(f"dense_above must be a number > 0, or None, got {dense_above!r}")
+        check_dense_above(dense_above)
         if schedule not in WAYS:
             raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, WAYS)}")
         self.n_threads = n_threads
@@ -81,11 +84,7 @@ class Network:
     ) -> None:
         """Set up all but the parameters."""
         self._names, self._graph = Names(drawing, plan), graph
-        self._lock = ForkSafeLock()
-        self._inputs = tuple(drawing.labels[i] for i in drawing.inputs)
-        self._outputs = tuple(drawing.labels[i] for i in drawing.outputs)
-        rows = plan.row[drawing.inputs]
-        self._columns = None if (np.diff(rows) > 0).all() else np.argsort(rows)
+        self._training: Callable[[], TrainingState] | TrainingState | None = None
         computed = plan.node[plan.n_inputs :]
         trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
         self._engine = Engine(
@@ -97,25 +96,8 @@ class Network:
             self._dense_above,
             self._ways,
         )
+        self._alone = Turn(self._engine)
         self._has_bias = drawing.has_bias[computed]
-
-    @contextmanager
-    def _alone(self) -> Iterator[Engine]:
-        """Give the engine to one caller at a time: its buffers and parameters are shared.
-
-        Other threads wait. The thread that has it may not come again, as a signal handler would.
-        """
-        with self._lock:
-            if self._lock.busy:
-                raise OptionError(
-                    "the network is at work in this thread already; a signal handler must not use "
-                    "it, but can set a flag for later"
-                )
-            self._lock.busy = True
-            try:
-                yield self._engine
-            finally:
-                self._lock.busy = False
 
     @classmethod
     def from_edges(
@@ -211,12 +193,12 @@ class Network:
     @property
     def inputs(self) -> list[Hashable]:
         """Labels of the inputs, in the order of X's columns."""
-        return list(self._inputs)
+        return list(self._names.inputs)
 
     @property
     def outputs(self) -> list[Hashable]:
         """Labels of the outputs, in the order of Y's columns."""
-        return list(self._outputs)
+        return list(self._names.outputs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -258,7 +240,7 @@ class Network:
         order. `weights` and `biases` tell them by name. An absent bias is a zero that stays zero.
         Assign a new array to set them.
         """
-        with self._alone() as engine:
+        with self._alone as engine:
             flat = engine.parameters()
         flat.flags.writeable = False
         return flat
@@ -274,7 +256,7 @@ class Network:
                 f"node {node!r} has no bias, so its parameter must be 0, got "
                 f"{flat[self.n_edges + absent[0]]}"
             )
-        with self._alone() as engine:
+        with self._alone as engine:
             engine.set_parameters(flat)
 
     @property
@@ -307,8 +289,8 @@ class Network:
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = self._features(X)
-        with self._alone() as engine:
+        features = read_features(X, self._names.inputs, self.dtype)
+        with self._alone as engine:
             return engine.predict(features, self.n_threads)
 
     def forward(self, X: Any) -> Forward:
@@ -330,8 +312,8 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = self._features(X)
-        with self._alone() as engine:
+        features = read_features(X, self._names.inputs, self.dtype)
+        with self._alone as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
@@ -366,8 +348,8 @@ class Network:
         >>> bp.loss, float(bp.delta["y"][0]), float(bp.grad_weight["a", "y"])
         (1.0, 2.0, 6.0)
         """
-        problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
+        with self._alone as engine:
             record = engine.inspect(*problem[:3])
             value, flat = engine.differentiate(problem, self.n_threads)
         assert record.delta is not None
@@ -401,8 +383,8 @@ class Network:
         gradient : array, shape (n_parameters,)
             Zero for parameters that do not train, ready for `scipy.optimize`.
         """
-        problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
+        with self._alone as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
         if not self._engine.all_train:
             gradient[~self._engine.trained] = 0
@@ -423,8 +405,8 @@ class Network:
         X, Y, loss, sample_weight
             As in `backprop`.
         """
-        problem = self._problem(X, Y, loss, sample_weight)
-        with self._alone() as engine:
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
+        with self._alone as engine:
             return engine.evaluate(problem, self.n_threads)
 
     def fit(
@@ -433,28 +415,38 @@ class Network:
         Y: Any,
         *,
         loss: str | losses.Loss = "squared_error",
-        optimizer: str | optimizers.Optimizer = "adam",
+        optimizer: "str | optimizers.Optimizer | optimizers.Solver" = "adam",
         learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 64,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
         sample_weight: npt.ArrayLike | None = None,
-        seed: int | None = None,
+        penalties: "Sequence[Penalty]" = (),
+        max_norm: float | Mapping[Hashable, float] | None = None,
+        dropout: float | Mapping[Hashable, float] = 0.0,
+        input_dropout: float = 0.0,
+        callbacks: "Sequence[Callback]" = (),
+        resume: bool | Literal["optimizer"] = False,
+        seed: Any = None,
         verbose: int = 1,
     ) -> "History":
-        """Train on minibatches, whole epochs inside compiled code.
+        """Train on minibatches, whole epochs inside compiled code; or by a full-batch solver.
 
         Parameters
         ----------
-        X : array_like or DataFrame, shape (n_samples, n_inputs)
+        X : array_like, DataFrame or sparse matrix, shape (n_samples, n_inputs)
+            Large arrays that are memory-mapped or of another dtype, and sparse matrices, are read
+            batch by batch and never converted whole.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
             Label k stands for the k-th of `outputs`.
         loss : str or Loss
-            A name out of `dagbp.losses.names()`.
-        optimizer : str or Optimizer
-            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``.
-            Its state starts anew with every call.
+            A name out of `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
+        optimizer : str, Optimizer or Solver
+            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``; or a
+            solver: "lbfgs", "tnc", "cg" or another method of `scipy.optimize.minimize`, or
+            ``Solver("L-BFGS-B", bounds=(-1, 1))``. Solvers take all samples at once and `epochs`
+            as the most iterations; `batch_size` and `shuffle` mean nothing to them.
         learning_rate : float, optional
             In place of the optimizer's.
         epochs : int
@@ -464,11 +456,30 @@ class Network:
         shuffle : bool
             Draw a new order of the samples for each epoch.
         validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
-            Evaluated after each epoch.
+            Evaluated after each epoch, without dropout and penalties.
         sample_weight : array_like, shape (n_samples,), optional
             Scaled to a mean of 1 over all samples.
-        seed : int, optional
-            Of the shuffling. The same seed on the same number of threads gives the same bits.
+        penalties : list of Penalty
+            L1 and L2 terms over edges or nodes, added to the loss.
+        max_norm : float or mapping of node to float, optional
+            Largest Euclidean norm of a node's in-weights; after each step those of a node beyond it
+            are scaled back. Weights that do not train neither count nor change.
+        dropout : float or mapping of node to float
+            With what probability a node's activation is dropped in a step, the others scaled up to
+            make up for it; one number is for all nodes but inputs and outputs.
+        input_dropout : float
+            The same of the inputs.
+        callbacks : list of Callback
+            See `dagbp.callbacks`.
+        resume : bool or "optimizer"
+            True: go on with the network's last run, which an interrupt, a time limit or a kill
+            ended (then after `dagbp.load`), up to `epochs` in all and to the same bits as without
+            it; the other arguments must be the same but for callbacks and validation. It may also
+            have ended: then `epochs` must be more. "optimizer": a new run that keeps the state of
+            the last one's optimizer, if that was of the same kind.
+        seed : int or numpy.random.Generator, optional
+            Of shuffling and dropout. The same seed on the same number of threads gives the same
+            bits.
         verbose : int
             0: no progress bar. Otherwise one is drawn on a terminal if training lasts.
 
@@ -484,6 +495,8 @@ class Network:
         DivergenceError
             If a loss or gradient is not finite. That step is not taken: the parameters are those
             of the last finite one. Its `history` attribute holds the epochs so far.
+        CallbackError
+            If a callback fails, from what it raised; the network is as the last step left it.
         KeyboardInterrupt
             On Ctrl-C, after the step in progress; the network is as that step left it.
 
@@ -496,22 +509,141 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._training import Options, fit
+        from dagbp._training import Minibatches, Options, seeds
 
-        options = Options(
-            optimizer=optimizers.get(optimizer, learning_rate),
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            verbose=verbose,
-        )
-        problem = self._problem(X, Y, loss, sample_weight)
-        validation = None
-        if validation_data is not None:
-            validation = self._validation(validation_data, loss)
-        with self._alone() as engine:
-            return fit(engine, problem, validation, options, self.n_threads)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
+        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        validation = self._validation(validation_data, loss)
+        asked = epochs, verbose, callbacks, restrained, resume
+        solver = optimizers.as_solver(optimizer, learning_rate)
+        if solver is not None:
+            return self._solve(solver, problem, validation, Options(*asked))
+        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        shuffle_seed, drop_seed = seeds(seed)
+        source = Minibatches(problem, batch_size, shuffle, int(epochs), shuffle_seed)
+        return self._train(source, validation, checked, drop_seed)
+
+    def fit_batches(
+        self,
+        batches: Any,
+        *,
+        loss: str | losses.Loss = "squared_error",
+        optimizer: "str | optimizers.Optimizer" = "adam",
+        learning_rate: float | None = None,
+        epochs: int = 1,
+        validation_data: tuple[Any, ...] | None = None,
+        penalties: "Sequence[Penalty]" = (),
+        max_norm: float | Mapping[Hashable, float] | None = None,
+        dropout: float | Mapping[Hashable, float] = 0.0,
+        input_dropout: float = 0.0,
+        callbacks: "Sequence[Callback]" = (),
+        resume: bool | Literal["optimizer"] = False,
+        seed: Any = None,
+        verbose: int = 1,
+    ) -> "History":
+        """Train on batches as they come, for data beyond memory: one step for each.
+
+        The next two batches are fetched and checked by another thread while kernels run.
+
+        Parameters
+        ----------
+        batches : iterable of (X, Y) or (X, Y, sample_weight), or callable
+            Iterated anew for each epoch, as lists and data loaders can be; or a function that gets
+            the number of the epoch, from 0, and returns an iterable. Weights are scaled to a mean
+            of 1 in each batch. Arrays must not be changed once they are handed out.
+        loss, optimizer, learning_rate, validation_data, penalties, max_norm, dropout, \
+        input_dropout, callbacks, verbose
+            As in `fit`; no solver.
+        epochs : int
+            Passes over the batches.
+        resume : bool or "optimizer"
+            As in `fit`. Batches of an epoch that was broken off are fetched again and skipped.
+        seed : int or numpy.random.Generator, optional
+            Of dropout.
+
+        Returns
+        -------
+        History
+            The loss of each epoch: the mean over its samples.
+
+        Raises
+        ------
+        DataError
+            If a batch does not fit or the iterator fails, from what it raised; the network is as
+            the last step left it.
+        OptionError, DivergenceError, CallbackError, KeyboardInterrupt
+            As in `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np, dagbp
+        >>> net = dagbp.compile(dagbp.layered([3, 8, 1], seed=0), seed=0)
+        >>> def batches(epoch):
+        ...     rng = np.random.default_rng(epoch)
+        ...     for _ in range(10):
+        ...         X = rng.normal(size=(32, 3))
+        ...         yield X, X.sum(axis=1)
+        >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
+        3
+        """
+        from dagbp._stream import Batches
+        from dagbp._training import Options, seeds
+
+        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        asked = epochs, verbose, callbacks, restrained, resume
+        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        check_loss_fits(losses.get(loss), self._names.drawing)
+        validation = self._validation(validation_data, loss)
+        prepare = partial(read_batch, read=self._reader(loss))
+        source = Batches(batches, prepare, int(epochs))
+        return self._train(source, validation, checked, seeds(seed)[1])
+
+    @property
+    def history(self) -> "History | None":
+        """The history of the last run, also of one that was loaded; None if there is none."""
+        state = self._last_run()
+        return None if state is None else state.history.copy()
+
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
+        """Write the network to one file, which `dagbp.load` reads.
+
+        Arrays behind a JSON header, with a checksum; nothing in it can be executed. It is written
+        beside the old file and takes its place in one piece, so a process that is killed at any
+        instant leaves the one or the other.
+
+        Parameters
+        ----------
+        path : path-like
+        training : bool
+            Whether the state of the last run goes along: optimizer, random numbers, callbacks and
+            history, so that ``fit(resume=True)`` can go on with it.
+
+        Raises
+        ------
+        CheckpointError
+            If a label is neither a str, int, float, bool, None, bytes nor a tuple of such.
+        OSError
+            If the file cannot be written; an old one is left as it was.
+
+        Warns
+        -----
+        DagbpWarning
+            If an attribute of the graph is of another kind; it is left out.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, dagbp
+        >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "net.dagbp")
+        ...     net.save(path)
+        ...     bool((dagbp.load(path).parameters == net.parameters).all())
+        True
+        """
+        from dagbp._checkpoint import save
+        from dagbp._saved import keep
+
+        save(keep(self, training), path)
 
     def profile(
         self,
@@ -548,17 +680,17 @@ class Network:
         >>> import dagbp
         >>> net = dagbp.compile(dagbp.layered([4, 20, 1], seed=0), seed=0, n_threads=1)
         >>> profile = net.profile([[0.0, 1.0, 2.0, 3.0]] * 32, [0.0] * 32)
-        >>> max(profile.parts, key=lambda part: part.seconds).seconds < profile.seconds * 2
-        True
+        >>> profile.batch_size, profile.n_threads, profile.parts[0].name
+        (32, 1, 'copy in')
         """
         from dagbp._profile import take_profile
         from dagbp._training import start
 
         chosen = optimizers.get(optimizer)
-        problem = self._problem(X, Y, loss, sample_weight)
+        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         if len(problem.features) == 0:
             raise DataError("X has no samples; a profile needs some")
-        with self._alone() as engine:
+        with self._alone as engine:
             return take_profile(engine, problem, start(engine, chosen), self.n_threads)
 
     # --- out of it ---
@@ -598,80 +730,77 @@ class Network:
     def __repr__(self) -> str:
         return describe(self._engine, self._names.drawing)
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: a small picture and the summary."""
+        from dagbp.plotting._inline import page
+
+        return page(self)
+
     def release(self) -> None:
-        """Give back the work buffers, which stay from call to call; the next one makes new ones."""
-        with self._alone() as engine:
+        """Give back the work buffers, which stay from call to call; the next one makes new ones.
+
+        The state of the last run goes too: it cannot be resumed any more.
+        """
+        with self._alone as engine:
             engine.release()
+            if not self._alone.training:
+                self._training = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
-        return {
-            "drawing": self._names.drawing,
-            "graph": self._graph,
-            "parameters": self.parameters,
-            "dtype": self.dtype,
-            "n_threads": self.n_threads,
-            "dense_above": self._dense_above,
-            "schedule": self._ways,
-        }
+        from dagbp._saved import keep
+
+        return {"saved": keep(self, training=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        drawing = state["drawing"]
-        limit = state["n_threads"]  # of the machine it was made on
-        self.n_threads = None if limit is None else min(limit, available_cores())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
-            plan = plan_drawing(drawing)
-        self._dense_above, self._ways = state["dense_above"], state["schedule"]
-        self._build(drawing, plan, state["graph"], state["dtype"])
-        self.parameters = state["parameters"]
+        from dagbp._saved import bring_back
+
+        bring_back(self, state["saved"])
 
     # --- inside ---
 
-    def _features(self, X: Any) -> Array:
-        """Return X, checked, its columns in the order of the rows."""
-        features = _data.features(X, self._inputs, self.dtype)
-        return features if self._columns is None else features.take(self._columns, axis=1)
+    def _reader(self, loss: str | losses.Loss) -> Callable[[Any, Any, Any], Problem]:
+        """Return what turns X, Y and weights into a problem of this loss."""
+        return lambda X, Y, weight: read_problem(self._names, self.dtype, X, Y, loss, weight)
 
-    def _problem(
-        self, X: Any, Y: Any, loss: str | losses.Loss, weight: npt.ArrayLike | None
-    ) -> _data.Problem:
-        """Return X, Y, the loss and the weights, checked, as the engine takes them."""
-        chosen = losses.get(loss)
-        self._check_loss_fits(chosen)
-        features = self._features(X)
-        targets = _data.targets(Y, self._outputs, len(features), chosen, self.dtype)
-        weights = _data.sample_weight(weight, len(features))
-        hyper = np.array(chosen.hyper, np.float64)
-        row = LossRow(chosen.address(self.dtype), hyper)
-        return _data.Problem(features, targets, row, weights)
+    def _validation(self, data: tuple[Any, ...] | None, loss: str | losses.Loss) -> Problem | None:
+        return read_validation(data, self._reader(loss))
 
-    def _validation(self, data: tuple[Any, ...], loss: str | losses.Loss) -> _data.Problem:
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise OptionError(
-                "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
-                f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
-            )
-        return self._problem(data[0], data[1], loss, data[2] if len(data) == 3 else None)
+    def _regularisation(
+        self,
+        penalties: "Sequence[Penalty]",
+        max_norm: float | Mapping[Hashable, float] | None,
+        dropout: float | Mapping[Hashable, float],
+        input_dropout: float,
+    ) -> "Regularisation":
+        from dagbp._regularisation import regularisation
 
-    def _check_loss_fits(self, loss: losses.Loss) -> None:
-        """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
-        if loss.labels == "no":
-            return
-        if loss.labels == "classes" and len(self._outputs) < 2:
-            raise DataError(
-                f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
-                "has 1; use 'binary_cross_entropy'"
-            )
-        drawing = self._names.drawing
-        for node in drawing.outputs:
-            name = drawing.activation_names[drawing.activation[node]]
-            if name in ("sigmoid", "hard_sigmoid"):
-                raise DataError(
-                    f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
-                    f"itself, but output {drawing.labels[node]!r} has activation {name!r}; give it "
-                    "'identity'"
-                )
+        given = penalties, max_norm, dropout, input_dropout
+        return regularisation(self._names, self._engine, *given)
+
+    def _train(
+        self, source: "Source", validation: Problem | None, options: "Options", drop_seed: int
+    ) -> "History":
+        """Run the source; callbacks may use the network between its steps."""
+        from dagbp._training import Run
+
+        with self._alone.for_a_run() as engine:
+            return Run(self, engine, source, validation, options, drop_seed).go()
+
+    def _solve(
+        self,
+        solver: "optimizers.Solver",
+        problem: Problem,
+        validation: Problem | None,
+        options: "Options",
+    ) -> "History":
+        from dagbp._solvers import solve
+
+        with self._alone.for_a_run() as engine:
+            return solve(self, engine, solver, problem, validation, options)
+
+    def _last_run(self) -> "TrainingState | None":
+        return self._training() if callable(self._training) else self._training
 
     def _of_computed(self, values: Array) -> NodeValues:
         """Return values of the computed nodes by name; of all rows, the inputs' are left out."""
@@ -682,97 +811,3 @@ class Network:
 
     def _label_of_row(self, row: int) -> Hashable:
         return self._names.drawing.labels[int(self._engine.plan.node[row])]
-
-
-def compile(
-    G: "nx.DiGraph[Any]",
-    inputs: Any = None,
-    outputs: Any = None,
-    *,
-    activation: str = "tanh",
-    output_activation: str = "identity",
-    dtype: npt.DTypeLike = "float32",
-    seed: Any = None,
-    init: str = "auto",
-    n_threads: int | None = None,
-    dense_above: float | None = None,
-    schedule: Literal["auto", "tiles", "levels"] = "auto",
-) -> Network:
-    """Compile a directed acyclic graph of neurons.
-
-    Parameters
-    ----------
-    G : networkx.DiGraph
-        Nodes are neurons, edges weights. Node attributes: ``activation``, a name; ``bias``, its
-        initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
-        the bias. Edge attributes: ``weight``, its initial value (default: drawn by `init`);
-        ``trainable``, False to fix it. Others are kept for `Network.to_networkx`.
-    inputs, outputs : iterable of nodes, optional
-        In the order of the columns of X and Y. Default: the nodes without in-edges, and those
-        without out-edges, in graph order. An output may feed other nodes. A node without in-edges
-        that is no input is the constant theta(bias).
-    activation, output_activation : str
-        Of nodes without that attribute.
-    dtype : {"float32", "float64"}
-    seed : int or numpy.random.Generator, optional
-        Of the initial weights.
-    init : {"auto", "glorot", "he", "lecun", "zeros"}
-        Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
-    n_threads : int, optional
-        Most threads to use; default: as many cores as the work keeps busy.
-    dense_above : float, optional
-        Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
-        results differ in their rounding alone. 1 for full ones only; default: where it is faster,
-        see `summary`.
-    schedule : {"auto", "tiles", "levels"}
-        How threads share a batch: "tiles", each takes samples of its own; "levels", together
-        through each level of the net, with the same bits on any number of threads; "auto", the
-        faster way, but "levels" where it costs less than 5 %.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    GraphError
-        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or an attribute does
-        not fit; it names the node or edge.
-    OptionError
-        If another argument has a value that does not exist.
-
-    Warns
-    -----
-    UnreachableWarning
-        If no input reaches some output.
-
-    Examples
-    --------
-    >>> import networkx as nx
-    >>> import dagbp
-    >>> G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y")])
-    >>> net = dagbp.compile(G, activation="relu", seed=0)
-    >>> net.inputs, net.outputs
-    (['a', 'b'], ['y'])
-    >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
-    (2, 1)
-    """
-    drawing = read_networkx(
-        G,
-        inputs,
-        outputs,
-        known=activations.names(),
-        activation=activation,
-        output_activation=output_activation,
-    )
-    # A copy: what `to_networkx` gives back must not change with the graph that was read.
-    return Network(
-        drawing,
-        dtype=dtype,
-        seed=seed,
-        init=init,
-        n_threads=n_threads,
-        dense_above=dense_above,
-        schedule=schedule,
-        graph=G.copy(),
-    )

@@ -56,15 +56,32 @@ def out_panels(plan: Plan, kind: Int64, multiple: int) -> Panels:
 
 def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
     """Return 1 for each row that is in some panel's run, (n,)."""
-    steps, place = np.zeros(n_nodes + 1, np.int64), 1
-    program = panels.program
+    first, length, _ = _runs(panels)
+    steps = np.zeros(n_nodes + 1, np.int64)
+    np.add.at(steps, first, 1)
+    np.add.at(steps, first + length, -1)
+    return (np.cumsum(steps[:-1]) > 0).astype(np.int64)
+
+
+def in_runs(panels: Panels, n_slots: int) -> npt.NDArray[np.bool_]:
+    """Return whether each slot of the view is in some panel's run, (n_slots,)."""
+    _, length, start = _runs(panels)
+    steps = np.zeros(n_slots + 1, np.int64)
+    np.add.at(steps, start, 1)
+    np.add.at(steps, start + length[:, None], -1)
+    return np.cumsum(steps[:-1]) > 0
+
+
+def _runs(panels: Panels) -> tuple[Int64, Int64, Int64]:
+    """Return the first rows (R,), lengths (R,) and start slots (R, ROWS) of all runs."""
+    program, place = panels.program, 1
+    found = [np.empty((0, RUN_WORDS), np.int64)]
     while place < len(program):
         runs = program[place + HEADER :][: program[place + N_RUNS] * RUN_WORDS]
-        runs = runs.reshape(-1, RUN_WORDS)
-        np.add.at(steps, runs[:, FIRST], 1)
-        np.add.at(steps, runs[:, FIRST] + runs[:, LENGTH], -1)
+        found.append(runs.reshape(-1, RUN_WORDS))
         place += HEADER + runs.size
-    return (np.cumsum(steps[:-1]) > 0).astype(np.int64)
+    runs = np.concatenate(found)
+    return runs[:, FIRST], runs[:, LENGTH], runs[:, START:]
 
 
 def _find_panels(ptr: Int64, other: Any, kind: Int64, first: int, multiple: int) -> Panels:

@@ -2,9 +2,9 @@
 
 Rows number the nodes in topological order: the inputs first, in the user's order, then level by
 level, and within a level by kind (a network's: activation) and then as drawn; `_alike` then moves
-rows of a level and kind, if that brings dense blocks together. Each edge stands in two views of one
-sparse matrix: by target (CSR, read by the forward pass) and by source (CSC, read by the backward
-pass).
+rows among the inputs, or those of a level and kind, if that brings dense blocks together. Each edge
+stands in two views of one sparse matrix: by target (CSR, read by the forward pass) and by source
+(CSC, read by the backward pass).
 """
 
 from itertools import pairwise
@@ -77,6 +77,8 @@ class Plan(NamedTuple):
     group : int64 (n,)
         By row: equal where neighbouring rows stand together since they have alike neighbours; 0 for
         rows as drawn.
+    input_column : int64 (n_inputs,)
+        Each input's place among the inputs as the user names them: its column of the features.
     n_inputs : int
         Rows below it are the inputs.
     """
@@ -93,6 +95,7 @@ class Plan(NamedTuple):
     outputs: Int64
     output_slot: Int64
     group: Int64
+    input_column: Int64
     n_inputs: int
 
 
@@ -160,6 +163,7 @@ def make_plan(
         outputs=row[outputs],
         output_slot=output_slot,
         group=np.zeros(n_nodes, np.int64),
+        input_column=np.arange(len(inputs)),
         n_inputs=len(inputs),
     )
 

@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data import Problem
 from dagbp._engine import Engine, aligned, new_clock
 from dagbp._errors import DivergenceError
+from dagbp._features import Problem
 from dagbp._kernels import timing
 from dagbp._kernels.peak import ROW_BYTES, compile_peak
 from dagbp._kernels.records import DIVERGED, STATUS, UPDATES, Update
@@ -137,7 +137,7 @@ def _step_time(
             times[:] = 0
         clock = new_clock(steps, len(order), shuffle=False, seed=0)
         start = time.perf_counter()
-        engine.train(problem, order, update, clock, schedule, lambda: None, times)
+        engine.train(problem, order, update, clock, schedule, lambda: None, times=times)
         seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
         if clock.count[STATUS] == DIVERGED:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")

@@ -118,6 +118,7 @@ NARROW_ROW = 64
 # tiles as `benchmarks/scaling.py` does over batches; meetings and AVX2 are assumed. Ratios count.
 SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
 NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wide one's
+ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
 MEETING_NS = 800.0
 WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking
@@ -177,6 +178,7 @@ class Scheduler:
         self._streams = dense > sparse and wiring.n_slots * wiring.itemsize > 2**20
         self._crews: dict[tuple[int, int], tuple[int, float]] = {}
         self._chosen: dict[tuple[int, int | None, bool], Schedule] = {}
+        self._alone: dict[tuple[int | None, bool], bool] = {}
 
     def choose(self, n_samples: int, limit: int | None, back: bool = True) -> Schedule:
         """Return the schedule for batches of so many samples, on at most `limit` threads.
@@ -187,6 +189,26 @@ class Scheduler:
         if key not in self._chosen:
             self._chosen = {key: self._choose(*key)}  # the last one is asked for again and again
         return self._chosen[key]
+
+    def alone(self, limit: int | None, back: bool) -> bool:
+        """Return whether one sample goes by itself, on one thread, and not as a tile.
+
+        Never with "levels", whose bits must not depend on the number of threads.
+        """
+        key = limit, back
+        if key not in self._alone:
+            schedule = self._choose(1, limit, back)
+            share = 1.0
+            if schedule.members > 1:
+                stages, busiest_share = self._crew(schedule.members, schedule.row_bytes)
+                meetings = (2 if back else 1) * stages * MEETING_NS
+                share = busiest_share + meetings / self._one_ns(back)
+            self._alone[key] = self._ways != "levels" and share > ALONE_COST
+        return self._alone[key]
+
+    def _one_ns(self, back: bool) -> float:
+        """Return what one narrow tile takes on one thread."""
+        return max(1.0, self._tile_ns * NARROW_COST * (1.0 if back else 1 / 3))
 
     def _choose(self, n_samples: int, limit: int | None, back: bool) -> Schedule:
         row_bytes, tiles, tile_ns = self._width(n_samples)

@@ -25,6 +25,16 @@ class Names:
         """The drawing's index of each label."""
         return {label: i for i, label in enumerate(self.drawing.labels)}
 
+    @cached_property
+    def inputs(self) -> tuple[Hashable, ...]:
+        """Labels in the order of X's columns."""
+        return tuple(self.drawing.labels[i] for i in self.drawing.inputs)
+
+    @cached_property
+    def outputs(self) -> tuple[Hashable, ...]:
+        """Labels in the order of Y's columns."""
+        return tuple(self.drawing.labels[i] for i in self.drawing.outputs)
+
     def row(self, label: Hashable) -> int:
         """Return a node's row; KeyError if there is no such node."""
         return int(self.plan.row[self.index[label]])

@@ -16,7 +16,7 @@ neither overflow nor lose digits.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from dagbp import _jit
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._forking import ForkSafeLock
+from dagbp._kernels.records import Loss as LossRow
 from dagbp._numbers import is_number
 
 __all__ = [
@@ -56,10 +57,10 @@ class Loss:
     hyper: tuple[float, ...] = ()
     labels: Literal["no", "binary", "classes"] = "no"
 
-    def address(self, dtype: np.dtype[Any]) -> int:
-        """Return the address of the compiled row function for values of `dtype`."""
+    def row(self, dtype: np.dtype[Any]) -> LossRow:
+        """Return the compiled row function for values of `dtype`, and what it reads."""
         with _lock:
-            return int(_compiled(self.name, _users.get(self.name), dtype).address)
+            return _row(self.name, self.hyper, _users.get(self.name), dtype)
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,14 @@ def _check_values(name: str, scalars: _Scalars) -> None:
         )
 
 
-@cache
+@lru_cache(100)
+def _row(
+    name: str, hyper: tuple[float, ...], scalars: _Scalars | None, dtype: np.dtype[Any]
+) -> LossRow:
+    return LossRow(_compiled(name, scalars, dtype).address, np.array(hyper, np.float64))
+
+
+@cache  # for good: rows hold addresses only
 def _compiled(name: str, scalars: _Scalars | None, dtype: np.dtype[Any]) -> Any:
     from dagbp._kernels import loss
     from dagbp._kernels.rows import specialise

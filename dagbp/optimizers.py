@@ -84,22 +84,20 @@ class Optimizer(ABC):
         """Return the hyper-parameters as the update reads them."""
         return np.array([self.learning_rate, self.weight_decay, *self._own()], np.float64)
 
-    def clips(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the largest norm and the largest component, infinite where not clipped."""
+    def clips(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Return the largest norm and the largest component, infinite where it is not clipped.
+
+        None where neither is.
+        """
         limits = (self.clip_norm, self.clip_value)
+        if limits == (None, None):
+            return None
         return np.array([math.inf if limit is None else limit for limit in limits])
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the compiled update for parameters of `dtype`."""
         with _lock:
             return int(_compiled(self._row, dtype).address)
-
-    def clip_address(self, dtype: np.dtype[Any]) -> int:
-        """Return the address of the compiled clipping of gradients of `dtype`, 0 for none."""
-        if not np.isfinite(self.clips()).any():
-            return 0
-        with _lock:
-            return int(_compiled_clip(dtype).address)
 
 
 def _check(owner: str, name: str, value: object) -> None:
@@ -405,10 +403,3 @@ def _compiled(row: str, dtype: np.dtype[Any]) -> Any:
     from dagbp._kernels import update
 
     return _jit.compile_callback(getattr(update, row), update.row_signature(dtype))
-
-
-@cache
-def _compiled_clip(dtype: np.dtype[Any]) -> Any:
-    from dagbp._kernels import update
-
-    return update.compile_clip(dtype)

@@ -18,8 +18,9 @@ settings.load_profile("dagbp")
 @pytest.fixture(autouse=True, scope="session")
 def many_cores():
     """Let tests ask for more threads than a small machine has cores."""
-    from dagbp import _network, _team
+    from dagbp import _network, _saved, _team
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_network, "available_cores", lambda: max(64, _team.available_cores()))
+        for module in (_network, _saved):
+            patch.setattr(module, "available_cores", lambda: max(64, _team.available_cores()))
         yield

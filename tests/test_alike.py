@@ -163,18 +163,44 @@ def test_results_equal_those_in_the_drawn_order(name, monkeypatch):
     assert np.array_equal(found[0]["x"][net.inputs], X.T)
 
 
-def test_columns_are_those_of_the_inputs():
-    """Inputs move too: each feature still goes to its own, by place and by name."""
+def as_frame(X, tmp_path, inputs):
     pd = pytest.importorskip("pandas")
+    return pd.DataFrame(X, columns=inputs)[inputs[::-1]]
+
+
+def as_memory_map(X, tmp_path, inputs):
+    mapped = np.memmap(tmp_path / "X", np.float64, "w+", shape=X.shape)
+    mapped[:] = X
+    return mapped
+
+
+def as_sparse(X, tmp_path, inputs):
+    return sparse.csr_array(X)
+
+
+FORMS = {
+    "array": lambda X, tmp_path, inputs: X,
+    "frame": as_frame,
+    "memory map": as_memory_map,
+    "sparse": as_sparse,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n", [1, 7, 150])
+@pytest.mark.parametrize("schedule", ["tiles", "levels"])
+def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monkeypatch):
     edges, _ = shuffled("three parts")
-    net = compiled(edges)
-    rows = net._engine.plan.row[net.inputs]
-    assert (np.diff(rows) < 0).any()
-    X = np.random.default_rng(0).normal(size=(5, len(net.inputs)))
-    expected = net.predict(X)
-    assert np.array_equal(net.forward(X).x[net.inputs[3]], X[:, 3].astype(np.float32))
-    frame = pd.DataFrame(X, columns=net.inputs)
-    assert np.array_equal(net.predict(frame[frame.columns[::-1]]), expected)
+    net = compiled(edges, schedule=schedule, n_threads=2)
+    assert (np.diff(net._engine.plan.row[net.inputs]) < 0).any()
+    X = np.random.default_rng(0).normal(size=(n, len(net.inputs))).round(3)
+    X[:, ::5] = 0
+    given = FORMS[form](X, tmp_path, net.inputs)
+    predicted, x = net.predict(given), net.forward(given).x
+    for k in (0, 3, len(net.inputs) - 1):
+        assert np.array_equal(x[net.inputs[k]], X[:, k].astype(np.float32))
+    as_drawn(monkeypatch)
+    assert_near(predicted, compiled(edges).predict(X), 1e-5)
 
 
 # ---------------------------------------------------------------------------- the same order again

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-COMMANDS = ["layers", "dags", "blocks", "scaling", "latency", "startup", "limits", "activations"]
+COMMANDS = [
+    *("layers", "dags", "blocks", "scaling", "latency", "startup", "limits", "activations"),
+    "estimators",
+]
 
 
 @pytest.mark.slow

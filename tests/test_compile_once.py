@@ -39,6 +39,9 @@ def exercise(graph, dtype, activation, loss, optimizer, batch_size, n_threads):
     net.forward(X)
     net.backprop(X, Y, loss=loss, sample_weight=rng.random(150) + 0.1)
     net.evaluate(X, Y, loss=loss)
+    net.predict(X[:1])
+    net.evaluate(X[:1], Y[:1], loss=loss)
+    net.loss_and_gradient(X[:1], Y[:1], loss=loss)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -61,8 +64,9 @@ def test_one_signature_a_dtype(dtype):
         loss = loss if targets_fit else "binary_cross_entropy"
         exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 64, 150][k % 4], 1 + k % 2)
     after = {name: len(kernel.signatures) for name, kernel in kernels()}
-    entries = [name for name in before if ".run." in name]
-    assert all(after[name] == before[name] > 0 for name in entries if "train" in name)
+    for entry in ("run.train", "single.predict", "single.learn"):
+        name = f"dagbp._kernels.{entry}"
+        assert after[name] == before[name] > 0
     # At most one for each dtype and width of tiles: wide, narrow, and none in entry points.
     assert {name: count for name, count in after.items() if count > 2 * 3} == {}
 

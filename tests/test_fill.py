@@ -430,16 +430,17 @@ def test_training_diverges_where_it_does_unfilled():
 
 
 @pytest.mark.parametrize(
-    "bad", [0, -0.5, math.nan, math.inf, "0.5", True, [0.5], 1j, np.array([0.5])]
+    "bad", [0, 0.049, -0.5, math.nan, math.inf, "0.5", True, [0.5], 1j, np.array([0.5])]
 )
-def test_a_share_must_be_a_positive_number(bad):
-    with pytest.raises(dagbp.OptionError, match=r"dense_above must be a number > 0, or None, got"):
+def test_a_share_must_not_be_tiny(bad):
+    message = r"dense_above must be a number >= 0.05, or None, got"
+    with pytest.raises(dagbp.OptionError, match=message):
         dagbp.compile(dagbp.layered([2, 2], seed=0), dense_above=bad)
     with pytest.raises(dagbp.OptionError, match="dense_above"):
         dagbp.Network.from_edges([0], [1], dense_above=bad)
 
 
-@pytest.mark.parametrize("good", [1, np.float32(0.5), np.int64(1), 1e-9])
+@pytest.mark.parametrize("good", [1, np.float32(0.5), np.int64(1), 0.05])
 def test_any_kind_of_number_will_do(good):
     net = dagbp.Network.from_edges([0], [1], dense_above=good, seed=0)
     assert net.predict([[1.0]]).shape == (1, 1)

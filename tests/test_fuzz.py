@@ -18,14 +18,15 @@ from nonsense import anything, bent
 from scipy import sparse
 
 import dagbp
-from dagbp import losses, optimizers
+from dagbp import callbacks, losses, optimizers
+from dagbp.testing import gradcheck
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
-ALLOWED = (dagbp.DagbpError, dagbp.DagbpWarning, TypeError, ValueError)
+ALLOWED = (dagbp.DagbpError, dagbp.DagbpWarning, TypeError, ValueError, OSError)
 N, INPUTS, OUTPUTS = 9, 3, 2
 
 
@@ -114,11 +115,35 @@ OF_NETWORK = [
                 "batch_size": 4,
                 "shuffle": True,
                 "validation_data": (samples(rng)["X"], samples(rng)["Y"]),
+                "penalties": [dagbp.Penalty(l1=0.1, edges=[("a", "h")])],
+                "max_norm": {"h": 1.0},
+                "dropout": 0.1,
+                "input_dropout": 0.1,
+                "callbacks": [callbacks.CosineDecay()],
+                "resume": False,
                 "seed": 0,
                 "verbose": 0,
             }
         ),
     ),
+    (
+        lambda net, **o: net.fit(**o),
+        lambda rng: supervised(rng) | {"optimizer": "lbfgs", "epochs": 2, "verbose": 0},
+    ),
+    (
+        lambda net, **o: net.fit_batches(**o),
+        lambda rng: {
+            "batches": [tuple(samples(rng).values())] * 2,
+            "loss": "huber",
+            "epochs": 1,
+            "dropout": {"h": 0.5},
+            "callbacks": [],
+            "seed": 0,
+            "verbose": 0,
+        },
+    ),
+    (lambda net, path: net.save(path), lambda rng: {"path": os.devnull + "/no/place"}),
+    (gradcheck, lambda rng: supervised(rng) | {"most": 3, "tolerance": 1e-3, "seed": 0}),
     (set_parameters, lambda rng: {"values": np.linspace(-1, 1, 8) * (np.arange(8) != 7)}),
     (set_threads, lambda rng: {"value": 2}),
     (lambda net, key: key in net.weights, lambda rng: {"key": ("a", "h")}),
@@ -159,6 +184,23 @@ ALONE = [
         },
     ),
     (losses.Huber, lambda rng: {"threshold": 1.0}),
+    (losses.SoftmaxCrossEntropy, lambda rng: {"label_smoothing": 0.1}),
+    (
+        dagbp.Penalty,
+        lambda rng: {"l1": 0.1, "l2": 0.1, "edges": [("a", "h")], "nodes": ["h"], "biases": True},
+    ),
+    (
+        callbacks.EarlyStopping,
+        lambda rng: {"monitor": "loss", "patience": 3, "min_delta": 0.1, "mode": "min"},
+    ),
+    (callbacks.ModelCheckpoint, lambda rng: {"path": "net", "every_epochs": 1, "every_steps": 2}),
+    (callbacks.OneCycle, lambda rng: {"rise": 0.3, "start": 0.1, "end": 0.0}),
+    (callbacks.TimeLimit, lambda rng: {"seconds": 1.0}),
+    (dagbp.load, lambda rng: {"path": os.devnull}),
+    (
+        optimizers.Solver,
+        lambda rng: {"method": "tnc", "bounds": (-1, 1), "options": {"ftol": 0.1}},
+    ),
     (losses.get, lambda rng: {"loss": "huber"}),
     (optimizers.get, lambda rng: {"optimizer": "sgd", "learning_rate": 0.1}),
     (dagbp.activations.get, lambda rng: {"activation": "tanh"}),
@@ -255,11 +297,12 @@ def run(seed, seconds, calls):
     return surprises
 
 
-def fuzz(seed, seconds, calls):
-    """Run this file in a process of its own; return what it said."""
+def fuzz(seed, seconds, calls, folder):
+    """Run this file in a process of its own, in a folder of its own; return what it said."""
     command = [sys.executable, "-X", "faulthandler", __file__, str(seed), str(seconds), str(calls)]
     done = subprocess.run(
         command,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=seconds + 120,
@@ -270,15 +313,15 @@ def fuzz(seed, seconds, calls):
     return done.stdout
 
 
-def test_nonsense():
-    refused = int(fuzz(seed=0, seconds=60, calls=3000).split()[0])
+def test_nonsense(tmp_path):
+    refused = int(fuzz(seed=0, seconds=60, calls=3000, folder=tmp_path).split()[0])
     assert refused > 1000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 4))
-def test_much_nonsense(seed):
-    fuzz(seed, seconds=20, calls=10**9)
+def test_much_nonsense(seed, tmp_path):
+    fuzz(seed, seconds=20, calls=10**9, folder=tmp_path)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ for name, G in GRAPHS.items():
             key = f"{dtype} {name} {ways} {n_threads}"
             found[key + " predict"] = net.predict(X)
             found[key + " few"] = net.predict(X[:3])
+            found[key + " predict one"] = net.predict(X[:1])
             found[key + " one"] = net.loss_and_gradient(X[:1], Y[:1])[1]
             found[key + " gradient"] = net.loss_and_gradient(X, Y)[1]
             for optimizer in (SGD(learning_rate=0.01, clip_norm=1.0), Adam(learning_rate=1e-3)):

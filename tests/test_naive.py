@@ -240,6 +240,7 @@ STEPS = {
         [0.8, 0.8 + 0.1 / math.sqrt(0.296875)],
     ),
     "adagrad": ({"eps": 0.0}, [0.9, 0.9 + 0.1 / math.sqrt(1.25)]),
+    "rprop": ({}, [0.9, 0.9]),  # the sign changes: this step is skipped
 }
 
 

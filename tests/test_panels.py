@@ -24,6 +24,7 @@ from dagbp._panels import (
     Panels,
     columns,
     in_panels,
+    in_runs,
     out_panels,
 )
 
@@ -72,7 +73,7 @@ def test_every_run_is_made_of_edges(case):
         (out_panels(plan, plan.level, 16), plan.out_ptr, plan.out_dst, 16),
     )
     for panels, ptr, other, multiple in views:
-        edges, previous = 0, -1
+        edges, previous, dense = 0, -1, np.zeros(len(other), np.bool_)
         for first, runs in programs(panels):
             assert first > previous, "panels do not overlap"
             previous = first + PANEL_ROWS - 1
@@ -86,10 +87,12 @@ def test_every_run_is_made_of_edges(case):
                     assert ptr[first + r] <= slots.start
                     assert slots.stop <= ptr[first + r + 1]
                     assert np.array_equal(other[slots], expected)
+                    dense[slots] = True
                 if multiple > 1:
                     marked[expected] = 1
                 edges += PANEL_ROWS * run[LENGTH]
         assert panels.n_edges == edges
+        assert np.array_equal(in_runs(panels, len(other)), dense)
         if multiple > 1:
             assert np.array_equal(columns(panels, len(plan.node)), marked)
 

@@ -35,11 +35,11 @@ PANEL = u(PANEL_ROWS)
 
 
 @jit
-def forward(net, work, tiles):
+def forward(net, work, first_sample, tiles):
     """s_j = w_0j + sum_{i->j} w_ij x_i into d, x_j = theta_j(s_j) into x, in topological order.
 
     x, d: `tiles` tiles of n rows; x holds the inputs' features. Tiles take turns at each segment,
-    so that its weights are read from memory once.
+    so that its weights are read from memory once. With dropout, x_j = theta_j(s_j) m_j.
     """
     for stage in range(work.in_stages):
         cut = stage * (work.members + ONE) + work.member
@@ -50,6 +50,7 @@ def forward(net, work, tiles):
                 _sums(net, work, x, d, first, last)
                 s, values = row_pointer(d, first), row_pointer(x, first)
                 call_address(net.theta[first], (s, values, (last - first) * lanes(x)))
+                drop_rows(net, work, x, first, last, first_sample + g * net.width)
                 tick(work, ACTIVATIONS)
         meet_crew(work)
 
@@ -84,7 +85,7 @@ def _sums(net, work, x, d, first, last):
 
 
 @jit
-def backward(net, work, tiles):
+def backward(net, work, first_sample, tiles):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
 
     In reverse topological order; work.d holds s and ends up holding delta. The gradient has
@@ -97,13 +98,17 @@ def backward(net, work, tiles):
             k -= ONE
             first, last = u(net.out_segment[k]), u(net.out_segment[k + ONE])
             for g in range(tiles):
-                _deltas(net, work, g, first, last)
+                _deltas(net, work, first_sample + g * net.width, g, first, last)
         meet_crew(work)
 
 
 @jit
-def _deltas(net, work, g, first, last):
-    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
+def _deltas(net, work, sample, g, first, last):
+    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw.
+
+    With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
+    itself, which overwrites x_i: nothing reads that any more.
+    """
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)
     transposed = offset(work.transposed, g * net.stride * lanes(x))
@@ -144,13 +149,28 @@ def _deltas(net, work, g, first, last):
         return
     s, values = row_pointer(d, first), row_pointer(x, first)
     slope, size = row_pointer(scratch, ZERO), (last - first) * lanes(x)
+    if work.drop != ZERO:
+        call_address(net.theta[first], (s, values, size))
     call_address(net.d_theta[first], (s, values, slope, s, size))
+    drop_rows(net, work, d, first, last, sample)
     bias, column = offset(gradient, net.n_edges), net.column
     for i in range(first, last):
         bias[i - net.n_inputs] += total(load(d, i))
         if column[i] != ZERO:
             call_address(net.transpose_row, (d, i, transposed, net.stride))
     tick(work, ACTIVATIONS)
+
+
+@jit
+def drop_rows(net, work, tile, first, last, sample):
+    """Multiply the rows by their masks, in place, where there is dropout.
+
+    sample: the position in the epoch of the tile's first one.
+    """
+    if work.drop != ZERO:
+        rows, width = row_pointer(tile, first), lanes(tile)
+        args = (rows, work.stays, work.drop_key, first, last, sample, width)
+        call_address(work.drop, args)
 
 
 @jit

@@ -30,7 +30,7 @@ def read(kind, net, data, work, first, count):
     work = open_work(work, kind)
     tiles = tile.group_in(net, data, work, first, count)
     meet_crew(work)
-    forward(net, work, tiles)
+    forward(net, work, first, tiles)
 
 
 def learn(kind, net, data, loss, work, first, count, scale, back):
@@ -44,7 +44,7 @@ def learn(kind, net, data, loss, work, first, count, scale, back):
         for g in range(tiles):
             work.loss[VALUE] += work.tile_loss[g]
     if back != ZERO:
-        backward(net, work, tiles)
+        backward(net, work, first, tiles)
 
 
 def write(kind, net, work, out, first, count):

@@ -19,7 +19,12 @@ def next_random(state):
 
 @jit
 def shuffle(order, n, state):
-    """Permute `order` (n,) uniformly, in place: Fisher and Yates, from the end."""
+    """Order <- 0 ... n - 1 permuted uniformly: Fisher and Yates, from the end.
+
+    What came before does not count, so that an epoch's order follows from its state alone.
+    """
+    for i in range(n):
+        order[i] = np.int64(i)
     i = n
     while i > np.uintp(1):
         i -= np.uintp(1)

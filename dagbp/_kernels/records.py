@@ -68,12 +68,21 @@ class Net(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Samples in rows; None for what is not given, a null pointer in a kernel."""
+    """Samples in rows; None for what is not given, a null pointer in a kernel.
+
+    Features are C-contiguous and of the net's dtype, or whatever `reader` reads; see `readers`.
+    """
 
     n_samples: Any
     n_inputs: Any
     n_outputs: Any
-    features: Any  # (N, n_inputs)
+    features: Any  # (N, n_inputs), or the stored entries of a sparse matrix
+    reader: Any  # address of a function in `readers`, or 0
+    stride: Any  # elements from one row of features to the next
+    indptr: Any  # (N + 1,) int64, of a sparse matrix in CSR form, and
+    indices: Any  # int32, the columns of its entries
+    places: Any  # (n_inputs,) int64: column of each input's row, or None for 0, 1, 2, ...; of a
+    # sparse matrix the row of each column
     targets: Any  # (N, n_outputs), or None
     labels: Any  # (N,) int64 in place of targets, or None
     weight: Any  # (N,) float64, or None for ones
@@ -128,6 +137,9 @@ class Work(NamedTuple):
     last: Any
     first_cleared: Any  # its share of its crew's gradient
     last_cleared: Any
+    drop: Any  # address of `dropout.drop`, or 0
+    stays: Any  # (n,) float64: with what probability each row stays
+    drop_key: Any  # (2,) uint64: the run's seed and the number of the step
     tick: Any  # address of `timing.add_time`, or 0
     clock: Any
     times: Any  # (N_TIMES,) int64
@@ -143,16 +155,23 @@ class Update(NamedTuple):
     runs: Any  # (n_runs, 2) int64: stretches of `values` that train
     keep: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
     reduce: Any  # address of `update.reduce`, or 0 where there is nothing to do
-    clip: Any  # address of `clip.clip`, or 0
-    limits: Any  # (2,) float64: the largest global norm and the largest magnitude
+    prepare: Any  # address of `restraint.prepare`, or 0 where there is neither of these:
+    limits: Any  # (2,) float64: the largest global norm and the largest magnitude, or null
+    l1: Any  # (P,): coefficients of |p|, and of p^2 / 2, or null
+    l2: Any
+    penalties: Any  # (blocks,) float64: the penalty of each block of parameters, or null
+    constrain: Any  # address of `restraint.constrain`, or 0
+    most: Any  # (n,) float64: largest norm of each row's weights
 
 
 class Clock(NamedTuple):
     """Where training stands; in arrays, so that it survives an interrupt between two steps."""
 
     count: Any  # int64, see the indices below
-    random: Any  # (1,) uint64
+    random: Any  # (2,) uint64: the shuffle's state, and what it was when the epoch began
     epoch_loss: Any  # (epochs,) float64
+    step_loss: Any  # (1,) float64: of the last step
+    rates: Any  # float64: learning rates of the updates from count[FIRST_RATE], or None
 
 
 def _indices(n: int) -> tuple[Any, ...]:
@@ -161,9 +180,18 @@ def _indices(n: int) -> tuple[Any, ...]:
 
 
 # Indices into Clock.count.
-EPOCH, STEP, UPDATES, LAST_EPOCH, BATCH_SIZE, SHUFFLE, STATUS, COUNTS = _indices(8)
+EPOCH, STEP, UPDATES, LAST_EPOCH, LAST_UPDATE, BATCH_SIZE, SHUFFLE, STATUS = _indices(8)
+FIRST_RATE, COUNTS = np.uintp(8), 9
+# Indices into Clock.random, and into Work.drop_key.
+NOW, EPOCH_BEGAN = _indices(2)
+SEED, NUMBER = _indices(2)
+# Where the learning rate stands among an update's hyper-parameters.
+RATE = np.uintp(0)
 # Values of Clock.count[STATUS].
 RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
+# Value of Clock.count[SHUFFLE], beside 0 and 1: in the midst of an epoch whose order is to be
+# drawn once more.
+AGAIN = 2
 # Indices into Work.barrier, and its size.
 ARRIVALS, ABORT, BARRIER_SIZE = np.uintp(0), np.uintp(32), 64
 # Values of Work.barrier[ABORT]: stop before the next step, or at once, since a thread has failed.
@@ -182,6 +210,30 @@ class Result(NamedTuple):
     s: Any
     x: Any
     delta: Any
+
+
+class Single(NamedTuple):
+    """One sample by itself, a number a node, see `single`; C counts the lanes of 64 bytes.
+
+    The vectors of all nodes have 64 bytes more at either end.
+    """
+
+    net: Any  # address of a frame: `Net`, of which only what holds for any width is read
+    x: Any  # (n,): activations; those of the inputs are the features
+    s: Any  # (n,): signals
+    d: Any  # (n,): deltas
+    e: Any  # (n,): de/dx of the outputs, zeros for other nodes
+    target: Any  # (n_outputs,)
+    out: Any  # (n_outputs, C): what a loss's row function takes, each number C times
+    y: Any
+    slope: Any
+    error: Any  # (C,)
+    n_segments: Any
+    segment: Any  # (n_segments + 1,) int64: first rows of those of one level and one activation
+    size: Any  # (n_segments,) int64: how many numbers their activations are called for
+    ptr: Any  # (n+1,) int64: in-edges without held zeros
+    src: Any  # (E,) int32
+    panel: Any  # (n,) int64: `Net.in_panel` for those
 
 
 def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
@@ -291,10 +343,13 @@ open_data = _opener(
     Data,
     {
         "features": Real,
+        "indptr": types.int64,
+        "indices": types.int32,
         "targets": Real,
         "labels": types.int64,
         "weight": types.float64,
         "order": types.int64,
+        "places": types.int64,
     },
 )
 open_loss = _opener(Loss, {"hyper": types.float64})
@@ -302,7 +357,8 @@ open_work = _opener(
     Work,
     {name: Tile for name in ("x", "d", "out", "y", "e", "row", "scratch")}
     | {name: Real for name in ("transposed", "gradient", "gradients")}
-    | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares")}
+    | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
+    | {"drop_key": types.uint64}
     | {name: types.int64 for name in ("in_cuts", "out_cuts", "refresh_cuts")}
     | {name: types.int64 for name in ("barrier", "meetings", "times")},
 )
@@ -314,9 +370,21 @@ open_update = _opener(
         "runs": types.int64,
         "keep": types.uint8,
         "limits": types.float64,
+        "l1": Real,
+        "l2": Real,
+        "penalties": types.float64,
+        "most": types.float64,
     },
 )
 open_clock = _opener(
-    Clock, {"count": types.int64, "random": types.uint64, "epoch_loss": types.float64}
+    Clock,
+    {"count": types.int64, "random": types.uint64}
+    | {name: types.float64 for name in ("epoch_loss", "step_loss", "rates")},
 )
 open_result = _opener(Result, {"s": Real, "x": Real, "delta": Real})
+open_single = _opener(
+    Single,
+    {name: Real for name in ("x", "s", "d", "e", "target", "out", "y", "slope", "error")}
+    | {name: types.int64 for name in ("segment", "size", "ptr", "panel")}
+    | {"net": types.uint64, "src": types.int32},
+)

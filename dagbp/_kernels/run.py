@@ -14,14 +14,21 @@ from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
     ABORTED,
+    AGAIN,
     BATCH_SIZE,
     BROKEN,
     DIVERGED,
     EPOCH,
+    EPOCH_BEGAN,
     FINISHED,
     FINITE,
+    FIRST_RATE,
     LAST_EPOCH,
+    LAST_UPDATE,
     LOSS_COLUMNS,
+    NOW,
+    NUMBER,
+    RATE,
     RUNNING,
     SHUFFLE,
     STATUS,
@@ -36,13 +43,14 @@ from dagbp._kernels.records import (
 )
 from dagbp._kernels.threads import atomic_load, meet_all
 from dagbp._kernels.timing import REFRESH, UPDATE, tick
-from dagbp._kernels.update import apply, reduce_gradients
+from dagbp._kernels.update import BLOCK, apply
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
     array_pointer,
     call_address,
     clear,
+    given,
     kind_of,
     least,
 )
@@ -110,8 +118,8 @@ def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, sca
 
 
 @entry
-def train(kind, net_, data_, loss_, update, work_, clock):
-    """Take steps until clock.count[LAST_EPOCH], an abort, or a loss that is not finite.
+def train(kind, net_, data_, loss_, update_, work_, clock):
+    """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all; one
     whose update is not finite is left for the caller to undo.
@@ -121,13 +129,14 @@ def train(kind, net_, data_, loss_, update, work_, clock):
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
-    update = open_update(array_pointer(update), kind)
+    update_ = array_pointer(update_)
+    update = open_update(update_, kind)
     clock = open_clock(array_pointer(clock), kind)
     clear(work.gradient, work.first_cleared, work.last_cleared)
     taken = True
     while taken:
         if work.thread == ZERO:
-            _begin_step(data, work, clock)
+            _begin_step(data, update, work, clock)
         meet_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN or clock.count[STATUS] != RUNNING:
             return
@@ -139,23 +148,30 @@ def train(kind, net_, data_, loss_, update, work_, clock):
         meet_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN:
             return
-        taken = _step(net, update, work, u(clock.count[UPDATES] + 1))
+        number = u(clock.count[UPDATES] + 1)
+        taken = _step(kind, net_, update_, work_, net, update, work, number)
         if work.thread == ZERO:
-            _end_step(data, work, clock, size, taken)
+            _end_step(net, data, update, work, clock, size, taken)
 
 
 @jit
-def _begin_step(data, work, clock):
+def _begin_step(data, update, work, clock):
     """Decide for all threads whether to go on; shuffle where an epoch begins."""
     count = clock.count
     if atomic_load(work.barrier, ABORT) != 0:
         count[STATUS] = ABORTED
-    elif count[EPOCH] >= count[LAST_EPOCH]:
+    elif count[EPOCH] >= count[LAST_EPOCH] or count[UPDATES] >= count[LAST_UPDATE]:
         count[STATUS] = FINISHED
     else:
         count[STATUS] = RUNNING
-        if count[STEP] == 0 and count[SHUFFLE] != 0:
+        if count[SHUFFLE] == AGAIN or (count[STEP] == 0 and count[SHUFFLE] != 0):
+            clock.random[EPOCH_BEGAN] = clock.random[NOW]
             shuffle(data.order, data.n_samples, clock.random)
+            count[SHUFFLE] = 1
+        if given(clock.rates):
+            update.hyper[RATE] = clock.rates[u(count[UPDATES] - count[FIRST_RATE])]
+        if work.drop != ZERO:
+            work.drop_key[NUMBER] = np.uint64(count[UPDATES])
 
 
 @jit
@@ -168,39 +184,41 @@ def _over_threads(work, column):
 
 
 @jit
-def _step(net, update, work, number):
+def _step(kind, net_, update_, work_, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
     if not math.isfinite(_over_threads(work, VALUE)):
         return False
-    clips = update.clip != ZERO
-    if clips:
-        first, last = work.first, work.last
-        reduce_gradients(net, update, work, first, last)
-        for phase in range(u(2)):
-            args = (work.gradients, work.squares, update.limits, first, last, net.n_values, phase)
-            call_address(update.clip, args)
-            meet_all(work)
-    work.loss[FINITE] = apply(net, update, work, number, clips)
+    if update.prepare != ZERO:
+        call_address(update.prepare, (kind, net_, update_, work_))
+    work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     meet_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
     cut = work.thread
     begin, end = u(work.refresh_cuts[cut]), u(work.refresh_cuts[cut + ONE])
-    refresh_flat(net, u(net.in_segment[begin]), u(net.in_segment[end]))
+    first, last = u(net.in_segment[begin]), u(net.in_segment[end])
+    refresh_flat(net, first, last)
+    if update.constrain != ZERO:
+        call_address(update.constrain, (kind, net_, update_, first, last))
     tick(work, REFRESH)
     return True
 
 
 @jit
-def _end_step(data, work, clock, size, taken):
+def _end_step(net, data, update, work, clock, size, taken):
     """Advance the clock by one step of `size` samples and add its loss to the epoch's mean."""
     count = clock.count
     if not taken:
         count[STATUS] = DIVERGED
         return
+    value = _over_threads(work, VALUE)
+    if given(update.penalties):
+        for first in range(ZERO, net.n_values, BLOCK):
+            value += update.penalties[first // BLOCK]
     part = np.float64(size) / np.float64(data.n_samples)
-    clock.epoch_loss[u(count[EPOCH])] += part * _over_threads(work, VALUE)
+    clock.epoch_loss[u(count[EPOCH])] += part * value
+    clock.step_loss[ZERO] = value
     count[UPDATES] += 1
     count[STEP] += 1
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:

@@ -6,8 +6,6 @@ Hyper-parameters: learning rate, weight decay, then the optimizer's own. Every o
 T. The loops are plain so that LLVM vectorises them; a step is bound by memory.
 """
 
-import math
-
 import numpy as np
 from numba.core import types
 from numba.core.typing.templates import signature
@@ -208,48 +206,9 @@ def reduce_gradients(net, update, work, first, last):
         call_address(update.reduce, args)
 
 
-def squares_and_clip(gradient, squares, limits, first, last, n_values, phase):
-    """Clip in place: g <- scale g, then clipped to [-limits[1], limits[1]].
-
-    In two phases, between which the threads meet: first the squares of each block, in an order
-    that no number of threads changes; then their sum is the squared norm, and g is clipped.
-    """
-    if phase == ZERO:
-        for block in range(first, last, BLOCK):
-            sum_ = 0.0
-            for k in range(block, least(block + BLOCK, last)):
-                sum_ += np.float64(gradient[k]) * np.float64(gradient[k])
-            squares[block // BLOCK] = sum_
-        return
-    total = 0.0
-    for block in range(ZERO, n_values, BLOCK):
-        total += squares[block // BLOCK]
-    norm = np.sqrt(total)
-    scale = as_element(gradient, limits[0] / norm if norm > limits[0] else 1.0)
-    if not math.isfinite(total):
-        scale = as_element(gradient, np.nan)  # seen after the update, which is then undone
-    most = as_element(gradient, limits[1])
-    for k in range(first, last):
-        g = scale * gradient[k]
-        if g > most:
-            g = most
-        if g < -most:
-            g = -most
-        gradient[k] = g
-
-
-def compile_clip(dtype):
-    """Return `squares_and_clip`, compiled."""
-    p, q = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
-    sums = types.CPointer(types.float64)
-    return compile_callback(
-        squares_and_clip, signature(types.void, p, sums, sums, q, q, q, q), fastmath=FAST
-    )
-
-
 @jit
-def apply(net, update, work, step, reduced):
-    """Reduce, unless it is done, and call the optimizer on this thread's trained stretches.
+def apply(net, update, work, step):
+    """Reduce, unless `prepare` has, and call the optimizer on this thread's trained stretches.
 
     By blocks, which stay in the cache until the gradient is cleared. Return 0 if the new values
     are finite, else NaN.
@@ -259,7 +218,7 @@ def apply(net, update, work, step, reduced):
     run = ZERO
     for block in range(work.first, work.last, BLOCK):
         stop = least(block + BLOCK, work.last)
-        if not reduced:
+        if update.prepare == ZERO:
             reduce_gradients(net, update, work, block, stop)
         while run < update.n_runs:
             begin, end = u(update.runs[TWO * run]), u(update.runs[TWO * run + ONE])

@@ -1,0 +1,106 @@
+"""From a graph to a network."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from dagbp import activations
+from dagbp._graph import read_networkx
+from dagbp._network import Network
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+def compile(
+    G: "nx.DiGraph[Any]",
+    inputs: Any = None,
+    outputs: Any = None,
+    *,
+    activation: str = "tanh",
+    output_activation: str = "identity",
+    dtype: npt.DTypeLike = "float32",
+    seed: Any = None,
+    init: str = "auto",
+    n_threads: int | None = None,
+    dense_above: float | None = None,
+    schedule: Literal["auto", "tiles", "levels"] = "auto",
+) -> Network:
+    """Compile a directed acyclic graph of neurons.
+
+    Parameters
+    ----------
+    G : networkx.DiGraph
+        Nodes are neurons, edges weights. Node attributes: ``activation``, a name; ``bias``, its
+        initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
+        the bias. Edge attributes: ``weight``, its initial value (default: drawn by `init`);
+        ``trainable``, False to fix it. Others are kept for `Network.to_networkx`.
+    inputs, outputs : iterable of nodes, optional
+        In the order of the columns of X and Y. Default: the nodes without in-edges, and those
+        without out-edges, in graph order. An output may feed other nodes. A node without in-edges
+        that is no input is the constant theta(bias).
+    activation, output_activation : str
+        Of nodes without that attribute.
+    dtype : {"float32", "float64"}
+    seed : int or numpy.random.Generator, optional
+        Of the initial weights.
+    init : {"auto", "glorot", "he", "lecun", "zeros"}
+        Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
+    n_threads : int, optional
+        Most threads to use; default: as many cores as the work keeps busy.
+    dense_above : float, optional
+        Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
+        results differ in their rounding alone. At least 0.05; 1 for full ones only; default: where
+        it is faster, see `summary`.
+    schedule : {"auto", "tiles", "levels"}
+        How threads share a batch: "tiles", each takes samples of its own; "levels", together
+        through each level of the net, with the same bits on any number of threads; "auto", the
+        faster way, but "levels" where it costs less than 5 %.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    GraphError
+        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or an attribute does
+        not fit; it names the node or edge.
+    OptionError
+        If another argument has a value that does not exist.
+
+    Warns
+    -----
+    UnreachableWarning
+        If no input reaches some output.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> import dagbp
+    >>> G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y")])
+    >>> net = dagbp.compile(G, activation="relu", seed=0)
+    >>> net.inputs, net.outputs
+    (['a', 'b'], ['y'])
+    >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
+    (2, 1)
+    """
+    drawing = read_networkx(
+        G,
+        inputs,
+        outputs,
+        known=activations.names(),
+        activation=activation,
+        output_activation=output_activation,
+    )
+    # A copy: what `to_networkx` gives back must not change with the graph that was read.
+    return Network(
+        drawing,
+        dtype=dtype,
+        seed=seed,
+        init=init,
+        n_threads=n_threads,
+        dense_above=dense_above,
+        schedule=schedule,
+        graph=G.copy(),
+    )

@@ -1,0 +1,80 @@
+"""What a training run leaves behind: its history, and the state from which it can go on."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy.typing as npt
+
+
+@dataclass
+class History:
+    """What training did, epoch by epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of each epoch, penalties included: of every batch before its update. Of
+        a solver, the loss at the end of each iteration.
+    val_loss : list of float
+        Loss on the validation data after each epoch, without penalties; empty without such data.
+    n_updates : int
+        Steps taken.
+    seconds : float
+        Time spent.
+    stopped : str or None
+        What ended the run early, if anything did.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    n_updates: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+    def copy(self) -> "History":
+        """Return a history that goes on by itself."""
+        return replace(self, loss=list(self.loss), val_loss=list(self.val_loss))
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on to the same bits, between two of its steps.
+
+    Attributes
+    ----------
+    config : dict of str
+        The arguments that a resumed run must have in common with the first one, as text.
+    history : History
+    epoch, step, n_updates, optimizer_steps : int
+        Epochs finished, steps taken of the next one, steps in all, steps the optimizer counts.
+    random : int
+        The shuffle's state when the epoch in progress began, or now if none is.
+    drop_seed : int
+        Of the dropout masks.
+    epoch_loss, epoch_weight : float
+        The loss of the epoch in progress so far, or of one whose end was not yet told; and of a
+        stream the samples seen in it.
+    learning_rate : float
+        Without the factors of schedules.
+    moments : array (slots, P)
+        The optimizer's state, laid out like `Engine.values`.
+    callbacks : list of (str, dict)
+        Kind and state of each callback.
+    stopped : str or None
+        Why the run is finished, if it is not by its epochs.
+    """
+
+    config: dict[str, str]
+    history: History
+    epoch: int
+    step: int
+    n_updates: int
+    optimizer_steps: int
+    random: int
+    drop_seed: int
+    epoch_loss: float
+    epoch_weight: float
+    learning_rate: float
+    moments: npt.NDArray[Any]
+    callbacks: list[tuple[str, dict[str, Any]]]
+    stopped: str | None = None

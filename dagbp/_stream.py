@@ -1,0 +1,199 @@
+"""Training on batches that are made while it goes on, for data beyond memory.
+
+A thread fetches and checks the next batches while kernels run, which hold no lock of Python's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import Any
+
+from dagbp._engine import new_clock
+from dagbp._errors import DagbpError, DataError, OptionError
+from dagbp._features import Problem
+from dagbp._history import TrainingState
+from dagbp._kernels.records import DIVERGED, EPOCH, FIRST_RATE, STATUS, STEP, UPDATES
+from dagbp._training import Run, Source
+
+AHEAD = 2  # batches that are ready before they are needed
+PERIOD = 0.05  # seconds after which a waiting thread looks whether it is still wanted
+
+
+class Batches(Source):
+    """One step for each batch of an iterable, which is iterated anew for each epoch.
+
+    Parameters
+    ----------
+    batches : iterable, or callable
+        A function gets the number of the epoch, from 0, and returns an iterable.
+    prepare : callable
+        Turns a batch into a problem, checked.
+    epochs : int
+    """
+
+    def __init__(self, batches: Any, prepare: Callable[[Any], Problem], epochs: int) -> None:
+        if not callable(batches) and not isinstance(batches, Iterable):
+            raise OptionError(
+                "batches must be an iterable of (X, Y) or (X, Y, sample_weight), or a function of "
+                f"the epoch's number that returns one, got {batches!r}"
+            )
+        self._batches, self._prepare = batches, prepare
+        self._feed: _Feed | None = None
+        self._skip = 0
+        self._loss, self._weight = 0.0, 0.0
+        self.clock = new_clock(epochs, 1, False, 0)
+        self.steps_per_epoch = None
+        if isinstance(batches, Sized) and not callable(batches):
+            self.steps_per_epoch = len(batches) or None
+
+    def advance(self, run: Run) -> None:
+        """Take the step of the next batch, or find that the epoch has ended."""
+        count = self.clock.count
+        problem = self._next()
+        if problem is None:
+            self.clock.epoch_loss[int(count[EPOCH])] = self._loss / max(self._weight, 1.0)
+            self._loss = self._weight = 0.0
+            count[EPOCH] += 1
+            count[STEP] = 0
+            return
+        n_samples = len(problem.features)
+        clock = new_clock(1, n_samples, False, 0)._replace(rates=self.clock.rates)
+        clock.count[UPDATES] = count[UPDATES]
+        clock.count[FIRST_RATE] = count[FIRST_RATE]
+        schedule = run.engine.scheduler.choose(n_samples, run.thread_limit)
+        run.engine.train(problem, None, run.update, clock, schedule, run.watch, dropout=run.dropout)
+        count[STATUS] = clock.count[STATUS]
+        if clock.count[UPDATES] == count[UPDATES]:
+            if clock.count[STATUS] != DIVERGED and self._feed is not None:
+                self._feed.put_back(problem)  # it was stopped before
+            return
+        count[UPDATES] = clock.count[UPDATES]
+        count[STEP] += 1
+        self.clock.step_loss[:] = clock.step_loss
+        self._loss += float(clock.step_loss[0]) * n_samples
+        self._weight += n_samples
+
+    def _next(self) -> Problem | None:
+        """Return the next batch of the epoch, or None at its end."""
+        epoch = int(self.clock.count[EPOCH])
+        if self._feed is None:
+            self._feed = _Feed(self._batches, self._prepare, epoch, self._skip)
+        problem = self._feed.get()
+        if problem is None:
+            if self._feed.n_batches == 0:
+                raise DataError(
+                    f"the batches of epoch {epoch} (from 0) are none; for several epochs give what "
+                    "can be iterated anew, such as a list, or a function that returns an iterator"
+                )
+            self.close()
+            self._skip = 0
+        return problem
+
+    def close(self) -> None:
+        """End the thread that fetches."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+
+    def state(self) -> tuple[float, float]:
+        """Return the loss summed over the samples seen in this epoch, and their number."""
+        count = self.clock.count
+        if count[STEP] == 0 and count[EPOCH] > 0:
+            return float(self.clock.epoch_loss[int(count[EPOCH]) - 1]), 0.0
+        return self._loss, self._weight
+
+    def config(self) -> dict[str, str]:
+        """Return that this is a stream."""
+        return {"batches": "of a stream"}
+
+    def resume(self, state: TrainingState) -> None:
+        """Set the clock; the batches of the epoch that are done will be skipped."""
+        count = self.clock.count
+        count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
+        self._skip = state.step
+        if state.step:
+            self._loss, self._weight = state.epoch_loss, state.epoch_weight
+        elif 0 < state.epoch <= len(self.clock.epoch_loss):
+            self.clock.epoch_loss[state.epoch - 1] = state.epoch_loss
+
+
+class _Feed:
+    """The batches of one epoch, fetched ahead by a thread of its own."""
+
+    def __init__(
+        self, batches: Any, prepare: Callable[[Any], Problem], epoch: int, skip: int
+    ) -> None:
+        self._prepare, self._epoch, self._skip = prepare, epoch, skip
+        self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
+        self._unwanted = Event()
+        self._returned: list[Problem] = []
+        self.n_batches = 0
+        Thread(target=self._fetch, args=(batches,), name="dagbp-batches", daemon=True).start()
+
+    def get(self) -> Problem | None:
+        """Return the next batch, or None after the last; raise what was raised for it."""
+        if self._returned:
+            return self._returned.pop()
+        while True:
+            try:
+                item = self._queue.get(timeout=PERIOD)  # so that Ctrl-C is heard on every platform
+                break
+            except Empty:
+                continue
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def put_back(self, problem: Problem) -> None:
+        """Take a batch back that was not used."""
+        self._returned.append(problem)
+
+    def close(self) -> None:
+        """Let the thread end after the batch that it is at."""
+        self._unwanted.set()
+
+    def _fetch(self, batches: Any) -> None:
+        try:
+            for problem in self._problems(batches):
+                if not self._put(problem):
+                    return
+            self._put(None)
+        except DagbpError as error:
+            self._put(error)
+        except BaseException as error:
+            failed = DataError(
+                f"batch {self.n_batches} of epoch {self._epoch} (both from 0) could not be had: "
+                f"{type(error).__name__}: {error}"
+            )
+            failed.__cause__ = error
+            self._put(failed)
+
+    def _problems(self, batches: Any) -> Iterator[Problem]:
+        for batch in batches(self._epoch) if callable(batches) else batches:
+            if self._unwanted.is_set():
+                return
+            skipped = self.n_batches < self._skip
+            problem = None if skipped else self._checked(batch)
+            self.n_batches += 1
+            if problem is not None:
+                yield problem
+
+    def _checked(self, batch: Any) -> Problem:
+        try:
+            problem = self._prepare(batch)
+            if len(problem.features) == 0:
+                raise DataError("it has no samples")
+            return problem
+        except DagbpError as error:
+            which = f"batch {self.n_batches} of epoch {self._epoch} (both from 0)"
+            raise DataError(f"{which}: {error}") from error
+
+    def _put(self, item: Problem | BaseException | None) -> bool:
+        """Hand an item over; return False if nobody wants it any more."""
+        while not self._unwanted.is_set():
+            try:
+                self._queue.put(item, timeout=PERIOD)
+                return True
+            except Full:
+                continue
+        return False

@@ -1,0 +1,210 @@
+"""What a callback is, and what it is told."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dagbp._errors import OptionError
+from dagbp._numbers import is_number
+
+if TYPE_CHECKING:
+    from dagbp._history import History
+    from dagbp._network import Network
+
+
+@dataclass(eq=False)
+class Progress:
+    """Where a training run stands; the one argument of every callback.
+
+    Attributes
+    ----------
+    network : Network
+        As its last step left it. Between steps it can be used, saved and changed.
+    epoch : int
+        Epochs finished.
+    step : int
+        Steps taken of the epoch in progress.
+    n_updates : int
+        Steps taken in all.
+    n_epochs : int
+        Epochs asked for.
+    loss : float
+        Of the last step in `Callback.on_step_end`, else of the last epoch; NaN before the first.
+    val_loss : float
+        Of the last epoch; NaN without validation data.
+    history : History
+    learning_rate : float
+        What the optimizer was given, without the factors of schedules. Assign to it to change it
+        from the next step on.
+    rate : float
+        What the last step was taken with; NaN before the first.
+    stopped : str or None
+        Why the run is about to end.
+    """
+
+    network: "Network"
+    history: "History"
+    n_epochs: int
+    learning_rate: float
+    epoch: int = 0
+    step: int = 0
+    n_updates: int = 0
+    loss: float = math.nan
+    val_loss: float = math.nan
+    rate: float = math.nan
+    stopped: str | None = None
+    resumable: bool = field(default=False, repr=False)
+
+    def stop(self, reason: str, *, resumable: bool = False) -> None:
+        """End the run before its next step.
+
+        Parameters
+        ----------
+        reason : str
+            What `History.stopped` will say.
+        resumable : bool
+            Whether ``fit(resume=True)`` goes on from there; otherwise the run counts as finished.
+        """
+        if self.stopped is None:
+            self.stopped, self.resumable = str(reason), resumable
+
+
+class Callback:
+    """Base of callbacks: every method does nothing until it is overridden.
+
+    Attributes
+    ----------
+    every : int or None
+        Steps from one `on_step_end` to the next; None for no calls. Each of them makes the compiled
+        loop hand back to Python; without an `on_step_end` of any callback it never does.
+    saves : bool
+        Whether the callback keeps the state of the run: such ones come after all others.
+    """
+
+    every: int | None = 1
+    saves: bool = False
+
+    def on_train_begin(self, progress: Progress) -> None:
+        """Be told that a run begins, or goes on where it was interrupted."""
+
+    def on_step_end(self, progress: Progress) -> None:
+        """Be told that a step was taken."""
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Be told that an epoch has ended and its validation is done."""
+
+    def on_train_end(self, progress: Progress) -> None:
+        """Be told that the run has ended, in any way but an exception."""
+
+    def on_poll(self, progress: Progress) -> None:
+        """Be called some ten times a second while kernels run.
+
+        What progress says of the steps is of when they were last handed back, and the network is
+        not to be used.
+        """
+
+    def on_divergence(self, progress: Progress) -> bool:
+        """Return whether a loss that is not finite shall end the run without an error."""
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """Return what the callback must know to go on: numbers, strings, None and arrays."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned, before `on_train_begin` of a run that is resumed."""
+
+    def overrides(self, method: str) -> bool:
+        """Return whether a method is the callback's own."""
+        return getattr(type(self), method) is not getattr(Callback, method)
+
+
+Monitor = str | Callable[[Progress], float]
+
+
+class Best:
+    """The best value seen of what is monitored, and for how many epochs there was no better one.
+
+    Parameters
+    ----------
+    monitor : {"loss", "val_loss"} or callable
+        A function gets the `Progress` and returns a number.
+    mode : {"min", "max"}
+        Whether less is better.
+    min_delta : float
+        Changes of at most this much are no improvement.
+    """
+
+    def __init__(
+        self, owner: str, monitor: Monitor, mode: Literal["min", "max"], min_delta: float
+    ) -> None:
+        if not callable(monitor) and monitor not in ("loss", "val_loss"):
+            raise OptionError(
+                f"{owner}: monitor must be 'loss', 'val_loss' or a function of the progress, got "
+                f"{monitor!r}"
+            )
+        if mode not in ("min", "max"):
+            raise OptionError(f"{owner}: mode must be 'min' or 'max', got {mode!r}")
+        check_number(owner, "min_delta", min_delta, least=0)
+        self._owner, self._monitor, self._min_delta = owner, monitor, min_delta
+        self._sign = 1.0 if mode == "min" else -1.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._best, self.wait, self.epoch = math.inf, 0, 0
+
+    @property
+    def name(self) -> str:
+        """What is monitored, for a text."""
+        if isinstance(self._monitor, str):
+            return self._monitor
+        return getattr(self._monitor, "__name__", "the monitored value")
+
+    def improved(self, progress: Progress) -> bool:
+        """Look at the value now; return whether it is better than any before."""
+        value = self._value(progress)
+        if value < self._best - self._min_delta or (self.epoch == 0 and not math.isnan(value)):
+            self._best, self.wait, self.epoch = value, 0, progress.epoch
+            return True
+        self.wait += 1
+        return False
+
+    def _value(self, progress: Progress) -> float:
+        if not isinstance(self._monitor, str):
+            return self._sign * float(self._monitor(progress))
+        if self._monitor == "val_loss" and not progress.history.val_loss:
+            raise OptionError(
+                f"{self._owner} monitors 'val_loss', but fit has no validation_data; give it some, "
+                "or monitor 'loss'"
+            )
+        return self._sign * float(getattr(progress, self._monitor))
+
+    def state(self) -> dict[str, Any]:
+        """Return what is to be kept."""
+        return {"best": self._best, "wait": self.wait, "epoch": self.epoch}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._best, self.wait = float(state["best"]), int(state["wait"])
+        self.epoch = int(state["epoch"])
+
+
+def check_number(
+    owner: str, name: str, value: object, least: float = -math.inf, most: float = math.inf
+) -> None:
+    """Refuse what is no number from `least` to `most`."""
+    if is_number(value) and least <= value <= most:  # type: ignore[operator]
+        return
+    limits = f" >= {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
+    raise OptionError(f"{owner}: {name} must be a number{limits}, got {value!r}")
+
+
+def check_count(owner: str, name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number of at least `least`."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        raise OptionError(f"{owner}: {name} must be a whole number >= {least}, got {value!r}")

@@ -1,0 +1,195 @@
+"""Callbacks that write files."""
+
+import csv
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+from dagbp._errors import OptionError
+from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count
+
+
+class ModelCheckpoint(Callback):
+    """Save the network with the state of its run, so that nothing is lost but the steps since.
+
+    ``net = dagbp.load(path)`` and ``net.fit(..., resume=True)`` with the same arguments go on from
+    there, to the same bits as if nothing had happened.
+
+    Parameters
+    ----------
+    path : path-like
+        Written anew each time, in one piece: a process that is killed leaves the old file or the
+        new one. ``{epoch}`` and ``{n_updates}`` in it are replaced by these numbers.
+    every_epochs : int or None
+        Epochs from one to the next; None for none at the ends of epochs.
+    every_steps : int, optional
+        Save after so many steps, too.
+    monitor : {"val_loss", "loss"} or callable, optional
+        Save at the ends of epochs only if this has improved.
+    mode : {"min", "max"}
+        Whether less of it is better.
+
+    Examples
+    --------
+    >>> ModelCheckpoint("net-{epoch}.dagbp", every_epochs=10).path
+    'net-{epoch}.dagbp'
+    """
+
+    saves = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every_epochs: int | None = 1,
+        every_steps: int | None = None,
+        monitor: Monitor | None = None,
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        self.path = _path("ModelCheckpoint", path)
+        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
+            if value is not None:
+                check_count("ModelCheckpoint", name, value)
+        try:
+            self.path.format(epoch=0, n_updates=0)
+        except (KeyError, IndexError, ValueError) as error:
+            raise OptionError(
+                "ModelCheckpoint: path may hold {epoch} and {n_updates} in braces, got "
+                f"{self.path!r}"
+            ) from error
+        self.every, self._every_epochs = every_steps, every_epochs
+        self._best = None if monitor is None else Best("ModelCheckpoint", monitor, mode, 0.0)
+
+    def on_train_begin(self, progress: Progress) -> None:
+        """Forget the last run, unless this one goes on."""
+        if self._best is not None and progress.n_updates == 0:
+            self._best.reset()
+
+    def on_step_end(self, progress: Progress) -> None:
+        """Save."""
+        self._save(progress)
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Save if it is time to, and worth it."""
+        better = self._best is None or self._best.improved(progress)
+        if better and self._every_epochs is not None and progress.epoch % self._every_epochs == 0:
+            self._save(progress)
+
+    def _save(self, progress: Progress) -> None:
+        place = self.path.format(epoch=progress.epoch, n_updates=progress.n_updates)
+        progress.network.save(place)
+
+    def state(self) -> dict[str, Any]:
+        """Return the best value."""
+        return {} if self._best is None else self._best.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        if self._best is not None and state:
+            self._best.restore(state)
+
+
+class _Logger(Callback, ABC):
+    """Appends a line to a file after each epoch; a run that begins anew begins a new file."""
+
+    def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
+        self.path, self.append = _path(type(self).__name__, path), append
+
+    def on_train_begin(self, progress: Progress) -> None:
+        """Begin the file, or go on with it: without the epochs that were lost, if some were."""
+        file, resumed = Path(self.path), progress.n_updates > 0
+        if not file.exists() or not (self.append or resumed):
+            file.write_text(self._heading())
+        elif resumed:
+            lines = file.read_text().splitlines(keepends=True)
+            while lines and self._epoch(lines[-1]) > progress.epoch:
+                lines.pop()
+            file.write_text("".join(lines))
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Append a line."""
+        with open(self.path, "a", newline="") as file:
+            file.write(self._line(_numbers(progress)))
+
+    def _heading(self) -> str:
+        return ""
+
+    @abstractmethod
+    def _line(self, numbers: dict[str, float]) -> str:
+        """Return the line of an epoch."""
+
+    @abstractmethod
+    def _epoch(self, line: str) -> float:
+        """Return the epoch of a line; of one that was cut off, infinity."""
+
+
+class CSVLogger(_Logger):
+    """Write a line of comma-separated numbers after each epoch, under a heading.
+
+    Epoch (from 1), updates, loss, val_loss (empty without validation), learning rate, seconds.
+
+    Parameters
+    ----------
+    path : path-like
+    append : bool
+        Whether a file that exists is gone on with; a run that is resumed always does.
+    """
+
+    def _heading(self) -> str:
+        return ",".join(_COLUMNS) + "\n"
+
+    def _line(self, numbers: dict[str, float]) -> str:
+        line = StringIO()
+        csv.writer(line, lineterminator="\n").writerow(numbers.get(name) for name in _COLUMNS)
+        return line.getvalue()
+
+    def _epoch(self, line: str) -> float:
+        if line == self._heading():
+            return 0
+        return float(line.split(",")[0]) if line.endswith("\n") else math.inf
+
+
+class JSONLogger(_Logger):
+    """Write a line with a JSON object after each epoch: the same numbers as `CSVLogger`.
+
+    Parameters
+    ----------
+    path : path-like
+    append : bool
+        Whether a file that exists is gone on with; a run that is resumed always does.
+    """
+
+    def _line(self, numbers: dict[str, float]) -> str:
+        return json.dumps(numbers) + "\n"
+
+    def _epoch(self, line: str) -> float:
+        return float(json.loads(line)["epoch"]) if line.endswith("\n") else math.inf
+
+
+_READ: dict[str, Callable[[Progress], float]] = {
+    "epoch": lambda progress: progress.epoch,
+    "n_updates": lambda progress: progress.n_updates,
+    "loss": lambda progress: progress.loss,
+    "val_loss": lambda progress: progress.val_loss,
+    "learning_rate": lambda progress: progress.rate,
+    "seconds": lambda progress: progress.history.seconds,
+}
+_COLUMNS = tuple(_READ)
+
+
+def _numbers(progress: Progress) -> dict[str, float]:
+    has = {name: read(progress) for name, read in _READ.items()}
+    if not progress.history.val_loss:
+        del has["val_loss"]
+    return has
+
+
+def _path(owner: str, path: object) -> str:
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise OptionError(f"{owner}: path must be a path, got {path!r}")
+    return str(os.fspath(path))

@@ -1,0 +1,135 @@
+"""Callbacks that end a run."""
+
+import time
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count, check_number
+
+
+class EarlyStopping(Callback):
+    """End the run when what is monitored has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : {"val_loss", "loss"} or callable
+        A function gets the `Progress` and returns a number.
+    patience : int
+        Epochs without improvement after which the run ends.
+    min_delta : float
+        Changes of at most this much are no improvement.
+    mode : {"min", "max"}
+        Whether less is better.
+    restore_best : bool
+        Whether the run ends with the parameters of its best epoch, whatever ended it; not after an
+        exception.
+
+    Attributes
+    ----------
+    best_epoch : int
+        The best epoch, counted from 1; 0 before the first.
+
+    Examples
+    --------
+    >>> EarlyStopping("loss", patience=3).patience
+    3
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor = "val_loss",
+        *,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] = "min",
+        restore_best: bool = True,
+    ) -> None:
+        self._best = Best("EarlyStopping", monitor, mode, min_delta)
+        check_count("EarlyStopping", "patience", patience)
+        self.patience, self.restore_best = patience, restore_best
+        self._parameters: npt.NDArray[Any] | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """The best epoch, counted from 1; 0 before the first."""
+        return self._best.epoch
+
+    def on_train_begin(self, progress: Progress) -> None:
+        """Forget the last run, unless this one goes on."""
+        if progress.n_updates == 0:
+            self._best.reset()
+            self._parameters = None
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Keep the parameters if they are the best; stop if there were none for too long."""
+        if self._best.improved(progress):
+            if self.restore_best:
+                self._parameters = progress.network.parameters
+        elif self._best.wait >= self.patience:
+            plural = "s" * (self.patience > 1)
+            progress.stop(f"{self._best.name} has not improved for {self.patience} epoch{plural}")
+
+    def on_train_end(self, progress: Progress) -> None:
+        """Go back to the best parameters."""
+        if self._parameters is not None:
+            progress.network.parameters = self._parameters
+
+    def state(self) -> dict[str, Any]:
+        """Return the best value, epoch and parameters."""
+        return {**self._best.state(), "parameters": self._parameters}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._best.restore(state)
+        parameters = state["parameters"]
+        self._parameters = None if parameters is None else np.asarray(parameters)
+
+
+class TimeLimit(Callback):
+    """End the run after some seconds, with the step that is under way by then.
+
+    ``fit(resume=True)`` goes on from there.
+
+    Parameters
+    ----------
+    seconds : float
+        Since `fit` was called.
+
+    Examples
+    --------
+    >>> TimeLimit(60).seconds
+    60
+    """
+
+    def __init__(self, seconds: float) -> None:
+        check_number("TimeLimit", "seconds", seconds, least=0)
+        self.seconds = seconds
+        self._end = 0.0
+
+    def on_train_begin(self, progress: Progress) -> None:
+        """Look at the clock."""
+        self._end = time.monotonic() + self.seconds
+
+    def on_poll(self, progress: Progress) -> None:
+        """Stop if time is up."""
+        if time.monotonic() >= self._end:
+            progress.stop(f"the time limit of {self.seconds:g} s has passed", resumable=True)
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Stop if time is up."""
+        self.on_poll(progress)
+
+
+class TerminateOnNaN(Callback):
+    """End the run, without an error, when a loss, gradient or update is not finite.
+
+    That step is not taken: the parameters are those of the last finite one. Without this callback
+    `fit` raises `DivergenceError`.
+    """
+
+    def on_divergence(self, progress: Progress) -> bool:
+        """Return True."""
+        progress.stop("the loss, its gradient or the update is not finite")
+        return True

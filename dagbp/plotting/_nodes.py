@@ -1,0 +1,227 @@
+"""The graph, node by node and edge by edge."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dagbp.plotting import _axes
+from dagbp.plotting._layout import Layout, arc, lay_out
+from dagbp.plotting._reading import Bool, Reading, Shades
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ARC_POINTS = 24
+LARGEST = 26.0  # diameter of a node in points
+READABLE = 5.5  # size of a font in points
+IN_A_NODE = 3  # characters
+
+
+def draw_nodes(
+    ax: "Axes", reading: Reading, shades: Shades | None, quantity: str, labels: bool | None
+) -> None:
+    """Draw every node and edge on an Axes."""
+    colours, layout = _axes.palette(ax), lay_out(reading)
+    _draw_edges(ax, reading, layout, colours)
+    norm, cmap = None, None
+    if shades is not None:
+        norm, cmap = (
+            _axes.around_zero(shades.value),
+            _axes.signed(colours.low, colours.high, colours),
+        )
+        _axes.colour_bar(ax, norm, cmap, quantity + shades.where, colours, "left")
+    _set_limits(ax, reading, layout)
+    diameter = _diameter(ax, reading)
+    fill = _fill(reading, shades, norm, cmap, colours)
+    handles = _draw_markers(ax, reading, layout, fill, diameter, colours)
+    lettered = _write_labels(ax, reading, layout, fill, diameter, labels, colours)
+    lowest = int(reading.plan.level[0])
+    caption = f"topological level{' (0: inputs)' if lowest == 0 else ''}"
+    if not lettered and labels is None:
+        caption += "; labels left out: no room"
+    ax.set_xlabel(caption + (shades.note if shades is not None else ""))
+    _axes.legend_above(ax, handles, colours, reading.sizes)
+
+
+def _draw_edges(ax: "Axes", reading: Reading, layout: Layout, colours: _axes.Palette) -> None:
+    """Draw edges, strong ones on top: colour by weight, width by its magnitude."""
+    from matplotlib.collections import LineCollection
+
+    if len(reading.weight) == 0:
+        return
+    order = np.argsort(abs(reading.weight), kind="stable")
+    weight = reading.weight[order]
+    source, target = reading.source[order], reading.target[order]
+    layout = layout._replace(bend=layout.bend[order])
+    curves = arc(layout, source, target, np.linspace(0, 1, ARC_POINTS))
+    lines = [
+        curve if bend else curve[[0, -1]] for curve, bend in zip(curves, layout.bend, strict=True)
+    ]
+    norm = _axes.around_zero(weight)
+    widest = 3.0 if len(weight) < 500 else 1.5
+    edges = LineCollection(
+        lines,
+        array=weight,
+        cmap=_axes.signed(colours.negative, colours.positive, colours),
+        norm=norm,
+        linewidths=widest * (0.2 + 0.8 * abs(weight) / _axes.largest(weight)),
+        alpha=0.9 if len(weight) < 500 else 0.6,
+        capstyle="round",
+        zorder=1,
+    )
+    ax.add_collection(edges, autolim=False)
+    _axes.colour_bar(ax, norm, edges.cmap, "weight; width: |weight|", colours)
+
+
+def _set_limits(ax: "Axes", reading: Reading, layout: Layout) -> None:
+    """Make room for all nodes and arcs, and number the levels."""
+    from matplotlib.ticker import FuncFormatter
+
+    source = reading.source
+    height = arc(layout, source, reading.target, np.array([0.25, 0.5, 0.75]))[..., 1]
+    low, high = min(0.0, height.min(initial=0)), max(1.0, height.max(initial=1))
+    ax.set_ylim(low - 0.03, high + 0.03)
+    ax.set_xlim(-0.5, reading.n_levels - 0.5)
+    lowest = int(reading.plan.level[0])
+    _axes.count_in_whole_numbers(ax.xaxis)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x + lowest:.0f}"))
+    _axes.quiet_frame(ax)
+
+
+def _diameter(ax: "Axes", reading: Reading) -> float:
+    """Return a node's size in points, by the room between nodes and between levels."""
+    across, down = _gaps(ax, reading)
+    return float(np.clip(0.62 * min(across, down), 2.5, LARGEST))
+
+
+def _gaps(ax: "Axes", reading: Reading) -> tuple[float, float]:
+    """Return the points between levels, and between the nodes of the tallest one."""
+    width, height = _axes.size_in_points(ax)
+    low, high = ax.get_ylim()
+    tallest = int(np.diff(reading.first).max())
+    return width / reading.n_levels, height / (high - low) / tallest
+
+
+def _fill(
+    reading: Reading, shades: Shades | None, norm: Any, cmap: Any, colours: _axes.Palette
+) -> Any:
+    """Return the colour of each row, (n, 3); the background's where there is no value."""
+    fill = np.tile(np.array(colours.back), (len(reading.plan.node), 1))
+    if shades is not None:
+        shown = np.ma.masked_invalid(shades.value[shades.given])
+        fill[shades.given] = cmap(norm(shown))[:, :3]
+    return fill
+
+
+def _draw_markers(
+    ax: "Axes", reading: Reading, layout: Layout, fill: Any, diameter: float, colours: _axes.Palette
+) -> list[Any]:
+    """Draw the nodes; return what the legend shows."""
+    row = np.arange(len(fill))
+    is_input = row < reading.plan.n_inputs
+    is_constant = ~is_input & (np.diff(reading.plan.in_ptr) == 0)
+    kinds: list[tuple[str, str, Bool]] = [
+        ("input", "s", is_input),
+        ("constant", "^", is_constant),
+        ("computed", "o", ~is_input & ~is_constant),
+    ]
+    line = float(np.clip(diameter / 12, 0.5, 1.4))
+    handles = []
+    for name, marker, chosen in kinds:
+        if chosen.any():
+            scale = 0.85 if marker == "s" else 1.0
+            ax.scatter(
+                layout.x[chosen],
+                layout.y[chosen],
+                s=(scale * diameter) ** 2,
+                c=fill[chosen],
+                marker=marker,
+                edgecolors=[colours.ink],
+                linewidths=line,
+                zorder=3,
+                clip_on=False,
+            )
+            handles.append(_handle(f"{name} ({chosen.sum():,})", marker, colours))
+    output = reading.is_output
+    if output.any():
+        ax.scatter(
+            layout.x[output],
+            layout.y[output],
+            s=(diameter + 2.5 + 3 * line) ** 2,
+            facecolors="none",
+            edgecolors=[colours.ink],
+            linewidths=line,
+            zorder=2.5,
+            clip_on=False,
+        )
+        handles.append(_handle(f"ringed: output ({output.sum():,})", "$\\circledcirc$", colours))
+    return handles
+
+
+def _handle(name: str, marker: str, colours: _axes.Palette) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=marker,
+        markersize=9 if marker.startswith("$") else 6,
+        markerfacecolor="none" if not marker.startswith("$") else colours.ink,
+        markeredgecolor=colours.ink,
+        markeredgewidth=0 if marker.startswith("$") else 1,
+        label=name,
+    )
+
+
+def _write_labels(
+    ax: "Axes",
+    reading: Reading,
+    layout: Layout,
+    fill: Any,
+    diameter: float,
+    labels: bool | None,
+    colours: _axes.Palette,
+) -> bool:
+    """Write the labels: inside nodes if they are short, else below; return whether they fit."""
+    if labels is False:
+        return False
+    from matplotlib.patheffects import withStroke
+
+    across, down = _gaps(ax, reading)
+    texts = [" ".join(str(label).split()) for label in reading.labels]
+    longest = max(map(len, texts))
+    inside = longest <= IN_A_NODE
+    if inside:
+        size = min(9.0, 0.45 * diameter)
+    else:
+        size = min(8.5, 0.8 * (down - diameter), 0.15 * across)
+    if size < READABLE and not labels:
+        return False
+    size = max(size, READABLE)
+    room = max(4, int(0.95 * across / (0.6 * size)))
+    drop = 0 if inside else diameter / 2 + 3
+    for row, text in enumerate(texts):
+        ink, halo = colours.ink, colours.back
+        if inside:
+            halo = tuple(fill[row])
+            ink = (0.95,) * 3 if _axes.is_dark(halo) else (0.1,) * 3
+        ax.annotate(
+            shortened(text, room),
+            (layout.x[row], layout.y[row]),
+            xytext=(0, -drop),
+            textcoords="offset points",
+            ha="center",
+            va="center" if inside else "top",
+            fontsize=size,
+            color=ink,
+            path_effects=[] if inside else [withStroke(linewidth=1.8, foreground=halo)],
+            parse_math=False,
+            zorder=4,
+        )
+    return True
+
+
+def shortened(text: str, room: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= room else text[: room - 1] + "…"

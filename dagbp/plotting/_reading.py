@@ -1,0 +1,249 @@
+"""What a picture reads off a network; the only place here that looks inside one."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._data import real_array
+from dagbp._drawing import listed, mask
+from dagbp._errors import OptionError, did_you_mean
+from dagbp._network import Network
+from dagbp._panels import in_runs
+from dagbp._plan import Plan
+from dagbp._views import Names, NodeValues
+
+Array = npt.NDArray[Any]
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+FEW_NAMES = 50  # an error text lists all of so many
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A network as pictures need it: n nodes by row, E edges in in-edge order.
+
+    Attributes
+    ----------
+    net : Network
+    names : Names
+    plan : Plan
+    weight : float64 (E,)
+    """
+
+    net: Network
+    names: Names
+    plan: Plan
+    weight: Float64
+
+    @cached_property
+    def labels(self) -> Sequence[Hashable]:
+        """The nodes' labels by row."""
+        labels = self.names.drawing.labels
+        return [labels[i] for i in self.plan.node.tolist()]
+
+    @cached_property
+    def source(self) -> Int64:
+        """The source row of each edge."""
+        return self.plan.in_src.astype(np.int64)
+
+    @cached_property
+    def target(self) -> Int64:
+        """The target row of each edge."""
+        return np.repeat(np.arange(len(self.plan.node)), np.diff(self.plan.in_ptr))
+
+    @cached_property
+    def level(self) -> Int64:
+        """The level of each row, counted from 0 whether or not there are inputs."""
+        level: Int64 = self.plan.level - self.plan.level[0]
+        return level
+
+    @cached_property
+    def first(self) -> Int64:
+        """The first row of each level; the end is last."""
+        return np.searchsorted(self.level, np.arange(self.n_levels + 1))
+
+    @property
+    def n_levels(self) -> int:
+        """How many levels there are; none is empty."""
+        return int(self.level[-1]) + 1
+
+    @cached_property
+    def is_output(self) -> Bool:
+        """Which rows are outputs."""
+        return mask(len(self.plan.node), self.plan.outputs)
+
+    @cached_property
+    def sizes(self) -> str:
+        """The sizes in words."""
+        return (
+            f"{counted(self.net.n_nodes, 'node')}, {counted(self.net.n_edges, 'edge')}, "
+            f"{counted(self.n_levels, 'level')}"
+        )
+
+
+def read(net: object) -> Reading:
+    """Return what pictures need of a network; refuse what is none."""
+    if not isinstance(net, Network):
+        hint = "; compile the graph first" if hasattr(net, "number_of_edges") else ""
+        raise OptionError(f"net must be a dagbp.Network, got {type(net).__name__}{hint}")
+    weight = net.parameters[: net.n_edges].astype(np.float64)
+    return Reading(net, net._names, net._engine.plan, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The slots that kernels run: edges and held zeros, arrays (n_slots,) in in-edge order.
+
+    Attributes
+    ----------
+    source, target : int32 or int64
+        Their rows.
+    dense : bool
+        Which run as dense panels in the forward pass.
+    held : bool
+        Which are held zeros.
+    """
+
+    source: Array
+    target: Int64
+    dense: Bool
+    held: Bool
+
+
+def read_slots(reading: Reading) -> Slots:
+    """Return the slots of a network."""
+    wiring = reading.net._engine.wiring
+    plan = wiring.plan
+    held = np.zeros(wiring.n_slots, np.bool_)
+    if wiring.in_keep is not None:
+        held = wiring.in_keep == 0
+    return Slots(
+        source=plan.in_src,
+        target=np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr)),
+        dense=in_runs(wiring.ins, wiring.n_slots),
+        held=held,
+    )
+
+
+def slopes(reading: Reading, s: Array) -> Float64:
+    """Return theta'(s), by the activations that the network runs; s (n_computed,) by row."""
+    drawing, plan = reading.names.drawing, reading.plan
+    kind = drawing.activation[plan.node[plan.n_inputs :]]
+    slope = np.empty(len(s))
+    for code, activation in enumerate(reading.net._engine._activations):
+        here = kind == code
+        if here.any():
+            slope[here] = activation.slope(s[here])
+    return slope
+
+
+@dataclass(frozen=True, eq=False)
+class Shades:
+    """One number a row, for colours.
+
+    Attributes
+    ----------
+    value : float64 (n,)
+        NaN where a node has none.
+    given : bool (n,)
+        Which nodes have a value.
+    where : str
+        Which samples it is of, "" for values that are of none: ", sample 3".
+    """
+
+    value: Float64
+    given: Bool
+    where: str
+
+    @property
+    def note(self) -> str:
+        """What to say of values that are not finite; they have a colour of their own."""
+        bad = int((self.given & ~np.isfinite(self.value)).sum())
+        return f"; {counted(bad, 'value')} not finite" if bad else ""
+
+
+def shades(
+    reading: Reading, values: Mapping[Any, Any], sample: int | None, *, absolute: bool
+) -> Shades:
+    """Return one number for each node: a sample's, or the mean over all.
+
+    Parameters
+    ----------
+    reading : Reading
+    values : mapping of node to number or array (n_samples,)
+    sample : int or None
+        None: the mean.
+    absolute : bool
+        Whether of the magnitudes.
+    """
+    if not isinstance(values, Mapping):
+        raise OptionError(
+            "values must be a mapping of nodes to numbers or arrays over samples, such as "
+            f"net.forward(X).x, got {type(values).__name__}"
+        )
+    rows, table = _table(reading, values)
+    where = ""
+    if table.ndim == 1:
+        if sample is not None:
+            raise OptionError(f"sample is {sample!r}, but values has one number a node")
+    elif sample is None:
+        table, where = _mean(table, absolute), _of_samples(table.shape[1])
+    else:
+        table, where = table[:, _checked_sample(sample, table.shape[1])], f", sample {sample}"
+    value, given = np.full(len(reading.plan.node), np.nan), np.zeros(len(reading.plan.node), bool)
+    value[rows], given[rows] = np.abs(table) if absolute else table, True
+    return Shades(value, given, where)
+
+
+def _table(reading: Reading, values: Mapping[Any, Any]) -> tuple[Int64, Array]:
+    """Return the rows that have values, and these: (k,) or (k, n_samples)."""
+    if isinstance(values, NodeValues) and values._names is reading.names:
+        return values._first + np.arange(len(values)), values._values
+    rows = np.array([_row(reading, label) for label in values], np.int64)
+    columns = [real_array(value, f"values[{label!r}]") for label, value in values.items()]
+    shapes = {column.shape for column in columns}
+    if len(shapes) > 1 or any(len(shape) > 1 for shape in shapes):
+        raise OptionError(
+            "values must have one number for each node, or one array (n_samples,) for each, got "
+            f"shapes {', '.join(map(str, sorted(shapes)))}"
+        )
+    return rows, np.array(columns, np.float64) if columns else np.empty(0)
+
+
+def _row(reading: Reading, label: Any) -> int:
+    try:
+        return reading.names.row(label)
+    except (KeyError, TypeError):
+        labels = reading.names.drawing.labels
+        known = f". Known: {listed(labels, 5)}."
+        if len(labels) <= FEW_NAMES:
+            known = did_you_mean(label, labels)
+        raise OptionError(f"values has node {label!r}, which the network has not{known}") from None
+
+
+def _mean(table: Array, absolute: bool) -> Float64:
+    if table.shape[1] == 0:
+        raise OptionError("values has no samples")
+    return np.asarray((np.abs(table) if absolute else table).mean(axis=1, dtype=np.float64))
+
+
+def _of_samples(n_samples: int) -> str:
+    return f", mean of {n_samples:,} samples" if n_samples > 1 else ""
+
+
+def _checked_sample(sample: Any, n_samples: int) -> int:
+    whole = isinstance(sample, (int, np.integer)) and not isinstance(sample, bool)
+    if not (whole and 0 <= sample < n_samples):
+        raise OptionError(f"sample must be 0 ... {n_samples - 1}, or None, got {sample!r}")
+    return int(sample)
+
+
+def counted(n: int, thing: str) -> str:
+    """Return a number of things in words."""
+    return f"{n:,} {thing}{'s' * (n != 1)}"

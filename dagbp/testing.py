@@ -1,0 +1,176 @@
+"""Checks for networks of your own."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._errors import DataError, OptionError
+from dagbp._initialise import generator
+from dagbp._network import Network
+from dagbp._numbers import is_number
+from dagbp._saved import keep, new_network
+from dagbp.losses import Loss
+
+__all__ = ["GradientReport", "gradcheck"]
+
+STEP = 1e-5  # of a parameter, or of 1: the difference's own error is about 1e-10 of the loss
+TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `gradcheck` found; `print` shows it.
+
+    Attributes
+    ----------
+    passed : bool
+        Whether no error is above the tolerance.
+    worst : node or (source, target)
+        The parameter with the largest error: an edge for its weight, a node for its bias; None if
+        none could be compared.
+    kind : {"weight", "bias"}
+    gradient, difference : float
+        What back-propagation says of it, and what differences of the loss do.
+    error, tolerance : float
+        The largest error, over the largest magnitude of any difference.
+    n_checked : int
+        Parameters compared.
+    n_kinks : int
+        Parameters left out: the loss has a kink within a step of their value, as with ReLUs.
+    """
+
+    passed: bool
+    worst: Hashable
+    kind: str
+    gradient: float
+    difference: float
+    error: float
+    tolerance: float
+    n_checked: int
+    n_kinks: int
+
+    def __str__(self) -> str:
+        kinks = f", {self.n_kinks} at kinks left out" if self.n_kinks else ""
+        return (
+            f"gradient {'agrees' if self.passed else 'DISAGREES'} with differences in "
+            f"{self.n_checked} parameters{kinks}; worst: the {self.kind} of {self.worst!r}, "
+            f"{self.gradient:.8g} against {self.difference:.8g}, off by {self.error:.1e} of the "
+            f"largest (tolerance {self.tolerance:.0e})"
+        )
+
+
+def gradcheck(
+    net: Network,
+    X: Any,
+    Y: Any,
+    loss: str | Loss = "squared_error",
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    most: int = 1000,
+    tolerance: float | None = None,
+    seed: Any = 0,
+) -> GradientReport:
+    """Compare a network's gradient with central differences of its loss.
+
+    The differences are those of a copy of the network in float64, so a float32 network is held to
+    the exact gradient within its own rounding.
+
+    Parameters
+    ----------
+    net : Network
+        Its parameters stay as they are.
+    X, Y, loss, sample_weight
+        As in `Network.fit`. A few samples do.
+    most : int
+        Most parameters to check, drawn at random from those that train; each takes four passes.
+    tolerance : float, optional
+        Of the errors, over the largest difference; default: 1e-6, for float32 1e-4.
+    seed : int or numpy.random.Generator
+        Of the draw.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    DataError, OptionError
+        If an argument does not fit, or no parameter trains.
+
+    Examples
+    --------
+    >>> import dagbp
+    >>> from dagbp.testing import gradcheck
+    >>> net = dagbp.compile(dagbp.layered([2, 3, 1], activation="tanh"), seed=0)
+    >>> report = gradcheck(net, [[0.5, 1.0]], [1.0])
+    >>> report.passed, report.n_checked
+    (True, 13)
+    """
+    if not isinstance(net, Network):
+        raise OptionError(f"net must be a dagbp Network, got {net!r:.80}")
+    whole = isinstance(most, (int, np.integer)) and not isinstance(most, bool)
+    if not whole or most < 1:
+        raise OptionError(f"most must be a whole number >= 1, got {most!r}")
+    limit = TOLERANCE[net.dtype.name] if tolerance is None else tolerance
+    if not is_number(limit) or limit <= 0:
+        raise OptionError(f"tolerance must be a number > 0, or None, got {tolerance!r}")
+    _, gradient = net.loss_and_gradient(X, Y, loss, sample_weight=sample_weight)
+    trained = np.flatnonzero(net._engine.trained)
+    if len(trained) == 0:
+        raise DataError("no parameter of the network trains, so there is nothing to check")
+    if len(trained) > most:
+        trained = np.sort(generator(seed).choice(trained, int(most), replace=False))
+    differences, smooth = _differences(net, trained, X, Y, loss, sample_weight, limit)
+    checked = trained[smooth]
+    expected, found = differences[smooth], gradient[checked].astype(np.float64)
+    errors = np.abs(found - expected) / max(np.abs(expected).max(initial=0.0), 1e-300)
+    n_kinks = len(trained) - len(checked)
+    if len(checked) == 0:
+        return GradientReport(False, None, "weight", 0.0, 0.0, np.inf, limit, 0, n_kinks)
+    k = int(np.argmax(errors))
+    worst, kind = _name(net, int(checked[k]))
+    error = float(errors[k])
+    numbers = float(found[k]), float(expected[k]), error, limit
+    return GradientReport(error <= limit, worst, kind, *numbers, len(checked), n_kinks)
+
+
+def _differences(
+    net: Network,
+    parameters: npt.NDArray[np.intp],
+    X: Any,
+    Y: Any,
+    loss: str | Loss,
+    sample_weight: npt.ArrayLike | None,
+    tolerance: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the slope of the loss by each parameter, and whether the loss is smooth there."""
+    saved = keep(net, training=False)
+    exact = new_network(replace(saved, parameters=saved.parameters.astype(np.float64)))
+    origin = np.array(exact.parameters)
+    slopes = np.empty((2, len(parameters)))
+    for k, parameter in enumerate(parameters.tolist()):
+        for way, part in enumerate((1.0, 0.5)):
+            step = part * STEP * max(1.0, abs(origin[parameter]))
+            ends = []
+            for sign in (1, -1):
+                moved = origin.copy()
+                moved[parameter] += sign * step
+                exact.parameters = moved
+                ends.append(exact.evaluate(X, Y, loss, sample_weight=sample_weight))
+            slopes[way, k] = (ends[0] - ends[1]) / (2 * step)
+    scale = max(np.abs(slopes).max(), 1e-300)
+    return slopes[1], np.abs(slopes[0] - slopes[1]) <= tolerance / 4 * scale
+
+
+def _name(net: Network, parameter: int) -> tuple[Hashable, str]:
+    """Return the edge or the node of a parameter."""
+    plan, labels = net._engine.plan, net._names.drawing.labels
+    if parameter >= net.n_edges:
+        row = plan.n_inputs + parameter - net.n_edges
+        return labels[int(plan.node[row])], "bias"
+    target = int(np.searchsorted(plan.in_ptr, parameter, side="right")) - 1
+    source = int(plan.in_src[parameter])
+    return (labels[int(plan.node[source])], labels[int(plan.node[target])]), "weight"

@@ -1,0 +1,240 @@
+"""`fit_batches`: the same steps as `fit`, ahead of time, from any iterable; and what can fail."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from comparing import assert_near
+from scipy import sparse
+from strategies import random_network, random_samples
+
+import dagbp
+from dagbp import DataError, DivergenceError, OptionError
+from dagbp.callbacks import Callback, CosineDecay, ExponentialDecay, ModelCheckpoint, TimeLimit
+from dagbp.optimizers import SGD, Adam
+
+CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+X, Y = random_samples(0, CASE, 23)
+V = random_samples(1, CASE, 9)
+STARTS = range(0, 23, 5)
+
+
+def network(**options):
+    return CASE.compile(**{"dtype": "float64", "seed": 0, **options})
+
+
+def batches(epoch=0):
+    for k in STARTS:
+        yield X[k : k + 5], Y[k : k + 5]
+
+
+class Loader:
+    """Iterable anew, of unknown length."""
+
+    def __iter__(self):
+        return batches()
+
+
+FORMS = {"list": list(batches()), "function": batches, "loader": Loader()}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_same_steps_as_fit(form, n_threads):
+    options = {"optimizer": Adam(learning_rate=0.01), "epochs": 3, "validation_data": V}
+    options |= {"dropout": 0.2, "seed": 4, "verbose": 0, "max_norm": 2.0}
+    one, two = network(n_threads=n_threads), network(n_threads=n_threads)
+    expected = one.fit(X, Y, batch_size=5, shuffle=False, **options)
+    found = two.fit_batches(FORMS[form], **options)
+    if "dropout" not in options:
+        assert np.array_equal(one.parameters, two.parameters)
+    assert found.n_updates == expected.n_updates == 15
+    assert (len(found.loss), len(found.val_loss)) == (3, 3)
+    del options["dropout"]
+    one, two = network(n_threads=n_threads), network(n_threads=n_threads)
+    expected = one.fit(X, Y, batch_size=5, shuffle=False, **options)
+    found = two.fit_batches(FORMS[form], **options)
+    assert np.array_equal(one.parameters, two.parameters)
+    assert_near(found.loss, expected.loss, 1e-13)
+    assert_near(found.val_loss, expected.val_loss, 1e-13)
+
+
+def test_the_number_of_the_epoch_is_handed_over():
+    asked = []
+
+    def by_epoch(epoch):
+        asked.append(epoch)
+        return batches()
+
+    network().fit_batches(by_epoch, epochs=3)
+    assert asked == [0, 1, 2]
+
+
+def test_schedules_follow_the_steps_if_their_number_is_known():
+    def rates(given):
+        seen = []
+
+        class Look(Callback):
+            def on_step_end(self, progress):
+                seen.append(progress.rate)
+
+        hooks = [ExponentialDecay(0.5), Look()]
+        network().fit_batches(given, epochs=2, learning_rate=1.0, optimizer="sgd", callbacks=hooks)
+        return seen
+
+    at = [epoch + step / 5 for epoch in range(2) for step in range(5)]
+    assert_near(rates(FORMS["list"]), [0.5**t for t in at], 1e-15)
+    assert_near(rates(batches), [0.5 ** int(t) for t in at], 1e-15)
+
+
+def test_a_list_that_is_longer_than_it_says():
+    class Wrong(list):
+        def __len__(self):
+            return 2
+
+    net = network()
+    history = net.fit_batches(Wrong(batches()), epochs=2, callbacks=[CosineDecay()])
+    assert history.n_updates == 10
+    assert np.isfinite(net.parameters).all()
+
+
+def test_weights_frames_and_sparse_batches():
+    weight = np.arange(1.0, 24.0)
+
+    def weighted():
+        for k in STARTS:
+            yield sparse.csr_array(X[k : k + 5]), Y[k : k + 5], weight[k : k + 5]
+
+    net, other = network(), network()
+    options = {"optimizer": SGD(learning_rate=0.05), "verbose": 0}
+    net.fit_batches(list(weighted()), epochs=1, **options)
+    for k in STARTS:
+        batch = slice(k, k + 5)
+        step = {"batch_size": 5, "epochs": 1, "sample_weight": weight[batch]}
+        other.fit(X[batch], Y[batch], **step, **options)
+    assert_near(net.parameters, other.parameters, 1e-12)
+
+
+def test_batches_are_fetched_while_kernels_run():
+    """The next ones are asked for before the first step has ended."""
+    fetched, at_step = [], []
+
+    def slowly(epoch):
+        for k, batch in enumerate(batches()):
+            fetched.append(k)
+            yield batch
+
+    class Look(Callback):
+        def on_step_end(self, progress):
+            time.sleep(0.05)  # a step's time
+            at_step.append(len(fetched))
+
+    network().fit_batches(slowly, epochs=1, callbacks=[Look()])
+    assert at_step[0] >= 3
+    assert fetched == list(range(5))
+
+
+def test_no_thread_is_left():
+    before = threading.active_count()
+    for _ in range(3):
+        network().fit_batches(batches, epochs=2, callbacks=[TimeLimit(0.0)])
+    time.sleep(0.3)
+    assert threading.active_count() <= before + 2  # the kernels' own lasting ones
+
+
+class Break(Callback):
+    saves = True
+
+    def __init__(self, at):
+        self.every = at
+
+    def on_step_end(self, progress):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", [1, 5, 7, 14])
+def test_a_resumed_stream_equals_an_uninterrupted_one(tmp_path, at):
+    options = {"epochs": 3, "dropout": 0.2, "seed": 1, "validation_data": V}
+    path = tmp_path / "net"
+    whole, broken = network(), network()
+    history = whole.fit_batches(batches, callbacks=[CosineDecay()], **options)
+    save = ModelCheckpoint(path, every_epochs=None, every_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit_batches(batches, callbacks=[CosineDecay(), save, Break(at)], **options)
+    for net in (dagbp.load(path), broken):
+        again = net.fit_batches(batches, callbacks=[CosineDecay()], resume=True, **options)
+        assert np.array_equal(net.parameters, whole.parameters)
+        assert (again.loss, again.val_loss) == (history.loss, history.val_loss)
+        assert again.n_updates == 15
+
+
+# ---------------------------------------------------------------------------- failures
+
+
+def test_an_exception_in_the_iterator_leaves_a_usable_network():
+    def failing(epoch):
+        for k, batch in enumerate(batches()):
+            if (epoch, k) == (1, 2):
+                raise OSError("disk on fire")
+            yield batch
+
+    net, other = network(), network()
+    message = r"batch 2 of epoch 1 \(both from 0\) could not be had: OSError: disk on fire"
+    with pytest.raises(DataError, match=message) as caught:
+        net.fit_batches(failing, epochs=3, optimizer=SGD())
+    assert isinstance(caught.value.__cause__, OSError)
+    assert net.history.n_updates == 7
+    seven = list(batches()) + list(batches())[:2]
+    other.fit_batches(seven, epochs=1, optimizer=SGD())
+    assert np.array_equal(net.parameters, other.parameters)
+    net.fit(X, Y, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (X, r"batch 3 of epoch 0 \(both from 0\): a batch must be a tuple \(X, Y\) or"),
+        ((X[:, :1], Y), r"batch 3 of epoch 0 .*: X must have shape"),
+        ((X * np.nan, Y), r"batch 3 of epoch 0 .*: X must be finite, got nan"),
+        ((X[:0], Y[:0]), r"batch 3 of epoch 0 .*: it has no samples"),
+        ((X, Y[:2]), r"batch 3 of epoch 0 .*: Y has 2 samples, X has 23"),
+    ],
+)
+def test_a_bad_batch(bad, message):
+    net, other = network(), network()
+    with pytest.raises(DataError, match=message):
+        net.fit_batches([*list(batches())[:3], bad], optimizer=SGD())
+    other.fit_batches(list(batches())[:3], optimizer=SGD())
+    assert np.array_equal(net.parameters, other.parameters)
+
+
+def test_an_iterator_lasts_for_one_epoch():
+    net = network()
+    with pytest.raises(DataError, match=r"the batches of epoch 1 \(from 0\) are none; for several"):
+        net.fit_batches(batches(), epochs=2)
+    assert net.history.n_updates == 5
+    assert network().fit_batches(batches(), epochs=1).n_updates == 5
+    with pytest.raises(DataError, match=r"the batches of epoch 0 \(from 0\) are none"):
+        net.fit_batches([], epochs=1)
+
+
+def test_divergence_in_a_stream():
+    net = network()
+    with pytest.raises(DivergenceError, match="at step 3 of epoch 0"):
+        net.fit_batches([*list(batches())[:3], (X, Y * 1e300)], optimizer=SGD(learning_rate=1e-6))
+    assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batches": 3}, r"batches must be an iterable of \(X, Y\) or .* got 3"),
+        ({"optimizer": "lbfgs"}, r"'lbfgs' is a solver, which needs all samples at once"),
+        ({"epochs": -1}, r"epochs must be a whole number >= 0"),
+        ({"loss": "softmax_cross_entrop"}, r"unknown loss 'softmax_cross_entrop'; did you mean"),
+    ],
+)
+def test_bad_options(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        network().fit_batches(**{"batches": batches, **arguments})
