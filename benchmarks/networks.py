@@ -79,6 +79,32 @@ def large(n_nodes=1_000_000, n_edges=50_000_000, depth=10, seed=0):
     return _stacked(name, src, dst, [width] * depth)
 
 
+def blocks(side, share=1.0, width=1_536, n_reads=4, seed=0):
+    """Return four layers of groups, each of which reads some of the layer below in whole blocks.
+
+    A layer has as many groups of `side` nodes as `width` holds, a block this share of its edges.
+    """
+    rng = np.random.default_rng(seed)
+    groups = np.arange(4 * (width // side) * side).reshape(4, -1, side)
+    ends = []
+    for below, layer in pairwise(groups):
+        for group in layer:
+            for read in rng.choice(len(below), n_reads, replace=False):
+                i, j = np.nonzero(rng.random((side, side)) < share)
+                ends.append((below[read][i], group[j]))
+    src, dst = (np.concatenate(side_) for side_ in zip(*ends, strict=True))
+    return _stacked(f"blocks of {side}, {share:.0%} full", src, dst, [groups[0].size] * 4)
+
+
+def shuffled(case, seed=0):
+    """Return the case with the nodes of each layer in random order, and its edges too."""
+    rng = np.random.default_rng(seed)
+    first = np.cumsum([0, *case.levels])
+    label = np.concatenate([a + rng.permutation(b - a) for a, b in pairwise(first)])
+    order = rng.permutation(case.n_edges)
+    return case._replace(src=label[case.src][order], dst=label[case.dst][order])
+
+
 def _stacked(name, src, dst, sizes):
     n = sum(sizes)
     inputs, outputs = np.arange(sizes[0]), np.arange(n - sizes[-1], n)

@@ -55,6 +55,7 @@ Made by `python benchmarks/report.py` out of `results/`; do not edit.
 | `python benchmarks/layers.py` | layers, from sparse to dense, and where dense ones win |
 | `python benchmarks/dags.py` | arbitrary DAGs: first step cold and warm, then steady; `--large`: \
 a million neurons |
+| `python benchmarks/blocks.py` | what dense blocks gain, whatever way they are drawn |
 | `python benchmarks/scaling.py` | how a step grows with edges, batch, depth and threads |
 | `python benchmarks/latency.py` | one sample: forward and gradient, the Python call included |
 | `python benchmarks/startup.py` | import, first network and fit, a million edges |
@@ -175,6 +176,19 @@ def dags(rows):
         yield from table(here)
 
 
+def blocks(rows):
+    """Yield the table: a column for each order of nodes."""
+    orders = list(dict.fromkeys(row["peer"] for row in rows))
+    lines = []
+    for here in by(rows, "case"):
+        ms = {row["peer"]: row["ms"] for row in here}
+        gain = f"{ms['left shuffled'] / ms['shuffled']:.2f}"
+        texts = [_text(ms[order], COLUMNS["ms"][1]) for order in orders]
+        lines.append([here[0]["case"], f"{here[0]['edges']:,}", *texts, gain])
+    yield from ("", "A training step, ms, by the order in which nodes are drawn:")
+    yield from markdown(["", "edges", *orders, "gain"], lines)
+
+
 def latency(rows):
     """Yield a table for each case."""
     for here in by(rows, "case"):
@@ -224,6 +238,7 @@ SECTIONS = (
     Section("layers", "Layers, from sparse to dense", layers),
     Section("dags", "Arbitrary DAGs", dags),
     Section("dags_large", "A million neurons", dags),
+    Section("blocks", "Dense blocks", blocks),
     Section("scaling", "How a step grows", scaling),
     Section("latency", "One sample at a time", latency),
     Section("startup", "Start-up", startup),

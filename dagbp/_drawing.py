@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._alike import bring_together
 from dagbp._errors import GraphError, OptionError, UnreachableWarning, did_you_mean
 from dagbp._plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
 
@@ -90,6 +91,7 @@ def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
     ends = drawing.src, drawing.dst, drawing.inputs, drawing.outputs
     try:
         plan = make_plan(len(drawing.labels), *ends, kind=drawing.activation)
+        plan = bring_together(plan, drawing.activation)
     except CycleFound as cycle:
         labels = [drawing.labels[i] for i in cycle.nodes]
         raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None

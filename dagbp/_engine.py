@@ -50,7 +50,7 @@ from dagbp._kernels.threads import compile_meet
 from dagbp._kernels.timing import clock_address, compile_tick
 from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
 from dagbp._memory import require
-from dagbp._plan import Plan
+from dagbp._plan import Plan, inverse
 from dagbp._schedule import Schedule, Scheduler
 from dagbp._single import Single
 from dagbp._team import run_together
@@ -155,6 +155,8 @@ class Engine:
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
         self._rows: Array | None = None
+        column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
+        self._places = (column, inverse(column)) if moved else (None, None)
         alone = np.array([one.f is not None for one in self._activations], np.bool_)
         self.wiring = Wiring(plan, theta, alone[theta], dtype, dense_above)
         self.scheduler = Scheduler(self.wiring, ways)
@@ -300,7 +302,8 @@ class Engine:
             theta, net = self._addresses()[0], self._pack_net(1, [0] * 5)
             users = np.array([not one.builtin for one in self._activations], np.bool_)
             exact = users[self._theta]
-            self._single = Single(self.plan, self.wiring, net, theta, exact, self.dtype)
+            more = exact, self._places[1], self.dtype
+            self._single = Single(self.plan, self.wiring, net, theta, *more)
         return self._single
 
     def _buffers_of(self, schedule: Schedule) -> "_Buffers":
@@ -498,6 +501,7 @@ class Engine:
             stride=X.stride,
             indptr=X.indptr,
             indices=X.indices,
+            places=self._places[X.indptr is not None],
             targets=None if targets is None else targets.values,
             labels=None if targets is None else targets.labels,
             weight=weight,

@@ -1,10 +1,10 @@
 """Nearly full blocks of edges, filled up with held zeros so that they run as dense panels.
 
-A block is a cell of a grid over the matrix of edges, up to `CELL` targets by `CELL` sources, each
-side of one kind (level and activation). Where enough of its edges exist, the absent ones become
-slots whose weight is exactly zero and stays so: their gradient counts for nothing. The network
-means the same; only the kernels that run it change. Results that are not finite are summed again
-without the held zeros, as 0 times infinity is not zero.
+A block is a cell of a grid over the matrix of edges, about `CELL` targets by `CELL` sources, each
+side of one kind (level and activation) and one group of alike rows. Where enough of its edges
+exist, the absent ones become slots whose weight is exactly zero and stays so: their gradient counts
+for nothing. The network means the same; only the kernels that run it change. Results that are not
+finite are summed again without the held zeros, as 0 times infinity is not zero.
 """
 
 from typing import NamedTuple
@@ -89,7 +89,7 @@ def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE)
 
 def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] | None:
     """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
-    first = _cells(kind)
+    first = cells(kind, plan.group)
     sizes = np.diff(first)
     cell = np.repeat(np.arange(len(sizes)), sizes)
     pairs, counts = _count(plan, cell, sizes, dense_above)
@@ -109,12 +109,18 @@ def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] 
     return src, dst
 
 
-def _cells(kind: Int64) -> Int64:
-    """Return the first row of each cell: rows of one kind, cut every `CELL`; the end is last."""
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(kind)) + 1])
-    stops = np.append(starts[1:], len(kind))
-    cuts = [np.arange(a, b, CELL) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    return np.concatenate([*cuts, [len(kind)]]).astype(np.int64)
+def cells(kind: Int64, group: Int64) -> Int64:
+    """Return the first row of each cell: of one kind and group, cut every `CELL`; the end is last.
+
+    Fewer than `LEAST` rows that are left go with the cell before.
+    """
+    new = (np.diff(kind) != 0) | (np.diff(group) != 0)
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
+    sizes = np.diff(starts, append=len(kind))
+    parts = np.maximum(1, (sizes + CELL - LEAST) // CELL)
+    before = np.cumsum(parts) - parts
+    part = np.arange(parts.sum()) - np.repeat(before, parts)
+    return np.append(np.repeat(starts, parts) + CELL * part, len(kind))
 
 
 def _count(plan: Plan, cell: Int64, sizes: Int64, dense_above: float) -> tuple[Int64, Int64]:

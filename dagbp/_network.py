@@ -236,8 +236,9 @@ class Network:
     def parameters(self) -> Array:
         """All parameters in one flat array (read-only): weights in CSR order, then biases.
 
-        Weights stand by target and then by source, in topological order; the biases of all
-        computed nodes follow, in the same order. An absent bias is a zero that stays zero.
+        Weights stand by target and then by source, in a topological order of the nodes that the
+        graph alone decides, on any machine; the biases of all computed nodes follow, in the same
+        order. `weights` and `biases` tell them by name. An absent bias is a zero that stays zero.
         Assign a new array to set them.
         """
         with self._alone as engine:

@@ -1,8 +1,9 @@
 """Finds panels: consecutive rows whose edges share runs of consecutive rows on the other side.
 
 Fully connected layers are panels through and through; so are the dense parts of residual nets and
-of dense cores in sparse ones, wherever the order of nodes keeps them together. Panels only change
-the order of work (see `_kernels.dense`): every edge outside their runs stays with the sparse rows.
+of dense cores in sparse ones, wherever the order of rows keeps them together, for which `_alike`
+cares. Panels only change the order of work (see `_kernels.dense`): every edge outside their runs
+stays with the sparse rows.
 """
 
 from typing import Any, NamedTuple

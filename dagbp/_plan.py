@@ -1,9 +1,10 @@
 """From a drawing's arrays to the frozen tuple of integer arrays that every kernel reads.
 
 Rows number the nodes in topological order: the inputs first, in the user's order, then level by
-level, and within a level by kind (a network's: activation) and then as drawn. Each edge stands in
-two views of one sparse matrix: by target (CSR, read by the forward pass) and by source (CSC, read
-by the backward pass).
+level, and within a level by kind (a network's: activation) and then as drawn; `_alike` then moves
+rows among the inputs, or those of a level and kind, if that brings dense blocks together. Each edge
+stands in two views of one sparse matrix: by target (CSR, read by the forward pass) and by source
+(CSC, read by the backward pass).
 """
 
 from itertools import pairwise
@@ -73,6 +74,11 @@ class Plan(NamedTuple):
         Rows of the outputs, in the user's order.
     output_slot : int64 (n,)
         By row: place in `outputs`, -1 for any other node.
+    group : int64 (n,)
+        By row: equal where neighbouring rows stand together since they have alike neighbours; 0 for
+        rows as drawn.
+    input_column : int64 (n_inputs,)
+        Each input's place among the inputs as the user names them: its column of the features.
     n_inputs : int
         Rows below it are the inputs.
     """
@@ -88,6 +94,8 @@ class Plan(NamedTuple):
     in_slot: Slots
     outputs: Int64
     output_slot: Int64
+    group: Int64
+    input_column: Int64
     n_inputs: int
 
 
@@ -135,9 +143,9 @@ def make_plan(
     inputs, outputs = _int64(inputs), _int64(outputs)
     level = _levels(n_nodes, src, dst, inputs)
     node = _topological_order(level, inputs, None if kind is None else _int64(kind))
-    row = _inverse(node)
+    row = inverse(node)
     narrow = row.astype(np.int32)
-    in_ptr, in_src, in_edge = _by_target(n_nodes, narrow[src], narrow[dst])
+    in_ptr, in_src, in_edge = by_target(n_nodes, narrow[src], narrow[dst])
     _refuse_repeats(in_ptr, in_src, in_edge)
     out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
     output_slot = np.full(n_nodes, -1, np.int64)
@@ -154,6 +162,8 @@ def make_plan(
         in_slot=in_slot,
         outputs=row[outputs],
         output_slot=output_slot,
+        group=np.zeros(n_nodes, np.int64),
+        input_column=np.arange(len(inputs)),
         n_inputs=len(inputs),
     )
 
@@ -214,7 +224,7 @@ def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64
     return np.concatenate([inputs, others[order]])
 
 
-def _by_target(n_nodes: int, src: Int32, dst: Int32) -> tuple[Int64, Int32, Slots]:
+def by_target(n_nodes: int, src: Int32, dst: Int32) -> tuple[Int64, Int32, Slots]:
     """Return the pointers, source rows and edges of the view by target, sources ascending."""
     _, by_source = grouped(src, n_nodes)
     ptr, order = grouped(dst[by_source], n_nodes)
@@ -275,10 +285,11 @@ def _one_cycle(src: Int32, dst: Int32, stuck: npt.NDArray[np.bool_]) -> list[int
     return cycle[first:] + cycle[:first]
 
 
-def _inverse(permutation: Int64) -> Int64:
-    inverse = np.empty_like(permutation)
-    inverse[permutation] = np.arange(len(permutation))
-    return inverse
+def inverse(permutation: Int64) -> Int64:
+    """Return where each number from 0 on stands in a permutation."""
+    place = np.empty_like(permutation)
+    place[permutation] = np.arange(len(permutation))
+    return place
 
 
 def grouped(key: npt.NDArray[Any], n_keys: int) -> tuple[Int64, Slots]:

@@ -32,6 +32,8 @@ class Single:
         Addresses of each row's activation.
     exact : bool (n,)
         Which activations take any number of values: users' own.
+    places : int64 (n_inputs,), or None
+        The row of each feature; None for 0, 1, 2, ...
     dtype : numpy.dtype
     """
 
@@ -42,6 +44,7 @@ class Single:
         net: npt.NDArray[np.uint64],
         theta: Array,
         exact: npt.NDArray[np.bool_],
+        places: npt.NDArray[np.int64] | None,
         dtype: np.dtype[Any],
     ) -> None:
         n, n_inputs, n_outputs = len(plan.node), plan.n_inputs, len(plan.outputs)
@@ -51,6 +54,7 @@ class Single:
         require(numbers * dtype.itemsize, "a sample's values and gradient")
         x, s, d, e = (np.zeros(n + 2 * lanes, dtype)[lanes:] for _ in range(4))
         out, y, slope = (np.zeros((n_outputs, lanes), dtype) for _ in range(3))
+        self._places: Any = slice(None) if places is None else places
         self._features, self._target = x[:n_inputs], np.zeros(n_outputs, dtype)
         self._out_shape = 1, n_outputs
         self._n_values, self._dtype = n_values, dtype
@@ -82,7 +86,7 @@ class Single:
 
     def predict(self, X: Array) -> Array:
         """Return the outputs (1, n_outputs)."""
-        self._features[:] = X
+        self._features[self._places] = X
         out = np.empty(self._out_shape, self._dtype)
         single.predict(out, self._frame)
         return out
@@ -102,7 +106,7 @@ class Single:
 
     def _read(self, features: Array, targets: Targets) -> None:
         """Take a sample over. Its weight is the mean of all, 1."""
-        self._features[:] = features
+        self._features[self._places] = features
         if targets.values is not None:
             self._target[:] = targets.values
         else:

@@ -9,7 +9,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 COMMANDS = [
-    *("layers", "dags", "scaling", "latency", "startup", "limits", "activations", "estimators"),
+    *("layers", "dags", "blocks", "scaling", "latency", "startup", "limits", "activations"),
+    "estimators",
 ]
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from itertools import groupby
 
 import networkx as nx
 import numpy as np
@@ -54,13 +55,14 @@ def targets(plan):
 
 
 def cells(kind):
-    """Return lists of rows: neighbours of one kind, at most CELL of them."""
+    """Return lists of rows: neighbours of one kind, CELL of them; the last few go with others."""
     found = []
-    for row, one in enumerate(kind.tolist()):
-        if found and kind[found[-1][0]] == one and len(found[-1]) < CELL:
-            found[-1].append(row)
-        else:
-            found.append([row])
+    for _, group in groupby(range(len(kind)), kind.tolist().__getitem__):
+        rows = list(group)
+        while len(rows) >= CELL + LEAST:
+            found.append(rows[:CELL])
+            del rows[:CELL]
+        found.append(rows)
     return found
 
 

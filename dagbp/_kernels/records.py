@@ -81,6 +81,8 @@ class Data(NamedTuple):
     stride: Any  # elements from one row of features to the next
     indptr: Any  # (N + 1,) int64, of a sparse matrix in CSR form, and
     indices: Any  # int32, the columns of its entries
+    places: Any  # (n_inputs,) int64: column of each input's row, or None for 0, 1, 2, ...; of a
+    # sparse matrix the row of each column
     targets: Any  # (N, n_outputs), or None
     labels: Any  # (N,) int64 in place of targets, or None
     weight: Any  # (N,) float64, or None for ones
@@ -347,6 +349,7 @@ open_data = _opener(
         "labels": types.int64,
         "weight": types.float64,
         "order": types.int64,
+        "places": types.int64,
     },
 )
 open_loss = _opener(Loss, {"hyper": types.float64})

@@ -32,11 +32,12 @@ def sample_index(data, position):
 
 
 @jit
-def copy_in(data, source, columns, first, count, tile, member, members):
+def copy_in(data, source, columns, moved, first, count, tile, member, members):
     """tile[j][b] = source[sample first + b, j]; lanes beyond `count` repeat the last sample.
 
-    Repeated samples stay in the range of real ones: no overflow that the batch itself has not.
-    The members of a crew take turns at blocks of columns.
+    If moved, of column data.places[j] in place of j. Repeated samples stay in the range of real
+    ones: no overflow that the batch itself has not. The members of a crew take turns at blocks of
+    rows.
     """
     width = lanes(tile)
     cells = row_pointer(tile, ZERO)
@@ -45,7 +46,8 @@ def copy_in(data, source, columns, first, count, tile, member, members):
         for b in range(width):
             start = sample_index(data, first + least(b, count - ONE)) * columns
             for j in range(block, stop):
-                cells[j * width + b] = source[start + j]
+                column = u(data.places[j]) if moved != ZERO else j
+                cells[j * width + b] = source[start + column]
 
 
 @jit
@@ -70,7 +72,7 @@ def targets_in(data, work, g, first, count, scale):
     if given(data.labels):
         copy_labels_in(data, first, count, y)
     else:
-        copy_in(data, data.targets, data.n_outputs, first, count, y, ZERO, ONE)
+        copy_in(data, data.targets, data.n_outputs, ZERO, first, count, y, ZERO, ONE)
     cells = row_pointer(row, WEIGHT)
     for b in range(lanes(row)):
         weight = scale if b < count else 0.0
@@ -118,6 +120,7 @@ def group_in(net, data, work, first, count):
                 data.indptr,
                 data.indices,
                 data.order,
+                data.places,
                 columns,
                 first + start,
                 some,
@@ -127,7 +130,8 @@ def group_in(net, data, work, first, count):
             )
             call_address(data.reader, args)
         else:
-            copy_in(data, source, columns, first + start, some, x, work.member, work.members)
+            moved, turns = u(given(data.places)), (work.member, work.members)
+            copy_in(data, source, columns, moved, first + start, some, x, *turns)
         if work.drop != ZERO:
             for block in range(work.member * BLOCK, net.n_inputs, work.members * BLOCK):
                 stop = least(block + BLOCK, net.n_inputs)
