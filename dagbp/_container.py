@@ -16,6 +16,7 @@ import math
 import os
 import secrets
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +32,7 @@ Array = npt.NDArray[Any]
 MAGIC, FORMAT = b"\x89DAGBP\r\n", 1
 PREFIX = struct.Struct("<8sIQQ")
 DIGEST, ALIGNMENT = 32, 64
+STALE = 60.0  # seconds: nobody writes to a file for so long
 KINDS = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
 
 
@@ -91,6 +93,14 @@ def _replacing(path: Path) -> Any:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of this path that a process, killed a while ago, has left."""
+    for beside in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - beside.stat().st_mtime > STALE:
+                beside.unlink()
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Array]]:

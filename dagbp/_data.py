@@ -103,10 +103,14 @@ def real_array(values: Any, name: str) -> Array:
         array = np.asarray(values)
         if array.dtype == object:
             if any(isinstance(value, (str, bytes)) for value in array.flat):
-                raise DataError(f"{name} must hold real numbers, got text")
-            array = array.astype(np.float64)
+                array = np.array(["text"])  # which is refused below
+            else:
+                array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    if array.dtype.kind in "US":
+        hint = "; number the classes 0, 1, ..., or use DAGClassifier" if name == "Y" else ""
+        raise DataError(f"{name} must hold real numbers, got text{hint}")
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array

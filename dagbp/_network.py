@@ -283,7 +283,9 @@ class Network:
         Returns
         -------
         array, shape (n_samples, n_outputs)
-            Columns in the order of `outputs`.
+            Columns in the order of `outputs`. After training by a cross-entropy, which takes raw
+            outputs, they are raw too: `scipy.special.softmax` or `scipy.special.expit` makes
+            probabilities of them.
 
         Raises
         ------
@@ -511,7 +513,7 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._training import Minibatches, Options, seeds
+        from dagbp._training import Minibatches, Options
 
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
@@ -521,9 +523,8 @@ class Network:
         if solver is not None:
             return self._solve(solver, problem, validation, Options(*asked))
         checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        shuffle_seed, drop_seed = seeds(seed)
-        source = Minibatches(problem, batch_size, shuffle, int(epochs), shuffle_seed)
-        return self._train(source, validation, checked, drop_seed)
+        source = Minibatches(problem, batch_size, shuffle, int(epochs), seed)
+        return self._train(source, validation, checked, source.drop_seed)
 
     def fit_batches(
         self,
@@ -552,7 +553,7 @@ class Network:
         batches : iterable of (X, Y) or (X, Y, sample_weight), or callable
             Iterated anew for each epoch, as lists and data loaders can be; or a function that gets
             the number of the epoch, from 0, and returns an iterable. Weights are scaled to a mean
-            of 1 in each batch. Arrays must not be changed once they are handed out.
+            of 1 in each batch.
         loss, optimizer, learning_rate, validation_data, penalties, max_norm, dropout, \
         input_dropout, callbacks, verbose
             As in `fit`; no solver.

@@ -169,8 +169,26 @@ def make_plan(
 
 
 def depth(plan: Plan) -> int:
-    """Return the highest level: the edges of the longest path, one more if from a constant."""
-    return int(plan.level[-1])
+    """Return the edges of the longest path."""
+    if not len(plan.in_src):
+        return 0
+    # Constants, the computed nodes without in-edges, stand one level above the inputs.
+    fed = np.diff(plan.in_ptr) > 0
+    longest = np.where(fed, plan.level, 0)
+    if (plan.level[plan.n_inputs :][~fed[plan.n_inputs :]] > 0).any():
+        longest = _path_lengths(plan)
+    return int(longest.max())
+
+
+def _path_lengths(plan: Plan) -> Int64:
+    """Return the edges of the longest path to each row."""
+    length = np.zeros(len(plan.node), np.int64)
+    for level in range(1, int(plan.level[-1]) + 1):
+        first, last = np.searchsorted(plan.level, [level, level + 1])
+        slots = slice(plan.in_ptr[first], plan.in_ptr[last])
+        target = np.repeat(np.arange(first, last), np.diff(plan.in_ptr[first : last + 1]))
+        np.maximum.at(length, target, length[plan.in_src[slots]] + 1)
+    return length
 
 
 def reached(plan: Plan) -> npt.NDArray[np.bool_]:

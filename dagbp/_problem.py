@@ -1,6 +1,7 @@
 """What to learn: samples, targets, a loss and weights, checked against a network's ports."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def read_validation(
             "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
             f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
         )
-    problem = read(data[0], data[1], data[2] if len(data) == 3 else None)
+    try:
+        problem = read(data[0], data[1], data[2] if len(data) == 3 else None)
+    except DataError as error:
+        raise DataError(f"validation_data: {error}") from error
     if len(problem.features) == 0:
         raise DataError("validation_data has no samples; its loss would be the best there is")
     return problem
@@ -53,7 +57,18 @@ def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
         raise DataError(
             f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"
         )
-    return read(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
+    problem = read(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
+    features, targets = problem.features, problem.targets
+    # It waits for its step, and whoever made it may fill the same array again meanwhile.
+    if isinstance(batch[0], np.ndarray) and np.may_share_memory(features.values, batch[0]):
+        features = replace(features, values=features.values.copy(), stride=0)
+        if not features.direct:
+            features = replace(features, stride=features.values.shape[1])
+    if targets.values is not None and isinstance(batch[1], np.ndarray):
+        targets = targets._replace(values=targets.values.copy())
+    if targets.labels is not None:
+        targets = targets._replace(labels=targets.labels.copy())
+    return problem._replace(features=features, targets=targets)
 
 
 def check_loss_fits(loss: losses.Loss, drawing: Drawing) -> None:

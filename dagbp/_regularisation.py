@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,12 +76,15 @@ class Regularisation:
         By row, the largest norm of a node's in-weights, infinite for none.
     stays : float64 (n,)
         By row, the probability that a node is not dropped in a step.
+    described : mapping of str
+        The arguments by name, as texts that tell them from others.
     """
 
     l1: Float64 | None = None
     l2: Float64 | None = None
     most: Float64 | None = None
     stays: Float64 | None = None
+    described: Mapping[str, str] = field(default_factory=dict)
 
     def penalty(self, parameters: npt.NDArray[Any]) -> tuple[float, Float64]:
         """Return the penalty of parameters, and its gradient (n_parameters,)."""
@@ -90,13 +93,6 @@ class Regularisation:
         p = parameters.astype(np.float64)
         value = float(self.l1 @ np.abs(p) + 0.5 * (self.l2 @ (p * p)))
         return value, self.l1 * np.sign(p) + self.l2 * p
-
-    def digest(self) -> str:
-        """Return a text that tells this one from others."""
-        digest = hashlib.sha256()
-        for part in (self.l1, self.l2, self.most, self.stays):
-            digest.update(b"-" if part is None else part.tobytes())
-        return digest.hexdigest()
 
 
 def regularisation(
@@ -109,9 +105,26 @@ def regularisation(
 ) -> Regularisation:
     """Return what the arguments of `fit` of these names say of this network."""
     l1, l2 = _coefficients(names, engine, penalties)
-    return Regularisation(
-        l1, l2, _norms(names, engine, max_norm), _rates(names, engine, dropout, input_dropout)
-    )
+    most = _norms(names, engine, max_norm)
+    stays = _rates(names, engine, dropout, input_dropout)
+    described = {
+        "penalties": _described(penalties, l1, l2),
+        "max_norm": _described(max_norm, most),
+        "dropout": _described(dropout, stays),
+        "input_dropout": _described(input_dropout),
+    }
+    return Regularisation(l1, l2, most, stays, described)
+
+
+def _described(argument: Any, *arrays: Float64 | None) -> str:
+    """Return an argument as text; one that is long, or of arrays, with a digest of its meaning."""
+    text = repr(argument)
+    if len(text) <= 80 and "array" not in text:
+        return text
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"-" if array is None else array.tobytes())
+    return f"{text[:60]}... ({digest.hexdigest()[:12]})"
 
 
 def _coefficients(

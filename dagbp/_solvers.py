@@ -116,8 +116,8 @@ class _Run:
                 )
             if np.isfinite(result.fun):
                 self._iterate = self._within_bounds(result.x)
-            if not result.success and len(self.history.loss) < self._progress.n_epochs:
-                self._progress.stop(str(result.message))
+            if len(self.history.loss) < self._progress.n_epochs:
+                self._progress.stop(str(result.message))  # converged, or not
         except _Stop:
             pass
         except optimize.OptimizeWarning as error:

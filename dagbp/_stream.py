@@ -4,6 +4,7 @@ A thread fetches and checks the next batches while kernels run, which hold no lo
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from inspect import signature
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
@@ -37,6 +38,15 @@ class Batches(Source):
             raise OptionError(
                 "batches must be an iterable of (X, Y) or (X, Y, sample_weight), or a function of "
                 f"the epoch's number that returns one, got {batches!r}"
+            )
+        if callable(batches) and not _takes_a_number(batches):
+            raise OptionError(
+                f"batches must be a function of the epoch's number, from 0, got {batches!r}"
+            )
+        if isinstance(batches, Iterator) and epochs > 1:
+            raise OptionError(
+                f"batches is an iterator, which lasts for one epoch, and epochs is {epochs}; give "
+                "a list, or a function of the epoch's number that returns an iterator"
             )
         self._batches, self._prepare = batches, prepare
         self._feed: _Feed | None = None
@@ -95,10 +105,7 @@ class Batches(Source):
         problem = self._feed.get(run.watch)
         if problem is None and run.progress.stopped is None:
             if self._feed.n_batches == 0:
-                raise DataError(
-                    f"the batches of epoch {epoch} (from 0) are none; for several epochs give what "
-                    "can be iterated anew, such as a list, or a function that returns an iterator"
-                )
+                raise DataError(f"there are no batches in epoch {epoch} (from 0)")
             self.close()
             self._skip = 0
         return problem
@@ -129,6 +136,16 @@ class Batches(Source):
             self._loss, self._weight = state.epoch_loss, state.epoch_weight
         elif 0 < state.epoch <= len(self.clock.epoch_loss):
             self.clock.epoch_loss[state.epoch - 1] = state.epoch_loss
+
+
+def _takes_a_number(function: Callable[..., Any]) -> bool:
+    try:
+        signature(function).bind(0)
+    except TypeError:
+        return False
+    except ValueError:  # of a built-in nobody can tell
+        pass
+    return True
 
 
 class _Feed:

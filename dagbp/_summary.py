@@ -35,6 +35,8 @@ def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
     plan, n, edges = engine.plan, len(drawing.labels), engine.n_edges
     hidden = n - len(set(drawing.inputs.tolist()) | set(drawing.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
+    constants = int((in_degree == 0).sum())
+    kept = f", {constants:,} constants" if constants else ""
     mean = in_degree.mean() if len(in_degree) else 0.0
     used = Counter(
         drawing.activation_names[code] for code in drawing.activation[plan.node[plan.n_inputs :]]
@@ -42,7 +44,7 @@ def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
     possible = n * (n - 1) // 2 - plan.n_inputs * (plan.n_inputs - 1) // 2
     return {
         "nodes": f"{n:,}: {plan.n_inputs:,} inputs, {hidden:,} hidden, "
-        f"{len(plan.outputs):,} outputs",
+        f"{len(plan.outputs):,} outputs{kept}",
         "edges": f"{edges:,}, {mean:.1f} into a computed node on average, "
         f"{in_degree.max(initial=0):,} at most",
         "depth": f"{depth(plan):,} edges on the longest path",

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -187,15 +188,17 @@ class Minibatches(Source):
     one_by_one = False
 
     def __init__(
-        self, problem: Problem, batch_size: int, shuffle: bool, epochs: int, seed: int
+        self, problem: Problem, batch_size: int, shuffle: bool, epochs: int, seed: Any
     ) -> None:
+        self.seed = str(seed) if seed is None or isinstance(seed, int) else "a generator"
         check_whole("batch_size", batch_size, 1)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise OptionError(f"shuffle must be True or False, got {shuffle!r}")
         self.problem, self.n_samples = problem, len(problem.features)
         self.batch_size = int(min(batch_size, max(1, self.n_samples)))
         self.shuffle = bool(shuffle)
-        self.clock = new_clock(epochs, self.batch_size, self.shuffle, seed)
+        shuffle_seed, self.drop_seed = seeds(seed)
+        self.clock = new_clock(epochs, self.batch_size, self.shuffle, shuffle_seed)
         self.order = np.arange(self.n_samples)
         self.steps_per_epoch = -(-self.n_samples // self.batch_size)
 
@@ -223,11 +226,18 @@ class Minibatches(Source):
         return float(losses[epoch]) if 0 <= epoch < len(losses) else 0.0, 0.0
 
     def config(self) -> dict[str, str]:
-        """Return batch size, shuffling and number of samples."""
+        """Return batch size, shuffling and samples, of which it looks at the first and the last."""
+        features, targets, few = self.problem.features.values, self.problem.targets, 32
+        sample = 0
+        for values in (features, targets.values, targets.labels):
+            if values is not None:
+                sample = crc32(values[:few].tobytes() + values[-few:].tobytes(), sample)
         return {
             "batch_size": str(self.batch_size),
             "shuffle": str(self.shuffle),
             "samples": str(self.n_samples),
+            "checksum of samples": f"{sample:08x}",
+            "seed": self.seed,
         }
 
     def resume(self, state: TrainingState) -> None:
@@ -282,10 +292,11 @@ class Run:
         self._hooked = self._hooks()
         self._schedules = [one for one in self._callbacks if isinstance(one, Schedule)]
         self._config = {
-            "optimizer": repr(options.optimizer),
+            "optimizer": type(options.optimizer).__name__,
+            **{name: str(value) for name, value in vars(options.optimizer).items()},
             "dagbp": __version__,
             "loss": repr(options.loss),
-            "regularisation": options.regularisation.digest(),
+            **options.regularisation.described,
             **source.config(),
         }
         resumed = self._last_run(last) if options.resume is True else None
@@ -436,10 +447,10 @@ class Run:
         """Tell that the run has ended; keep the parameters of its last step if they change."""
         if not self._hooked["on_train_end"]:
             return
-        before = self.engine.parameters()
+        self._kept = self.engine.parameters()  # in what is saved at the end, too
         self._tell("on_train_end")
-        if not np.array_equal(before, self.engine.parameters()):
-            self._kept = before
+        if np.array_equal(self._kept, self.engine.parameters()):
+            self._kept = None
 
     def _hooks(self) -> dict[str, list[Callback]]:
         """Return the callbacks that have each method; no others are called."""
@@ -593,9 +604,9 @@ def told(callback: Callback, method: str, progress: Progress) -> Iterator[None]:
         raise
     except Exception as error:
         raise CallbackError(
-            f"{type(callback).__name__}.{method} failed after {progress.n_updates} steps, in epoch "
-            f"{progress.epoch} (from 0): {type(error).__name__}: {error}. The network is as the "
-            "last step left it"
+            f"{type(callback).__name__}.{method} failed after {progress.n_updates} steps and "
+            f"{progress.epoch} whole epochs: {type(error).__name__}: {error}. The network is as "
+            "the last step left it"
         ) from error
 
 
@@ -611,8 +622,7 @@ def _kept_moments(last: TrainingState | None, options: Options) -> TrainingState
     """Return the last run's state if its optimizer is of the same kind; else None."""
     if last is None:
         return None
-    kind = repr(options.optimizer).partition("(")[0]
-    same = last.config.get("optimizer", "").partition("(")[0] == kind
+    same = last.config.get("optimizer") == type(options.optimizer).__name__
     return last if same and len(last.moments) == options.optimizer.slots else None
 
 

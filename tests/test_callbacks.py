@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import time
 
 import numpy as np
@@ -355,7 +356,13 @@ def test_a_resumed_log_has_each_epoch_once(tmp_path):
         save = ModelCheckpoint(place, every_epochs=2)
         return [CSVLogger(logs[0]), JSONLogger(logs[1]), save]
 
-    network().fit(X, Y, epochs=3, callbacks=hooks(), **OPTIONS)
+    class Kill(Callback):
+        def on_epoch_end(self, progress):
+            if progress.epoch == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(X, Y, epochs=5, callbacks=[*hooks(), Kill()], **OPTIONS)
     for log in logs:
         log.write_text(log.read_text()[:-4])
     dagbp.load(place).fit(X, Y, epochs=5, callbacks=hooks(), resume=True, **OPTIONS)
@@ -376,7 +383,8 @@ def test_checkpoints_by_epoch_step_and_improvement(tmp_path):
     (tmp_path / "b").mkdir()
     by_step = ModelCheckpoint(tmp_path / "b" / path.name, every_epochs=None, every_steps=8)
     network().fit(X, Y, epochs=4, callbacks=[by_step], **OPTIONS)
-    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["1-8.dagbp", "3-16.dagbp"]
+    names = ["1-8.dagbp", "3-16.dagbp", "4-20.dagbp"]  # and at the end
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == names
     (tmp_path / "c").mkdir()
     best = ModelCheckpoint(tmp_path / "c" / path.name, monitor=monitored([3.0, 4.0, 2.0, 2.0]))
     net = network()
@@ -428,7 +436,7 @@ def test_a_failing_callback_leaves_a_usable_network(method):
 
     failing = type("Failing", (Callback,), {method: fail})()
     net = network()
-    message = rf"Failing\.{method} failed after \d+ steps, in epoch \d+ .*ZeroDivisionError: by d"
+    message = rf"Failing\.{method} failed after \d+ steps and \d+ whole ep.*ZeroDivisionError: by d"
     with pytest.raises(CallbackError, match=message) as caught:
         net.fit(X, Y, epochs=10**6, callbacks=[failing], **OPTIONS)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -474,6 +482,58 @@ def test_a_callback_must_not_train_its_network():
 def test_bad_options(make, message):
     with pytest.raises(OptionError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "message"),
+    [
+        (
+            "on_epoch_begin",
+            lambda self, progress: 0,
+            r"on_epoch_begin; did you mean 'on_epoch_end'",
+        ),
+        (
+            "on_epoch_end",
+            lambda self, epoch, logs=None: 0,
+            r"takes one argument, the progress, but",
+        ),
+    ],
+)
+def test_methods_that_nobody_would_call(name, method, message):
+    with pytest.raises(OptionError, match=rf"callback 'Mine': .*{message}"):
+        type("Mine", (Callback,), {name: method})
+
+
+def test_an_attribute_that_progress_has_not():
+    class Typo(Callback):
+        def on_epoch_end(self, progress):
+            progress.learning_rat = 5
+
+    with pytest.raises(CallbackError, match=r"AttributeError: .*learning_rat"):
+        network().fit(X, Y, epochs=1, callbacks=[Typo()], **OPTIONS)
+
+
+def test_a_folder_that_is_not_there_and_what_kills_left(tmp_path):
+    with pytest.raises(OptionError, match=r"ModelCheckpoint: there is no folder '.*no"):
+        network().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "net")], **OPTIONS)
+    stale, other = tmp_path / ".net.1234abcd.tmp", tmp_path / ".other.1234abcd.tmp"
+    for file in (stale, other):
+        file.write_text("half")
+        os.utime(file, (0, 0))
+    network().fit(X, Y, epochs=1, callbacks=[ModelCheckpoint(tmp_path / "net")], **OPTIONS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.1234abcd.tmp", "net"]
+
+
+def test_a_checkpoint_at_the_end_holds_the_restored_best(tmp_path):
+    hooks = [EarlyStopping(lambda progress: float(progress.epoch)), ModelCheckpoint(tmp_path / "n")]
+    net = network()
+    net.fit(X, Y, epochs=4, callbacks=hooks, **OPTIONS)
+    loaded = dagbp.load(tmp_path / "n")
+    assert np.array_equal(loaded.parameters, net.parameters)
+    whole = network()
+    history = whole.fit(X, Y, epochs=7, **OPTIONS)
+    hooks = [EarlyStopping(lambda progress: float(progress.epoch), restore_best=False)]
+    assert loaded.fit(X, Y, epochs=7, callbacks=hooks, resume=True, **OPTIONS).loss == history.loss
 
 
 @pytest.mark.parametrize("bad", [-0.1, math.nan, "fast", None])

@@ -470,10 +470,13 @@ def test_the_optimizers_state_alone():
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"optimizer": Adam(beta1=0.8)}, "optimizer was Adam.* and is Adam"),
+        ({"optimizer": Adam(beta1=0.8)}, "beta1 was 0.9 and is 0.8"),
+        ({"optimizer": SGD()}, "optimizer was Adam and is SGD"),
+        ({"seed": 4}, "seed was 3 and is 4"),
         ({"batch_size": 6}, "batch_size was 5 and is 6"),
         ({"shuffle": False}, "shuffle was True and is False"),
-        ({"dropout": 0.3}, "regularisation was .* and is "),
+        ({"dropout": 0.3}, "dropout was 0.2 and is 0.3"),
+        ({"penalties": []}, "penalties was .*l2=0.001.* and is "),
         ({"loss": "huber"}, "loss was .*squared_error.* and is .*huber"),
     ],
 )
@@ -485,6 +488,8 @@ def test_resuming_with_other_arguments_is_refused(changed, name):
         net.fit(X, Y, resume=True, **{**OPTIONS, **changed})
     with pytest.raises(OptionError, match="samples was 23 and is 22"):
         net.fit(X[1:], Y[1:], resume=True, **OPTIONS)
+    with pytest.raises(OptionError, match=r"checksum of samples was \w{8} and is \w{8}"):
+        net.fit(X + 1, Y, resume=True, **OPTIONS)
     assert np.array_equal(net.parameters, before)
 
 

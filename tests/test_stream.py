@@ -250,12 +250,27 @@ def test_a_bad_batch(bad, message):
 
 def test_an_iterator_lasts_for_one_epoch():
     net = network()
-    with pytest.raises(DataError, match=r"the batches of epoch 1 \(from 0\) are none; for several"):
+    with pytest.raises(OptionError, match="batches is an iterator, which lasts for one epoch"):
         net.fit_batches(batches(), epochs=2)
-    assert net.history.n_updates == 5
+    assert net.history is None
     assert network().fit_batches(batches(), epochs=1).n_updates == 5
-    with pytest.raises(DataError, match=r"the batches of epoch 0 \(from 0\) are none"):
+    with pytest.raises(DataError, match=r"there are no batches in epoch 0 \(from 0\)"):
         net.fit_batches([], epochs=1)
+
+
+def test_an_array_that_is_filled_again_and_again():
+    buffer, targets = np.empty((5, X.shape[1])), np.empty((5, Y.shape[1]))
+
+    def refilled(epoch):
+        for k in range(0, 20, 5):
+            buffer[:], targets[:] = X[k : k + 5], Y[k : k + 5]
+            yield buffer, targets
+        buffer[:] = targets[:] = np.nan
+
+    net, other = network(), network()
+    net.fit_batches(refilled, epochs=3)
+    other.fit_batches([(X[k : k + 5], Y[k : k + 5]) for k in range(0, 20, 5)], epochs=3)
+    assert np.array_equal(net.parameters, other.parameters)
 
 
 def test_divergence_in_a_stream():
@@ -268,6 +283,7 @@ def test_divergence_in_a_stream():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"batches": lambda: batches()}, r"batches must be a function of the epoch's number, from"),
         ({"batches": 3}, r"batches must be an iterable of \(X, Y\) or .* got 3"),
         ({"optimizer": "lbfgs"}, r"'lbfgs' is a solver, which needs all samples at once"),
         ({"epochs": -1}, r"epochs must be a whole number >= 0"),

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dagbp._errors import OptionError
+from dagbp._errors import OptionError, did_you_mean
 from dagbp._numbers import is_number
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dagbp._network import Network
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Progress:
     """Where a training run stands; the one argument of every callback.
 
@@ -76,6 +77,25 @@ class Progress:
 class Callback:
     """Base of callbacks: every method does nothing until it is overridden.
 
+    Examples
+    --------
+    >>> import dagbp
+    >>> from dagbp.callbacks import Callback
+    >>> class Accuracy(Callback):
+    ...     def __init__(self, X, labels, enough):
+    ...         self.X, self.labels, self.enough = X, labels, enough
+    ...     def on_epoch_end(self, progress):
+    ...         right = progress.network.predict(self.X).argmax(axis=1) == self.labels
+    ...         if right.mean() >= self.enough:
+    ...             progress.stop(f"{right.mean():.0%} are right")
+    >>> X, labels = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+    >>> net = dagbp.compile(dagbp.layered([2, 4, 2], seed=0), seed=0)
+    >>> stop = Accuracy(X, labels, enough=1.0)
+    >>> net.fit(
+    ...     X, labels, loss="softmax_cross_entropy", epochs=500, callbacks=[stop], seed=0
+    ... ).stopped
+    '100% are right'
+
     Attributes
     ----------
     every : int or None
@@ -84,6 +104,21 @@ class Callback:
     """
 
     every: int | None = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse methods that nobody would call, and others than of one argument."""
+        super().__init_subclass__(**options)
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        for name, method in vars(cls).items():
+            if not name.startswith("on_") or not callable(method):
+                continue
+            if name not in known:
+                raise OptionError(f"callback {cls.__name__!r}: {name}{did_you_mean(name, known)}")
+            if len(signature(method).parameters) != 2:
+                raise OptionError(
+                    f"callback {cls.__name__!r}: {name} takes one argument, the progress, but is "
+                    f"defined with {signature(method)}"
+                )
 
     def on_train_begin(self, progress: Progress) -> None:
         """Be told that a run begins, or goes on where it was interrupted."""

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
+from dagbp._container import remove_leftovers
 from dagbp._errors import OptionError
 from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count
 
@@ -24,9 +25,11 @@ class ModelCheckpoint(Callback):
     ----------
     path : path-like
         Written anew each time, in one piece: a process that is killed leaves the old file or the
-        new one. ``{epoch}`` and ``{n_updates}`` in it are replaced by these numbers.
+        new one, and perhaps a hidden temporary one, which the next run removes. ``{epoch}`` and
+        ``{n_updates}`` in it are replaced by these numbers.
     every_epochs : int or None
-        Epochs from one to the next; None for none at the ends of epochs.
+        Epochs from one to the next; None for none at the ends of epochs. Without `monitor` it saves
+        at the end of the run, too.
     every_steps : int, optional
         Save after so many steps, too.
     monitor : {"val_loss", "loss"} or callable, optional
@@ -68,6 +71,13 @@ class ModelCheckpoint(Callback):
         if self._best is not None:
             self._best.reset()
 
+    def on_train_begin(self, progress: Progress) -> None:
+        """See whether there is such a folder, before hours of training; remove what kills left."""
+        folder = Path(self.path.format(epoch=0, n_updates=0)).parent
+        if not folder.is_dir():
+            raise OptionError(f"ModelCheckpoint: there is no folder {str(folder)!r}")
+        remove_leftovers(Path(self.path))
+
     def on_step_end(self, progress: Progress) -> None:
         """Save."""
         self._save(progress)
@@ -76,6 +86,11 @@ class ModelCheckpoint(Callback):
         """Save if it is time to, and worth it."""
         better = self._best is None or self._best.improved(progress)
         if better and self._every_epochs is not None and progress.epoch % self._every_epochs == 0:
+            self._save(progress)
+
+    def on_train_end(self, progress: Progress) -> None:
+        """Save what others have made of the network at the end; give it last in the list."""
+        if self._best is None:
             self._save(progress)
 
     def _save(self, progress: Progress) -> None:
