@@ -1,4 +1,4 @@
-"""Write README.md from what the full runs have left in results/.
+"""Write README.md from what the full runs have left in results/, and the project's figures.
 
     python benchmarks/report.py
 
@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+import headline
 from dags import summary
 
 # What a row may hold, in the order of the columns: its heading, and how a value reads.
@@ -297,6 +298,10 @@ def main():
     target = (folder if quick else measuring.HERE) / "README.md"
     target.write_text(text(folder), encoding="utf-8")
     print(f"written: {target}")
+    if not quick:
+        readme = measuring.HERE.parent / "README.md"
+        readme.write_text(headline.put_into(readme.read_text("utf-8"), folder), "utf-8")
+        print(f"written: {readme}")
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ class Engine:
                 panel_sums=dense[0],
                 outer_products=dense[1],
                 transpose_row=dense[2],
-                copy_panel=dense[3],
+                copy_panels=dense[3],
                 kept_sum=dense[4],
                 read=read,
                 learn=learn,

@@ -99,9 +99,10 @@ def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
     worth = (total[ends] - total[starts] >= members * WORTH_MEETING) & (ends - starts > 1)
     stages: list[list[int]] = []
     for begin, end, shared in zip(starts.tolist(), ends.tolist(), worth.tolist(), strict=True):
-        if shared:
-            shares = total[begin] + (total[end] - total[begin]) * np.arange(1, members) // members
-            stages.append([begin, *np.searchsorted(total, shares).tolist(), end])
+        shares = total[begin] + (total[end] - total[begin]) * np.arange(1, members) // members
+        inner = np.searchsorted(total, shares).tolist() if shared else [end]
+        if inner[0] < end:  # more than one member has something
+            stages.append([begin, *inner, end])
         elif stages and stages[-1][1] == begin:  # the first member goes on
             stages[-1][1:] = [end] * members
         else:

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near, assert_same_backprop, oracle
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import RandomNetwork, networks, random_network, random_samples
 
@@ -102,6 +102,7 @@ def test_no_segment_of_a_network_cuts_a_panel(kind):
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100_000)), max_size=40),
     st.integers(1, 8),
 )
+@example([(0, 0), (3, 0), (0, 32768)], 2)  # one segment has all of a level's work
 def test_stages_cover_every_segment_once_level_by_level(drawn, members):
     level = np.cumsum([step // 3 for step, _ in drawn]).astype(np.int64)
     work = np.array([one for _, one in drawn], np.int64)

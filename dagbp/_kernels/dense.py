@@ -26,7 +26,9 @@ from dagbp._kernels.vector import (
     chunk_lanes,
     fill,
     fma,
+    greatest,
     lanes,
+    least,
     load,
     load_vector,
     offset,
@@ -39,6 +41,7 @@ from dagbp._kernels.vector import (
 from dagbp._kernels.vector import PANEL_ROWS as ROWS
 
 u = np.uintp
+WINDOW = u(256)  # sources, in `copy_panels`; 64 to 128 and 512 and more were slower
 
 
 @intrinsic
@@ -238,15 +241,27 @@ def copy_slots(typingctx, target, slots, k, source, element):
     return types.void(target, slots, types.uintp, source, types.uintp), codegen
 
 
-def copy_panel(program, flat, values, in_slot, wide_slot):
-    """Copy in place: flat <- values, for the edges in a panel's runs."""
-    run = offset(program, HEADER)
-    for _ in range(u(program[N_RUNS])):
-        slots = starts(run)
-        first = u(run[START])
-        for k in range(u(run[LENGTH])):
-            copy_slots(flat, slots, k, values, slot_at(in_slot, wide_slot, first + k))
-        run = offset(run, RUN_WORDS)
+def copy_panels(panel, runs, first, last, flat, values, in_slot, wide_slot):
+    """Copy in place: flat <- values, for the edges in runs of panels among rows first ... last - 1.
+
+    A panel's targets stand side by side with each source, but a cache line holds those of several
+    panels: these take turns at a window of sources, whose lines stay near meanwhile. With as many
+    targets as a power of two they evict each other, the more the wider the window.
+    """
+    longest = ZERO
+    for j in range(first, last):
+        run = offset(runs, u(panel[j]) + HEADER)
+        for _ in range(u(runs[u(panel[j]) + N_RUNS])):
+            longest = greatest(longest, u(run[LENGTH]))
+            run = offset(run, RUN_WORDS)
+    for start in range(ZERO, longest, WINDOW):
+        for j in range(first, last):
+            run = offset(runs, u(panel[j]) + HEADER)
+            for _ in range(u(runs[u(panel[j]) + N_RUNS])):
+                slots, source = starts(run), u(run[START])
+                for k in range(start, least(start + WINDOW, u(run[LENGTH]))):
+                    copy_slots(flat, slots, k, values, slot_at(in_slot, wide_slot, source + k))
+                run = offset(run, RUN_WORDS)
 
 
 def kept_sum(weights, rows, keep, first, last, tile, out):
@@ -271,7 +286,7 @@ def compile_panels(dtype, row_bytes):
         panel_sums: (program, real, tile, tile),
         outer_products: (program, size, tile, real, size, real),
         transpose_row: (tile, size, real, size),
-        copy_panel: (program, real, real, narrow, program),
+        copy_panels: (program, program, size, size, real, real, narrow, program),
         kept_sum: (real, rows, keep, size, size, tile, tile),
     }
     return tuple(

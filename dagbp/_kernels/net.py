@@ -177,18 +177,18 @@ def drop_rows(net, work, tile, first, last, sample):
 def refresh_flat(net, first, last):
     """Copy in place: flat <- values, the parameters of the target rows first ... last - 1.
 
-    A panel's targets stand side by side with each source, so its rows are copied together: one by
-    one they would read a cache line for each weight, at strides that evict each other.
+    One by one, rows would read a cache line for each weight of a panel, at strides that evict each
+    other: `dense.copy_panels` copies those.
     """
+    if net.copy_panels != ZERO:
+        slots = (net.in_slot, net.wide_slot)
+        args = (net.in_panel, net.in_runs, first, last, net.flat, net.values)
+        call_address(net.copy_panels, args + slots)
     j = first
     while j < last:
         program = offset(net.in_runs, u(net.in_panel[j]))
         n_runs = u(program[N_RUNS])
-        rows = ONE
-        if n_runs > ZERO:
-            rows = PANEL
-            args = (program, net.flat, net.values, net.in_slot, net.wide_slot)
-            call_address(net.copy_panel, args)
+        rows = PANEL if n_runs > ZERO else ONE
         for r in range(rows):
             begin = u(net.in_ptr[j])
             run = offset(program, HEADER)

@@ -48,7 +48,7 @@ class Net(NamedTuple):
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
     transpose_row: Any
-    copy_panel: Any
+    copy_panels: Any
     kept_sum: Any
     read: Any  # addresses of the functions in `parts`
     learn: Any

@@ -31,7 +31,11 @@ def axes(ax: "Axes | None") -> "Axes":
     if ax is None:
         from matplotlib import pyplot
 
-        return pyplot.gca()
+        fresh = not pyplot.get_fignums()
+        ax = pyplot.gca()
+        if fresh:  # a figure of nobody's, whose labels are not to be cut off
+            pyplot.gcf().set_layout_engine("constrained")
+        return ax
     if not isinstance(ax, Axes):
         raise OptionError(f"ax must be a matplotlib Axes, or None, got {type(ax).__name__}")
     return ax
