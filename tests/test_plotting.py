@@ -153,8 +153,22 @@ def test_labels_are_text():
     assert not plotting.draw_network(net, labels=False, ax=new_axes()).texts
     wide = dagbp.compile(dagbp.layered([50, 50, 1], seed=0), seed=0)
     ax = plotting.draw_network(wide, ax=new_axes())
-    assert not ax.texts
-    assert ax.get_xlabel().endswith("labels left out: no room")
+    assert [text.get_text() for text in ax.texts] == ["(2, 0)"]
+    assert ax.get_xlabel().endswith("; some labels left out: no room")
+
+
+def test_inputs_and_outputs_are_named_beside_them_the_first_at_the_top():
+    G = nx.DiGraph((f"feature {k}", f"pathway {k % 5}") for k in range(30))
+    G.add_edges_from((f"pathway {k}", "the outcome") for k in range(5))
+    ax = plotting.draw_network(dagbp.compile(G, seed=0), ax=new_axes())
+    texts = {text.get_text(): text for text in ax.texts}
+    assert set(texts) == set(G)
+    aligned = {name: texts[name].get_ha() for name in ("feature 0", "pathway 0", "the outcome")}
+    assert list(aligned.values()) == ["right", "center", "left"]
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+    ax.figure.canvas.draw()
+    assert {tick.get_text() for tick in ax.get_xticklabels()} <= {"", "0", "1", "2"}
 
 
 @settings(max_examples=40)

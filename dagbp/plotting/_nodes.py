@@ -15,6 +15,7 @@ ARC_POINTS = 24
 LARGEST = 26.0  # diameter of a node in points
 READABLE = 5.5  # size of a font in points
 IN_A_NODE = 3  # characters
+LONGEST = 24
 
 
 def draw_nodes(
@@ -34,11 +35,12 @@ def draw_nodes(
     diameter = _diameter(ax, reading)
     fill = _fill(reading, shades, norm, cmap, colours)
     handles = _draw_markers(ax, reading, layout, fill, diameter, colours)
-    lettered = _write_labels(ax, reading, layout, fill, diameter, labels, colours)
+    unnamed = _write_labels(ax, reading, layout, fill, diameter, labels, colours)
     lowest = int(reading.plan.level[0])
     caption = f"topological level{' (0: inputs)' if lowest == 0 else ''}"
-    if not lettered and labels is None:
-        caption += "; labels left out: no room"
+    if unnamed and labels is None:
+        some = "" if unnamed == len(reading.labels) else "some "
+        caption += f"; {some}labels left out: no room"
     ax.set_xlabel(caption + (shades.note if shades is not None else ""))
     _axes.legend_above(ax, handles, colours, reading.sizes)
 
@@ -80,11 +82,14 @@ def _set_limits(ax: "Axes", reading: Reading, layout: Layout) -> None:
     source = reading.source
     height = arc(layout, source, reading.target, np.array([0.25, 0.5, 0.75]))[..., 1]
     low, high = min(0.0, height.min(initial=0)), max(1.0, height.max(initial=1))
-    ax.set_ylim(low - 0.03, high + 0.03)
+    ax.set_ylim(high + 0.03, low - 0.03)  # the first node of a level at the top
     ax.set_xlim(-0.5, reading.n_levels - 0.5)
     lowest = int(reading.plan.level[0])
     _axes.count_in_whole_numbers(ax.xaxis)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x + lowest:.0f}"))
+    last = reading.n_levels - 1
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: f"{x + lowest:.0f}" if 0 <= x <= last else "")
+    )
     _axes.quiet_frame(ax)
 
 
@@ -97,7 +102,7 @@ def _diameter(ax: "Axes", reading: Reading) -> float:
 def _gaps(ax: "Axes", reading: Reading) -> tuple[float, float]:
     """Return the points between levels, and between the nodes of the tallest one."""
     width, height = _axes.size_in_points(ax)
-    low, high = ax.get_ylim()
+    high, low = ax.get_ylim()
     tallest = int(np.diff(reading.first).max())
     return width / reading.n_levels, height / (high - low) / tallest
 
@@ -182,44 +187,64 @@ def _write_labels(
     diameter: float,
     labels: bool | None,
     colours: _axes.Palette,
-) -> bool:
-    """Write the labels: inside nodes if they are short, else below; return whether they fit."""
+) -> int:
+    """Write the labels that fit, or with `labels` all; return how many were left out.
+
+    Inside nodes if all are short; else beside the nodes of the first and the last level, and below
+    the others.
+    """
+    n = len(reading.labels)
     if labels is False:
-        return False
+        return n
     from matplotlib.patheffects import withStroke
 
-    across, down = _gaps(ax, reading)
     texts = [" ".join(str(label).split()) for label in reading.labels]
     longest = max(map(len, texts))
     inside = longest <= IN_A_NODE
-    if inside:
-        size = min(9.0, 0.45 * diameter)
-    else:
-        size = min(8.5, 0.8 * (down - diameter), 0.15 * across)
-    if size < READABLE and not labels:
-        return False
-    size = max(size, READABLE)
-    room = max(4, int(0.95 * across / (0.6 * size)))
-    drop = 0 if inside else diameter / 2 + 3
+    last = reading.n_levels - 1
+    if not inside and last:
+        low, high = ax.get_xlim()
+        room = min(1.5, 0.08 * longest)  # for what stands beside the first and the last nodes
+        ax.set_xlim(low - room, high + room)
+    across = _axes.size_in_points(ax)[0] / float(np.ptp(ax.get_xlim()))
+    gaps = _gaps(ax, reading)[1] * np.diff(reading.first).max() / np.diff(reading.first)
+    written = 0
     for row, text in enumerate(texts):
+        level = int(reading.level[row])
+        beside = not inside and last > 0 and level in (0, last)
+        if inside:
+            size, place, where = min(9.0, 0.45 * diameter), (0.0, 0.0), ("center", "center")
+        elif beside:
+            way = -1.0 if level == 0 else 1.0
+            size = min(8.5, 0.8 * gaps[level])
+            place, where = (way * (diameter / 2 + 5), 0.0), ("right", "center")
+            where = where if level == 0 else ("left", "center")
+        else:
+            size = min(8.5, 0.8 * (gaps[level] - diameter), 0.15 * across)
+            place, where = (0.0, -diameter / 2 - 3), ("center", "top")
+        if size < READABLE and not labels:
+            continue
+        written += 1
+        size = max(size, READABLE)
         ink, halo = colours.ink, colours.back
         if inside:
             halo = tuple(fill[row])
             ink = (0.95,) * 3 if _axes.is_dark(halo) else (0.1,) * 3
+        room = longest if beside else max(4, int(0.95 * across / (0.6 * size)))
         ax.annotate(
-            shortened(text, room),
+            shortened(text, min(room, LONGEST)),
             (layout.x[row], layout.y[row]),
-            xytext=(0, -drop),
+            xytext=place,
             textcoords="offset points",
-            ha="center",
-            va="center" if inside else "top",
+            ha=where[0],
+            va=where[1],
             fontsize=size,
             color=ink,
             path_effects=[] if inside else [withStroke(linewidth=1.8, foreground=halo)],
             parse_math=False,
             zorder=4,
         )
-    return True
+    return n - written
 
 
 def shortened(text: str, room: int) -> str:
