@@ -87,6 +87,7 @@ def compile_to_fit(
     inputs = [node for node, degree in G.in_degree if degree == 0]
     outputs = [node for node, degree in G.out_degree if degree == 0 and G.in_degree[node]]
     _check_counts(inputs, outputs, demand)
+    _refuse_the_wrong_name(outputs, demand.output_names)
     _refuse_half_named(inputs, demand.feature_names)
     _draw_biases(G, rng)
     return compile(
@@ -142,6 +143,16 @@ def _check_counts(inputs: Sequence[Hashable], outputs: Sequence[Hashable], deman
         raise GraphError(
             f"the graph has {len(outputs)} outputs ({listed(outputs, 5)}), but y has "
             f"{demand.outputs_for}, which take {demand.n_outputs}{choice}"
+        )
+
+
+def _refuse_the_wrong_name(outputs: Sequence[Hashable], names: Collection[Hashable]) -> None:
+    """Refuse a single output named after the first of two classes: it stands for the second."""
+    if len(outputs) == 1 and len(names) == 2 and outputs[0] == next(iter(names)):
+        first, second = names
+        raise GraphError(
+            f"the graph's one output is named {first!r}, but one output of two classes stands for "
+            f"the second, {second!r}; name it so, or draw two"
         )
 
 

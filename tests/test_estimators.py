@@ -275,6 +275,17 @@ def test_graphs_that_do_not_fit_the_targets():
         made(DAGRegressor, graph=dag(4, 1)).fit(X, Y)
 
 
+def test_one_output_stands_for_the_second_class():
+    X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, ["benign", "benign", "malignant", "malignant"] * 5
+    for name, fits in (("malignant", True), ("tumour", True), ("benign", False)):
+        model = DAGClassifier(nx.DiGraph([("x", "h"), ("h", name)]), tol=None, max_iter=1)
+        if fits:
+            model.fit(X, y)
+            continue
+        with pytest.raises(GraphError, match=r"output is named 'benign', but one .* second, 'mal"):
+            model.fit(X, y)
+
+
 def test_inputs_of_which_some_are_columns():
     G = names_of(dagbp.layered([4, 8, 3]), [*COLUMNS[:3], "stem"], ["a", "b", "c"])
     with pytest.raises(GraphError, match="input 'stem' of the graph is no column of X, but others"):
