@@ -303,10 +303,13 @@ class Solver:
 # Those that need a Hessian are not among them.
 _METHODS = (
     *("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr"),
-    *("Nelder-Mead", "Powell", "COBYLA"),
+    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
 )
-_TAKES_BOUNDS = ("L-BFGS-B", "TNC", "SLSQP", "trust-constr", "Nelder-Mead", "Powell", "COBYLA")
-_NO_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA")
+_TAKES_BOUNDS = (
+    *("L-BFGS-B", "TNC", "SLSQP", "trust-constr"),
+    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
+)
+_NO_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA", "COBYQA")
 
 
 def solvers() -> list[str]:

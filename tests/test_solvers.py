@@ -76,7 +76,7 @@ def test_least_squares_by_lbfgs():
     assert_near(ridge.parameters, np.linalg.solve(system, design.T @ targets), 1e-6)
 
 
-@pytest.mark.parametrize("name", ["l-bfgs-b", "tnc", "slsqp", "nelder-mead", "powell"])
+@pytest.mark.parametrize("name", ["l-bfgs-b", "tnc", "slsqp", "nelder-mead", "powell", "cobyqa"])
 def test_bounds_hold(name):
     net = network()
     net.fit(X, Y, optimizer=Solver(name, bounds=(-0.1, 0.2)), epochs=10)
