@@ -13,7 +13,7 @@ from dagbp._engine import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._features import Problem
 from dagbp._history import TrainingState
-from dagbp._kernels.records import DIVERGED, EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, Clock
+from dagbp._kernels.records import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, Clock
 from dagbp._training import Run, Source
 from dagbp._turn import Turn
 
@@ -80,9 +80,6 @@ class Batches(Source):
             )
         finally:  # an interrupt comes after the step
             self._count_in(clock, n_samples)
-        stopped = clock.count[STEP] == 0 and clock.count[EPOCH] == 0
-        if stopped and clock.count[STATUS] != DIVERGED and self._feed is not None:
-            self._feed.put_back(problem)
 
     def _count_in(self, clock: Clock, n_samples: int) -> None:
         """Add the step of one batch, if it was taken, to those of all."""
@@ -157,7 +154,6 @@ class _Feed:
         self._prepare, self._epoch, self._skip, self._turn = prepare, epoch, skip, turn
         self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
         self._unwanted = Event()
-        self._returned: list[Problem] = []
         self.n_batches = 0
         Thread(target=self._fetch, args=(batches,), name="dagbp-batches", daemon=True).start()
 
@@ -166,8 +162,6 @@ class _Feed:
 
         Also None if `watch`, called while there is nothing, says that the run is to stop.
         """
-        if self._returned:
-            return self._returned.pop()
         while True:
             try:
                 item = self._queue.get(timeout=PERIOD)  # so that Ctrl-C is heard on every platform
@@ -178,10 +172,6 @@ class _Feed:
         if isinstance(item, BaseException):
             raise item
         return item
-
-    def put_back(self, problem: Problem) -> None:
-        """Take a batch back that was not used."""
-        self._returned.append(problem)
 
     def close(self) -> None:
         """Let the thread end after the batch that it is at."""
