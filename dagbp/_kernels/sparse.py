@@ -11,7 +11,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._jit import jit
-from dagbp._kernels.sums import add_four, total, totals
+from dagbp._kernels.sums import add_four, all_totals, register_lanes, total, totals
 from dagbp._kernels.vector import (
     FOUR,
     ONE,
@@ -24,6 +24,7 @@ from dagbp._kernels.vector import (
     load_vector,
     offset,
     repeat,
+    store_vector,
 )
 
 u = np.uintp
@@ -126,6 +127,57 @@ def add_four_rows(typingctx, s, weights, slot, vectors):
     return s(s, weights, types.uintp, vectors), codegen
 
 
+@intrinsic
+def many(typingctx, tile):
+    """Return how many edges share their horizontal sums, a compile-time constant."""
+    constant = ir.Constant(ir.IntType(64), register_lanes(tile))
+    return types.uintp(tile), lambda context, builder, sig, args: constant
+
+
+def _many_back(summed):
+    """Return the intrinsic for `many` edges back, with or without the sum for de_dx."""
+
+    @intrinsic
+    def back(typingctx, de_dx, xi, weights, targets, slot, d, gradient):
+        def codegen(context, builder, sig, args):
+            sums, xi_, weights_, targets_, slot_, d_, gradient_ = args
+            chain = [sums] + [None] * (_n_chains(d) // 2 - 1)
+            turn = 0
+
+            def product(c):
+                nonlocal turn
+                k = builder.add(slot_, ir.Constant(slot_.type, c))
+                row = builder.zext(builder.load(builder.gep(targets_, [k])), slot_.type)
+                delta = load_vector(context, builder, builder.gep(d_, [row]), de_dx, 64)
+                if summed:
+                    w = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
+                    old = chain[turn]
+                    terms = [w, delta] if old is None else [w, delta, old]
+                    if old is None:
+                        chain[turn] = builder.fmul(*terms)
+                    else:
+                        chain[turn] = call_llvm(context, builder, "fmuladd", de_dx, terms)
+                    turn = (turn + 1) % len(chain)
+                return builder.fmul(xi_, delta)
+
+            totals_ = all_totals(builder, de_dx, product)
+            pointer, align = builder.gep(gradient_, [slot_]), gradient.dtype.bitwidth // 8
+            lanes_ = Vec(de_dx.dtype, register_lanes(de_dx))
+            old = load_vector(context, builder, pointer, lanes_, align)
+            store_vector(builder, builder.fadd(old, totals_), pointer, align)
+            chain = [value for value in chain if value is not None]
+            while len(chain) > 1:
+                chain.append(builder.fadd(chain.pop(0), chain.pop(0)))
+            return chain[0]
+
+        return de_dx(de_dx, xi, weights, targets, types.uintp, d, gradient), codegen
+
+    return back
+
+
+many_back, many_outer = _many_back(True), _many_back(False)
+
+
 @jit(forceinline=True)
 def edges_in(first, end, weights, sources, program, r, x, s):
     """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel's runs.
@@ -161,8 +213,15 @@ def edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, 
     run = offset(program, HEADER)
     for m in range(n_runs + ONE):
         last = u(run[START + r]) if m < n_runs else end
-        fours = first + (last - first) // FOUR * FOUR
-        for k in range(first, fours, FOUR):
+        whole = first + (last - first) // many(d) * many(d)
+        if summed:
+            for k in range(first, whole, many(d)):
+                de_dx = many_back(de_dx, xi, weights, targets, k, d, gradient)
+        else:
+            for k in range(first, whole, many(d)):
+                many_outer(de_dx, xi, weights, targets, k, d, gradient)
+        fours = whole + (last - whole) // FOUR * FOUR
+        for k in range(whole, fours, FOUR):
             deltas = four_rows(d, targets, k)
             if summed:  # LLVM makes two loops of it
                 de_dx = add_four_rows(de_dx, weights, k, deltas)

@@ -6,6 +6,7 @@ from dagbp._jit import jit
 from dagbp._kernels.net import drop_rows
 from dagbp._kernels.records import LOSS, N_ROWS, WEIGHT
 from dagbp._kernels.timing import COPY_IN, LOSSES, tick
+from dagbp._kernels.transpose import copy_square, new_starts, side
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
@@ -22,7 +23,7 @@ from dagbp._kernels.vector import (
 )
 
 u = np.uintp
-BLOCK = u(16)  # columns copied together: a cache line of float32 samples, a tile's rows in L1
+BLOCK = u(16)  # columns that a member copies together: whole squares of any side
 
 
 @jit
@@ -37,17 +38,25 @@ def copy_in(data, source, columns, moved, first, count, tile, member, members):
 
     If moved, of column data.places[j] in place of j. Repeated samples stay in the range of real
     ones: no overflow that the batch itself has not. The members of a crew take turns at blocks of
-    rows.
+    rows. Squares of samples and columns are transposed between registers, what is left of the
+    columns goes one by one.
     """
-    width = lanes(tile)
-    cells = row_pointer(tile, ZERO)
-    for block in range(member * BLOCK, columns, members * BLOCK):
-        stop = least(block + BLOCK, columns)
-        for b in range(width):
-            start = sample_index(data, first + least(b, count - ONE)) * columns
-            for j in range(block, stop):
+    width, square = lanes(tile), side(source)
+    cells, starts = row_pointer(tile, ZERO), new_starts(source)
+    for b in range(ZERO, width, square):
+        for c in range(square):
+            starts[c] = sample_index(data, first + least(b + c, count - ONE)) * columns
+        for block in range(member * BLOCK, columns, members * BLOCK):
+            stop = least(block + BLOCK, columns)
+            whole = block
+            if moved == ZERO:
+                whole += (stop - block) // square * square
+            for j in range(block, whole, square):
+                copy_square(source, starts, j, cells, j * width + b, width)
+            for j in range(whole, stop):
                 column = u(data.places[j]) if moved != ZERO else j
-                cells[j * width + b] = source[start + column]
+                for c in range(square):
+                    cells[j * width + b + c] = source[starts[c] + column]
 
 
 @jit
