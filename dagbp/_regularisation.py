@@ -132,11 +132,15 @@ def _coefficients(
 ) -> tuple[Float64 | None, Float64 | None]:
     if isinstance(penalties, Penalty) or not isinstance(penalties, Iterable):
         raise OptionError(f"penalties must be a list of dagbp.Penalty, got {penalties!r}")
-    size = engine.n_edges + engine.n_computed
-    l1, l2 = np.zeros(size), np.zeros(size)
-    for penalty in penalties:
+    given = list(penalties)
+    for penalty in given:
         if not isinstance(penalty, Penalty):
             raise OptionError(f"penalties must be a list of dagbp.Penalty, got {penalty!r} in it")
+    if not given:
+        return None, None
+    size = engine.n_edges + engine.n_computed
+    l1, l2 = np.zeros(size), np.zeros(size)
+    for penalty in given:
         chosen = _parameters_of(names, engine, penalty)
         l1[chosen] += penalty.l1
         l2[chosen] += penalty.l2
