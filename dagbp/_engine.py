@@ -51,7 +51,7 @@ from dagbp._kernels.timing import clock_address, compile_tick
 from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
 from dagbp._memory import require
 from dagbp._plan import Plan, inverse
-from dagbp._schedule import Schedule, Scheduler
+from dagbp._schedule import WIDE_ROW, Schedule, Scheduler
 from dagbp._single import Single
 from dagbp._team import run_together
 from dagbp._wiring import Wiring
@@ -135,7 +135,7 @@ class Engine:
         Weights in out-edge order, then the biases of the computed nodes, then padding; held zeros
         are among the weights.
     flat : (E + n_computed,)
-        The same, the weights by in-edge; equal after every public call.
+        The same, the weights by in-edge.
     trained : bool (n_parameters,)
         Which parameters `train` may change, in the user's order; `all_train`: whether all.
     """
@@ -164,7 +164,10 @@ class Engine:
         self.n_computed = len(plan.node) - plan.n_inputs
         self.n_values = self.wiring.n_slots + self.n_computed
         self.values = aligned((-(-self.n_values // 16) * 16,), dtype)
-        self.flat = aligned((self.n_values,), dtype)
+        self._flat = aligned((self.n_values,), dtype)
+        strips = self.wiring.strips
+        self._strip_weights = aligned((0 if strips is None else len(strips.slot),), dtype)
+        self._behind = False  # whether `_flat` is behind `_strip_weights`
         self.trained, self.all_train = trained, bool(trained.all())
         self._buffers: dict[Schedule, _Buffers] = {}
         self._kind = np.empty(0, dtype)
@@ -172,6 +175,24 @@ class Engine:
         self._single: Single | None = None
 
     # --- parameters ---
+
+    @property
+    def flat(self) -> Array:
+        """The parameters by in-edge."""
+        self._catch_up()
+        return self._flat
+
+    def _catch_up(self) -> None:
+        """Copy to `_flat` what training in strips has left behind there."""
+        if self._behind:
+            assert self.wiring.strips is not None
+            self._flat[self.wiring.strips.slot] = self._strip_weights
+            self._behind = False
+
+    def _fill_strips(self) -> None:
+        """Copy the weights of edges in strips from `_flat`."""
+        if self.wiring.strips is not None:
+            np.take(self._flat, self.wiring.strips.slot, out=self._strip_weights, mode="clip")
 
     def parameters(self) -> Array:
         """Return a flat copy: weights in CSR order, then the biases of the computed nodes."""
@@ -215,13 +236,20 @@ class Engine:
 
     def set_parameters(self, parameters: Array) -> None:
         """Take over what `parameters` returned."""
-        self.flat[:] = self._with_held(parameters, 0)
-        self.values[: self.n_values] = self._by_source(self.flat)
+        self._behind = False
+        self._flat[:] = self._with_held(parameters, 0)
+        self.values[: self.n_values] = self._by_source(self._flat)
+        self._fill_strips()
 
     # --- what kernels receive ---
 
     def _net(self, row_bytes: int, write: Any = None) -> Frame:
-        """Return the net's frame, with the address of a part that writes values if need be."""
+        """Return the net's frame, with the address of a part that writes values if need be.
+
+        What its kernels read is up to date.
+        """
+        if not self._in_strips(row_bytes):
+            self._catch_up()
         key = row_bytes, write
         if key not in self._nets:
             self._nets[key] = self._new_net(row_bytes, write)
@@ -243,6 +271,7 @@ class Engine:
         """Return the net's frame with these addresses of functions of tiles."""
         wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
         ins, outs = wiring.ins, wiring.outs
+        strips = wiring.strips if self._in_strips(width * self.dtype.itemsize) else None
         return pack(
             Net(
                 n_nodes=len(plan.node),
@@ -270,9 +299,14 @@ class Engine:
                 learn=learn,
                 write=write,
                 values=self.values,
-                flat=self.flat,
+                flat=self._flat,
                 in_segment=wiring.in_segment,
                 out_segment=wiring.out_segment,
+                strips=strips and strips.of_segment,
+                strip_ptr=strips and strips.program,
+                strip_src=strips and strips.source,
+                strip_slot=strips and strips.value_slot,
+                strip_weights=self._strip_weights,
                 in_panel=ins.of_row,
                 in_runs=ins.program,
                 out_panel=outs.of_row,
@@ -283,6 +317,10 @@ class Engine:
                 stride=wiring.stride,
             )
         )
+
+    def _in_strips(self, row_bytes: int) -> bool:
+        """Return whether tiles with such rows go by strips: narrow ones fit the caches."""
+        return row_bytes == WIDE_ROW and self.wiring.strips is not None
 
     def _addresses(self) -> Array:
         """Return the addresses of each row's activation and its derivative, (2, n), once."""
@@ -304,6 +342,7 @@ class Engine:
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype
             self._single = Single(self.plan, self.wiring, net, theta, *more)
+        self._catch_up()
         return self._single
 
     def _buffers_of(self, schedule: Schedule) -> "_Buffers":
@@ -327,7 +366,8 @@ class Engine:
             *self.plan[:-1],
             *self.wiring.arrays(),
             self.values,
-            self.flat,
+            self._flat,
+            self._strip_weights,
             self.trained,
         ]
         return sum({id(array): array.nbytes for array in arrays}.values())
@@ -429,7 +469,12 @@ class Engine:
         if schedule.n_crews > 1 or update.keep is not None:
             update = update._replace(reduce=compiled(compile_reduce, self.dtype).address)
         before = self._net(schedule.row_bytes), pack(data), pack(problem.loss), pack(update)
-        self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
+        self._behind = self._in_strips(schedule.row_bytes)
+        try:
+            self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
+        finally:
+            if not self._behind:
+                self._fill_strips()
         if clock.count[STATUS] == DIVERGED:
             # Undo the update, which `flat` has not seen.
             self.values[: self.n_values] = self._by_source(self.flat)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._errors import OptionError
-from dagbp._kernels.vector import CPU, REGISTER_BYTES
+from dagbp._kernels.vector import REGISTER_BYTES
 from dagbp._numbers import is_number
 from dagbp._plan import Plan, by_source, grouped, row_slices
 
@@ -26,19 +26,10 @@ LEAST_SHARE = 0.05  # 20 slots an edge
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
-def _dense_over_sparse() -> float:
-    """Return what a slot takes as part of a panel, over what an edge takes by itself.
-
-    `benchmarks/layers.py` shows it: the step at 100 % density over that at 20 %, each by its slots.
-    Where a register's 64 bytes pass in two halves panels gain less; so they should with the 16
-    registers of AVX2, whose number is assumed.
-    """
-    if REGISTER_BYTES < 64:
-        return 0.75
-    return 0.65 if CPU == "znver4" else 0.45
-
-
-DENSE_OVER_SPARSE = _dense_over_sparse()
+# What a slot takes as part of a panel, over what an edge takes by itself. Measured with AVX-512: at
+# this density of `benchmarks/layers.py` a step takes as long filled as not. With the 16 registers
+# of AVX2 panels gain less, so it should be more: that number is assumed.
+DENSE_OVER_SPARSE = 0.65 if REGISTER_BYTES == 64 else 0.75
 
 
 class Filled(NamedTuple):

@@ -88,12 +88,14 @@ def _threads(engine: Engine, schedule: Schedule) -> str:
 def _kernels(engine: Engine) -> str:
     """Return which kernels take which share of the slots."""
     wiring = engine.wiring
+    rows = "sparse rows"
+    if wiring.strips is not None:
+        share = len(wiring.strips.slot) / wiring.n_slots
+        rows += f" (forward, {share:.0%} of the edges by strips of sources that fit L1)"
     if wiring.ins.n_edges == wiring.outs.n_edges == 0:
-        return "sparse rows"
+        return rows
     ahead, back = (f"{n / wiring.n_slots:.0%}" for n in (wiring.ins.n_edges, wiring.outs.n_edges))
-    text = (
-        f"dense panels for {ahead} of the edges forward and {back} back, sparse rows for the rest"
-    )
+    text = f"dense panels for {ahead} of the edges forward and {back} back, {rows} for the rest"
     if wiring.n_held:
         text += (
             f"; blocks more than {wiring.dense_above:.0%} full are filled with {wiring.n_held:,} "

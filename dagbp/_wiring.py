@@ -11,6 +11,8 @@ from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._panels import columns, in_panels, out_panels
 from dagbp._plan import Plan
 from dagbp._schedule import segments
+from dagbp._strips import SEGMENT_ROWS as STRIP_SEGMENT_ROWS
+from dagbp._strips import cut_strips, strip_rows
 
 Int64 = npt.NDArray[np.int64]
 
@@ -36,6 +38,8 @@ class Wiring:
         The dense panels of the forward and of the backward pass.
     in_segment, out_segment : int64
         First rows of the segments of the computed rows, and of all rows; the end is last.
+    strips : Strips, or None
+        The segments of in-edges that run in strips of sources.
     column : int64 (n,)
         Which rows' deltas the dense panels want by sample.
     stride : int
@@ -64,9 +68,12 @@ class Wiring:
         chunk = CACHE_LINE // dtype.itemsize
         self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
         computed = slice(n_inputs, n)
+        strips = strip_rows(plan, kind, self.ins, held=self.n_held > 0)
+        most = np.where(strips > 0, STRIP_SEGMENT_ROWS, SEGMENT_ROWS)[computed]
         self.in_segment = n_inputs + segments(
-            kind[computed], self.ins.of_row[computed], PANEL_ROWS, SEGMENT_ROWS
+            kind[computed], self.ins.of_row[computed], PANEL_ROWS, most
         )
+        self.strips = cut_strips(plan, strips, self.in_segment)
         self.out_segment = segments(kind, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
         self.column = columns(self.outs, n)
         self.stride = 0
@@ -76,7 +83,7 @@ class Wiring:
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""
         own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row]
+        return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row, *(self.strips or ())]
 
 
 def _kinds(plan: Plan, theta: Int64, alone: npt.NDArray[np.bool_]) -> Int64:

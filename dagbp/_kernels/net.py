@@ -10,7 +10,16 @@ import numpy as np
 
 from dagbp._jit import jit
 from dagbp._kernels.records import SEGMENT_ROWS
-from dagbp._kernels.sparse import HEADER, LENGTH, N_RUNS, RUN_WORDS, START, edges_in, edges_out
+from dagbp._kernels.sparse import (
+    HEADER,
+    LENGTH,
+    N_RUNS,
+    RUN_WORDS,
+    START,
+    edges_in,
+    edges_out,
+    gathered,
+)
 from dagbp._kernels.sums import total
 from dagbp._kernels.threads import meet_crew
 from dagbp._kernels.timing import ACTIVATIONS, DENSE, SPARSE, tick
@@ -26,7 +35,6 @@ from dagbp._kernels.vector import (
     load,
     offset,
     row_pointer,
-    slot_at,
     store,
 )
 
@@ -47,7 +55,11 @@ def forward(net, work, first_sample, tiles):
             first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
             for g in range(tiles):
                 x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
-                _sums(net, work, x, d, first, last)
+                if given(net.strips) and net.strips[k] != ZERO:
+                    program = offset(net.strip_ptr, u(net.strips[k]))
+                    _strip_sums(net, work, x, d, first, last, program)
+                else:
+                    _sums(net, work, x, d, first, last)
                 s, values = row_pointer(d, first), row_pointer(x, first)
                 call_address(net.theta[first], (s, values, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
@@ -81,6 +93,20 @@ def _sums(net, work, x, d, first, last):
                 s = load(d, j) + fill(x, bias[j - net.n_inputs])
             store(d, j, s)
             j += ONE
+    tick(work, SPARSE)
+
+
+@jit
+def _strip_sums(net, work, x, d, first, last, program):
+    """s_j of the rows first ... last - 1, into d, strip by strip of their sources."""
+    weights, sources = net.strip_weights, net.strip_src
+    bias = offset(net.flat, net.n_edges)
+    piece = offset(program, ONE)
+    for strip in range(u(program[ZERO])):
+        for j in range(first, last):
+            s = load(d, j) if strip != ZERO else fill(d, bias[j - net.n_inputs])
+            store(d, j, gathered(u(piece[ZERO]), u(piece[ONE]), weights, sources, x, s))
+            piece = offset(piece, ONE)
     tick(work, SPARSE)
 
 
@@ -174,34 +200,67 @@ def drop_rows(net, work, tile, first, last, sample):
 
 
 @jit
-def refresh_flat(net, first, last):
-    """Copy in place: flat <- values, the parameters of the target rows first ... last - 1.
+def refresh(net, begin, end, whole):
+    """Copy `values` to what the forward pass reads, for the segments of in-edges begin ... end - 1.
 
-    One by one, rows would read a cache line for each weight of a panel, at strides that evict each
+    That is strip_weights where there are strips, else `flat`; with `whole` always `flat` too. One
+    by one, rows would read a cache line for each weight of a panel, at strides that evict each
     other: `dense.copy_panels` copies those.
     """
     if net.copy_panels != ZERO:
+        rows = (u(net.in_segment[begin]), u(net.in_segment[end]))
         slots = (net.in_slot, net.wide_slot)
-        args = (net.in_panel, net.in_runs, first, last, net.flat, net.values)
+        args = (net.in_panel, net.in_runs, *rows, net.flat, net.values)
         call_address(net.copy_panels, args + slots)
-    j = first
-    while j < last:
+    for k in range(begin, end):
+        first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
+        strips = given(net.strips) and net.strips[k] != ZERO
+        if strips:
+            _refresh_strips(net, offset(net.strip_ptr, u(net.strips[k])), last - first)
+        if whole or not strips:
+            _refresh_flat(net, first, last)
+        for j in range(net.n_edges + first - net.n_inputs, net.n_edges + last - net.n_inputs):
+            net.flat[j] = net.values[j]
+
+
+@jit
+def _refresh_strips(net, program, rows):
+    """strip_weights <- values, of a segment of so many rows."""
+    begin, end = u(program[ONE]), u(program[ONE + u(program[ZERO]) * rows])
+    weights, values, slots = net.strip_weights, net.values, net.strip_slot
+    for k in range(begin, end):
+        weights[k] = values[u(slots[k])]
+
+
+@jit
+def _refresh_flat(net, first, last):
+    """Flat <- values, the weights outside panels' runs into the rows first ... last - 1."""
+    begin = u(net.in_ptr[first])
+    for j in range(first, last):
         program = offset(net.in_runs, u(net.in_panel[j]))
-        n_runs = u(program[N_RUNS])
-        rows = PANEL if n_runs > ZERO else ONE
-        for r in range(rows):
-            begin = u(net.in_ptr[j])
-            run = offset(program, HEADER)
-            for m in range(n_runs + ONE):
-                end = u(run[START + r]) if m < n_runs else u(net.in_ptr[j + ONE])
-                for k in range(begin, end):
-                    net.flat[k] = net.values[slot_at(net.in_slot, net.wide_slot, k)]
-                if m < n_runs:
-                    begin = end + u(run[LENGTH])
-                    run = offset(run, RUN_WORDS)
-            bias = net.n_edges + j - net.n_inputs
-            net.flat[bias] = net.values[bias]
-            j += ONE
+        run = offset(program, HEADER)
+        for r in range(PANEL if program[N_RUNS] != ZERO else ZERO):
+            row_run = run
+            for _ in range(u(program[N_RUNS])):
+                start = u(row_run[START + r])
+                _copy_slots(net, begin, start)
+                begin = start + u(row_run[LENGTH])
+                row_run = offset(row_run, RUN_WORDS)
+    _copy_slots(net, begin, u(net.in_ptr[last]))
+
+
+@jit
+def _copy_slots(net, begin, end):
+    """Flat <- values, the in-slots begin ... end - 1."""
+    flat, values = net.flat, net.values
+    if given(net.in_slot):
+        narrow = net.in_slot
+        for k in range(begin, end):
+            flat[k] = values[u(narrow[k])]
+    else:
+        wide = net.wide_slot
+        for k in range(begin, end):
+            flat[k] = values[u(wide[k])]
 
 
 assert SEGMENT_ROWS % PANEL_ROWS == 0

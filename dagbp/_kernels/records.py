@@ -26,7 +26,8 @@ class Net(NamedTuple):
 
     `values` holds weights in CSC (out-edge) order, then the biases of the computed nodes, then
     padding: the order in which gradients are accumulated and parameters updated. `flat` is the
-    copy of both, the weights in CSR (in-edge) order, that the forward pass and the user read.
+    copy of both, the weights in CSR (in-edge) order, that the forward pass and the user read. Of
+    segments with strips the forward pass reads `strip_weights`, and a step leaves `flat` behind.
     """
 
     n_nodes: Any
@@ -57,6 +58,12 @@ class Net(NamedTuple):
     flat: Any  # (E + n - n_inputs,)
     in_segment: Any  # int64: first rows of the segments of computed rows, and n; see `_segments`
     out_segment: Any  # int64: likewise of all rows
+    strips: Any  # (n_segments,) int64: where in strip_ptr a segment of in-edges has its program, 0
+    # for none; null if none has: these and the next see `_strips`
+    strip_ptr: Any  # int64
+    strip_src: Any  # (S,) int32: rows of sources
+    strip_slot: Any  # (S,) uint32: CSC slots
+    strip_weights: Any  # (S,): copies of values
     in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
     in_runs: Any  # int64, see `sparse`
     out_panel: Any  # (n,) int64
@@ -329,6 +336,11 @@ open_net = _opener(
         "values": Real,
         "flat": Real,
         "in_segment": types.int64,
+        "strips": types.int64,
+        "strip_ptr": types.int64,
+        "strip_src": types.int32,
+        "strip_slot": types.uint32,
+        "strip_weights": Real,
         "out_segment": types.int64,
         "in_panel": types.int64,
         "in_runs": types.int64,

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from dagbp._jit import entry, jit
-from dagbp._kernels.net import refresh_flat
+from dagbp._kernels.net import refresh
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -197,10 +197,11 @@ def _step(kind, net_, update_, work_, net, update, work, number):
         return False
     cut = work.thread
     begin, end = u(work.refresh_cuts[cut]), u(work.refresh_cuts[cut + ONE])
-    first, last = u(net.in_segment[begin]), u(net.in_segment[end])
-    refresh_flat(net, first, last)
+    refresh(net, begin, end, update.constrain != ZERO)
     if update.constrain != ZERO:
+        first, last = u(net.in_segment[begin]), u(net.in_segment[end])
         call_address(update.constrain, (kind, net_, update_, first, last))
+        refresh(net, begin, end, False)
     tick(work, REFRESH)
     return True
 

@@ -179,6 +179,20 @@ many_back, many_outer = _many_back(True), _many_back(False)
 
 
 @jit(forceinline=True)
+def gathered(first, last, weights, sources, x, s):
+    """Return s + sum_{i->j} w_ij x_i over the slots first ... last - 1."""
+    step = chain_count(x)
+    several = first + (last - first) // step * step
+    sums = chains(x)
+    for k in range(first, several, step):
+        sums = add_edges(sums, weights, sources, k, x)
+    s = add_chains(sums, s)
+    for k in range(several, last):
+        s = fma(weights[k], load(x, u(sources[k])), s)
+    return s
+
+
+@jit(forceinline=True)
 def edges_in(first, end, weights, sources, program, r, x, s):
     """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel's runs.
 
@@ -186,16 +200,9 @@ def edges_in(first, end, weights, sources, program, r, x, s):
     """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
-    step = chain_count(x)
     for m in range(n_runs + ONE):
         last = u(run[START + r]) if m < n_runs else end
-        several = first + (last - first) // step * step
-        sums = chains(x)
-        for k in range(first, several, step):
-            sums = add_edges(sums, weights, sources, k, x)
-        s = add_chains(sums, s)
-        for k in range(several, last):
-            s = fma(weights[k], load(x, u(sources[k])), s)
+        s = gathered(first, last, weights, sources, x, s)
         if m < n_runs:
             first = last + u(run[LENGTH])
             run = offset(run, RUN_WORDS)
