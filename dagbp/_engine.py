@@ -292,8 +292,8 @@ class Engine:
                 d_theta=rows[1],
                 panel_sums=dense[0],
                 outer_products=dense[1],
-                transpose_row=dense[2],
-                copy_panels=dense[3],
+                transpose_rows=dense[2],
+                copy_patches=dense[3],
                 kept_sum=dense[4],
                 read=read,
                 learn=learn,
@@ -579,6 +579,7 @@ class _Buffers:
         self.meetings = aligned((n_threads, 8), np.int64)  # a cache line each
         squares = np.zeros(size // int(BLOCK) + 1)
         cuts = engine.scheduler.cuts(schedule)
+        copied = wiring.shares(n_threads, engine._in_strips(schedule.row_bytes))
         shares, cleared = _shares(size, n_threads), _shares(size, members)
 
         def rows(*shape: int) -> Array:
@@ -598,6 +599,7 @@ class _Buffers:
             }
             for member in range(members):
                 thread = crew * members + member
+                share = copied[thread]
                 self._works.append(
                     Work(
                         **shared,
@@ -615,7 +617,14 @@ class _Buffers:
                         out_stages=len(cuts.backward),
                         in_cuts=cuts.forward,
                         out_cuts=cuts.backward,
-                        refresh_cuts=cuts.refresh,
+                        patches=share.patches,
+                        n_patches=len(share.patches),
+                        stretches=share.stretches,
+                        n_stretches=len(share.stretches),
+                        first_strip=share.strips[0],
+                        last_strip=share.strips[1],
+                        first_row=share.rows[0],
+                        last_row=share.rows[1],
                         gradients=None,
                         losses=self.losses,
                         squares=squares,

@@ -44,19 +44,20 @@ class Panels(NamedTuple):
     n_edges: int
 
 
-def in_panels(plan: Plan, kind: Int64) -> Panels:
+def in_panels(plan: Plan, kind: Int64, rows: int = ROWS) -> Panels:
     """Return the panels of targets, for the forward pass: of rows of one kind; none of inputs."""
-    return _find_panels(plan.in_ptr, plan.in_src, kind, plan.n_inputs, 1)
+    return _find_panels(plan.in_ptr, plan.in_src, kind, plan.n_inputs, 1, rows)
 
 
 def out_panels(plan: Plan, kind: Int64, multiple: int) -> Panels:
     """Return the panels of sources, for the backward pass; runs are multiples of so many rows."""
-    return _find_panels(plan.out_ptr, plan.out_dst, kind, 0, multiple)
+    return _find_panels(plan.out_ptr, plan.out_dst, kind, 0, multiple, ROWS)
 
 
 def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
     """Return 1 for each row that is in some panel's run, (n,)."""
-    first, length, _ = _runs(panels)
+    runs = runs_of(panels)
+    first, length = runs[:, FIRST], runs[:, LENGTH]
     steps = np.zeros(n_nodes + 1, np.int64)
     np.add.at(steps, first, 1)
     np.add.at(steps, first + length, -1)
@@ -65,33 +66,35 @@ def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
 
 def in_runs(panels: Panels, n_slots: int) -> npt.NDArray[np.bool_]:
     """Return whether each slot of the view is in some panel's run, (n_slots,)."""
-    _, length, start = _runs(panels)
+    runs = runs_of(panels)
+    length, start = runs[:, LENGTH], runs[:, START:]
     steps = np.zeros(n_slots + 1, np.int64)
     np.add.at(steps, start, 1)
     np.add.at(steps, start + length[:, None], -1)
     return np.cumsum(steps[:-1]) > 0
 
 
-def _runs(panels: Panels) -> tuple[Int64, Int64, Int64]:
-    """Return the first rows (R,), lengths (R,) and start slots (R, ROWS) of all runs."""
-    program, place = panels.program, 1
-    found = [np.empty((0, RUN_WORDS), np.int64)]
+def runs_of(panels: Panels, rows: int = ROWS) -> Int64:
+    """Return all runs (R, START + rows): first row, length, and the start slots."""
+    program, place, words = panels.program, 1, START + rows
+    found = [np.empty((0, words), np.int64)]
     while place < len(program):
-        runs = program[place + HEADER :][: program[place + N_RUNS] * RUN_WORDS]
-        found.append(runs.reshape(-1, RUN_WORDS))
+        runs = program[place + HEADER :][: program[place + N_RUNS] * words]
+        found.append(runs.reshape(-1, words))
         place += HEADER + runs.size
-    runs = np.concatenate(found)
-    return runs[:, FIRST], runs[:, LENGTH], runs[:, START:]
+    return np.concatenate(found)
 
 
-def _find_panels(ptr: Int64, other: Any, kind: Int64, first: int, multiple: int) -> Panels:
+def _find_panels(
+    ptr: Int64, other: Any, kind: Int64, first: int, multiple: int, rows: int
+) -> Panels:
     n, n_edges = len(kind), len(other)
     of_row = np.zeros(n, np.int64)
     if not _has_run(other):
         return Panels(of_row, np.zeros(1, np.int64), 0)
-    words = 1 + n // ROWS * HEADER + n_edges // (LEAST * ROWS) * RUN_WORDS
+    words = 1 + n // rows * HEADER + n_edges // (LEAST * rows) * (START + rows)
     program = np.zeros(words, np.int64)
-    position = np.zeros(ROWS, np.int64)
+    position = np.zeros(rows, np.int64)
     size, edges = _find(ptr, other, kind, first, multiple, of_row, program, position)
     return Panels(of_row, program[:size].copy(), int(edges))
 
@@ -109,24 +112,25 @@ def _has_run(other: Any) -> bool:
 def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type: ignore[no-untyped-def]
     """Fill of_row and program, in place; return the program's size and the edges in runs.
 
-    position (ROWS,): where the walks stand.
+    position (rows,): where the walks stand, one for each row of a panel.
 
     Rows of a panel are of one kind, level and activation: none feeds another. Greedy, in row
-    order: the runs common to rows j ... j + ROWS - 1 come from walking their edges side by side.
+    order: the runs common to rows j ... j + rows - 1 come from walking their edges side by side.
     """
-    n = kind.shape[0]
+    n, rows = kind.shape[0], position.shape[0]
+    words = START + rows
     size, edges = 1, 0
     j = first
-    while j + ROWS <= n:
+    while j + rows <= n:
         found = 0
-        if kind[j] == kind[j + ROWS - 1]:
+        if kind[j] == kind[j + rows - 1]:
             begin = size + HEADER
-            for r in range(ROWS):
+            for r in range(rows):
                 position[r] = ptr[j + r]
             while True:
                 # The least row that may be common: the greatest of those the walks stand at.
                 common, inside = -1, True
-                for r in range(ROWS):
+                for r in range(rows):
                     if position[r] == ptr[j + r + 1]:
                         inside = False
                         break
@@ -134,7 +138,7 @@ def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type
                 if not inside:
                     break
                 together = True
-                for r in range(ROWS):
+                for r in range(rows):
                     while position[r] < ptr[j + r + 1] and other[position[r]] < common:
                         position[r] += 1
                     at_end = position[r] == ptr[j + r + 1]
@@ -144,7 +148,7 @@ def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type
                     continue
                 length, longer = 1, True
                 while longer:
-                    for r in range(ROWS):
+                    for r in range(rows):
                         slot = position[r] + length
                         if slot >= ptr[j + r + 1] or other[slot] != common + length:
                             longer = False
@@ -153,20 +157,20 @@ def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type
                         length += 1
                 kept = length // multiple * multiple
                 if kept >= LEAST:
-                    run = begin + found * RUN_WORDS
+                    run = begin + found * words
                     program[run + FIRST] = common
                     program[run + LENGTH] = kept
-                    for r in range(ROWS):
+                    for r in range(rows):
                         program[run + START + r] = position[r]
                     found += 1
-                    edges += kept * ROWS
-                for r in range(ROWS):
+                    edges += kept * rows
+                for r in range(rows):
                     position[r] += length
         if found > 0:
             program[size + N_RUNS] = found
             of_row[j] = size
-            size += HEADER + found * RUN_WORDS
-            j += ROWS
+            size += HEADER + found * words
+            j += rows
         else:
             j += 1
     return size, edges

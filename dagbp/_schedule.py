@@ -161,7 +161,6 @@ class Cuts(NamedTuple):
 
     forward: Int64
     backward: Int64
-    refresh: Int64
 
 
 class Scheduler:
@@ -282,11 +281,4 @@ class Scheduler:
             computed = first + cut_stages(level[first:], out_work[first:] * samples, members)
             inputs = cut_stages(np.zeros(first, np.int64), out_work[:first] * samples, members)
             backward = np.concatenate([computed[::-1], inputs])
-        return Cuts(forward, np.ascontiguousarray(backward), _even(in_work, schedule.n_threads))
-
-
-def _even(work: Int64, shares: int) -> Int64:
-    """Return where each share of the segments begins, and the end."""
-    total = np.concatenate([[0], np.cumsum(work)])
-    inner = np.searchsorted(total, total[-1] * np.arange(1, shares) // shares)
-    return np.array([0, *inner.tolist(), len(work)], np.int64)
+        return Cuts(forward, np.ascontiguousarray(backward))

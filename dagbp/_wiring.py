@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._copies import Copies, Share, find_copies, share_out
 from dagbp._fill import DENSE_OVER_SPARSE, fill_blocks
 from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
@@ -75,10 +76,19 @@ class Wiring:
         )
         self.strips = cut_strips(plan, strips, self.in_segment)
         self.out_segment = segments(kind, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
+        self._lines = in_panels(plan, kind, chunk) if self.ins.n_edges else None
+        self._copies: dict[bool, Copies] = {}
         self.column = columns(self.outs, n)
         self.stride = 0
         if self.outs.n_edges:
             self.stride = (-(-n * dtype.itemsize // CACHE_LINE) | 1) * chunk
+
+    def shares(self, n_threads: int, in_strips: bool) -> list[Share]:
+        """Return what each thread copies after an update, where strips are used and where not."""
+        strips, n_rows = self.strips if in_strips else None, CACHE_LINE // self.itemsize
+        if in_strips not in self._copies:
+            self._copies[in_strips] = find_copies(self._lines, n_rows, self.n_slots, strips)
+        return share_out(self._copies[in_strips], strips, self.plan, n_threads)
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""

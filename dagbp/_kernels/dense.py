@@ -16,8 +16,10 @@ from numba.extending import intrinsic
 
 from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.transpose import copy_square, new_starts, side
 from dagbp._kernels.vector import (
     CHUNK_BYTES,
+    ONE,
     REGISTER_BYTES,
     ZERO,
     Tile,
@@ -41,7 +43,8 @@ from dagbp._kernels.vector import (
 from dagbp._kernels.vector import PANEL_ROWS as ROWS
 
 u = np.uintp
-WINDOW = u(256)  # sources, in `copy_panels`: the fastest of 64 ... 512 by Network.profile
+TWO, THREE = u(2), u(3)
+WINDOW = u(256)  # sources, in `copy_patches`: the fastest of 16 ... 1,024
 
 
 @intrinsic
@@ -190,11 +193,28 @@ def panel_sums(program, weights, tile, out):
     store_panel(out, ZERO, products(program, weights, tile))
 
 
-def transpose_row(tile, row, transposed, stride):
-    """transposed[b, row] <- tile[row][b]: the gradient's sum over samples wants them in order."""
-    cells = row_pointer(tile, row)
-    for b in range(lanes(tile)):
-        transposed[b * stride + row] = cells[b]
+def transpose_rows(tile, column, first, last, transposed, stride):
+    """transposed[b, j] <- tile[j][b] for the rows j = first ... last - 1 of which column[j] is set.
+
+    The gradient's sum over samples wants them in order.
+    """
+    cells, width = row_pointer(tile, ZERO), lanes(tile)
+    part, starts = side(transposed), new_starts(transposed)
+    j = first
+    while j < last:
+        together = ZERO
+        while together < part and j + together < last and column[j + together] != ZERO:
+            starts[together] = (j + together) * width
+            together += ONE
+        if together == part:
+            for b in range(ZERO, width, part):
+                copy_square(cells, starts, b, transposed, b * stride + j, stride)
+        else:
+            for i in range(j, j + together):
+                for b in range(width):
+                    transposed[b * stride + i] = cells[i * width + b]
+            together += ONE  # with the row that stopped it, if any
+        j += together
 
 
 def outer_products(program, first, x, transposed, stride, gradient):
@@ -226,42 +246,32 @@ def outer_products(program, first, x, transposed, stride, gradient):
         run = offset(run, RUN_WORDS)
 
 
-@intrinsic
-def copy_slots(typingctx, target, slots, k, source, element):
-    """target[slots[r] + k] = source[element + r] for every r."""
+def copy_patches(patches, count, flat, values, in_slot, wide_slot):
+    """Copy in place: flat <- values, the slots of so many patches; see `dagbp._copies`.
 
-    def codegen(context, builder, sig, args):
-        for r in range(ROWS):
-            one = builder.add(args[4], ir.Constant(args[4].type, r))
-            slot = builder.add(builder.extract_value(args[1], r), args[2])
-            value = builder.load(builder.gep(args[3], [one]))
-            builder.store(value, builder.gep(args[0], [slot]))
-        return context.get_dummy_value()
-
-    return types.void(target, slots, types.uintp, source, types.uintp), codegen
-
-
-def copy_panels(panel, runs, first, last, flat, values, in_slot, wide_slot):
-    """Copy in place: flat <- values, for the edges in runs of panels among rows first ... last - 1.
-
-    A panel's targets stand side by side with each source, but a cache line holds those of several
-    panels: these take turns at a window of sources, whose lines stay near meanwhile. With as many
-    targets as a power of two they evict each other, the more the wider the window.
+    They take turns at a window of sources, whose lines stay near meanwhile. With as many targets as
+    a power of two lines evict each other, the more the wider the window.
     """
+    rows, part, starts = chunk_lanes(flat), side(flat), new_starts(flat)
     longest = ZERO
-    for j in range(first, last):
-        run = offset(runs, u(panel[j]) + HEADER)
-        for _ in range(u(runs[u(panel[j]) + N_RUNS])):
-            longest = greatest(longest, u(run[LENGTH]))
-            run = offset(run, RUN_WORDS)
-    for start in range(ZERO, longest, WINDOW):
-        for j in range(first, last):
-            run = offset(runs, u(panel[j]) + HEADER)
-            for _ in range(u(runs[u(panel[j]) + N_RUNS])):
-                slots, source = starts(run), u(run[START])
-                for k in range(start, least(start + WINDOW, u(run[LENGTH]))):
-                    copy_slots(flat, slots, k, values, slot_at(in_slot, wide_slot, source + k))
-                run = offset(run, RUN_WORDS)
+    for q in range(count):
+        longest = greatest(longest, u(patches[THREE * q + TWO]))
+    for window in range(ZERO, longest, WINDOW):
+        for q in range(count):
+            slot, stride = u(patches[THREE * q]), u(patches[THREE * q + ONE])
+            stop = least(window + WINDOW, u(patches[THREE * q + TWO]))
+            k = window
+            while k + part <= stop:
+                for c in range(part):
+                    starts[c] = slot_at(in_slot, wide_slot, slot + k + c)
+                for r in range(ZERO, rows, part):
+                    copy_square(values, starts, r, flat, slot + k + r * stride, stride)
+                k += part
+            while k < stop:
+                first = slot_at(in_slot, wide_slot, slot + k)
+                for r in range(rows):
+                    flat[slot + k + r * stride] = values[first + r]
+                k += ONE
 
 
 def kept_sum(weights, rows, keep, first, last, tile, out):
@@ -285,8 +295,8 @@ def compile_panels(dtype, row_bytes):
     arguments = {
         panel_sums: (program, real, tile, tile),
         outer_products: (program, size, tile, real, size, real),
-        transpose_row: (tile, size, real, size),
-        copy_panels: (program, program, size, size, real, real, narrow, program),
+        transpose_rows: (tile, program, size, size, real, size),
+        copy_patches: (program, size, real, real, narrow, program),
         kept_sum: (real, rows, keep, size, size, tile, tile),
     }
     return tuple(

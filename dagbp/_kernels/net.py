@@ -10,16 +10,7 @@ import numpy as np
 
 from dagbp._jit import jit
 from dagbp._kernels.records import SEGMENT_ROWS
-from dagbp._kernels.sparse import (
-    HEADER,
-    LENGTH,
-    N_RUNS,
-    RUN_WORDS,
-    START,
-    edges_in,
-    edges_out,
-    gathered,
-)
+from dagbp._kernels.sparse import edges_in, edges_out, gathered
 from dagbp._kernels.sums import total
 from dagbp._kernels.threads import meet_crew
 from dagbp._kernels.timing import ACTIVATIONS, DENSE, SPARSE, tick
@@ -39,7 +30,7 @@ from dagbp._kernels.vector import (
 )
 
 u = np.uintp
-PANEL = u(PANEL_ROWS)
+PANEL, TWO = u(PANEL_ROWS), u(2)
 
 
 @jit
@@ -179,11 +170,11 @@ def _deltas(net, work, sample, g, first, last):
         call_address(net.theta[first], (s, values, size))
     call_address(net.d_theta[first], (s, values, slope, s, size))
     drop_rows(net, work, d, first, last, sample)
-    bias, column = offset(gradient, net.n_edges), net.column
+    bias = offset(gradient, net.n_edges)
     for i in range(first, last):
         bias[i - net.n_inputs] += total(load(d, i))
-        if column[i] != ZERO:
-            call_address(net.transpose_row, (d, i, transposed, net.stride))
+    if net.transpose_rows != ZERO:
+        call_address(net.transpose_rows, (d, net.column, first, last, transposed, net.stride))
     tick(work, ACTIVATIONS)
 
 
@@ -200,57 +191,38 @@ def drop_rows(net, work, tile, first, last, sample):
 
 
 @jit
-def refresh(net, begin, end, whole):
-    """Copy `values` to what the forward pass reads, for the segments of in-edges begin ... end - 1.
-
-    That is strip_weights where there are strips, else `flat`; with `whole` always `flat` too. One
-    by one, rows would read a cache line for each weight of a panel, at strides that evict each
-    other: `dense.copy_panels` copies those.
-    """
-    if net.copy_panels != ZERO:
-        rows = (u(net.in_segment[begin]), u(net.in_segment[end]))
+def refresh(net, work):
+    """Copy `values` to what the forward pass reads, this thread's share: see `_copies`."""
+    if work.n_patches != ZERO:
         slots = (net.in_slot, net.wide_slot)
-        args = (net.in_panel, net.in_runs, *rows, net.flat, net.values)
-        call_address(net.copy_panels, args + slots)
-    for k in range(begin, end):
-        first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
-        strips = given(net.strips) and net.strips[k] != ZERO
-        if strips:
-            _refresh_strips(net, offset(net.strip_ptr, u(net.strips[k])), last - first)
-        if whole or not strips:
-            _refresh_flat(net, first, last)
-        for j in range(net.n_edges + first - net.n_inputs, net.n_edges + last - net.n_inputs):
-            net.flat[j] = net.values[j]
+        args = (work.patches, work.n_patches, net.flat, net.values)
+        call_address(net.copy_patches, args + slots)
+    stretches = work.stretches
+    for k in range(work.n_stretches):
+        copy_slots(net, u(stretches[TWO * k]), u(stretches[TWO * k + ONE]))
+    if given(net.strips):
+        copy_strips(net, work)
+    copy_biases(net, work)
 
 
 @jit
-def _refresh_strips(net, program, rows):
-    """strip_weights <- values, of a segment of so many rows."""
-    begin, end = u(program[ONE]), u(program[ONE + u(program[ZERO]) * rows])
+def copy_biases(net, work):
+    """Flat <- values, the biases of this thread's rows."""
+    shift = net.n_edges - net.n_inputs
+    for j in range(work.first_row + shift, work.last_row + shift):
+        net.flat[j] = net.values[j]
+
+
+@jit
+def copy_strips(net, work):
+    """strip_weights <- values, this thread's share."""
     weights, values, slots = net.strip_weights, net.values, net.strip_slot
-    for k in range(begin, end):
+    for k in range(work.first_strip, work.last_strip):
         weights[k] = values[u(slots[k])]
 
 
 @jit
-def _refresh_flat(net, first, last):
-    """Flat <- values, the weights outside panels' runs into the rows first ... last - 1."""
-    begin = u(net.in_ptr[first])
-    for j in range(first, last):
-        program = offset(net.in_runs, u(net.in_panel[j]))
-        run = offset(program, HEADER)
-        for r in range(PANEL if program[N_RUNS] != ZERO else ZERO):
-            row_run = run
-            for _ in range(u(program[N_RUNS])):
-                start = u(row_run[START + r])
-                _copy_slots(net, begin, start)
-                begin = start + u(row_run[LENGTH])
-                row_run = offset(row_run, RUN_WORDS)
-    _copy_slots(net, begin, u(net.in_ptr[last]))
-
-
-@jit
-def _copy_slots(net, begin, end):
+def copy_slots(net, begin, end):
     """Flat <- values, the in-slots begin ... end - 1."""
     flat, values = net.flat, net.values
     if given(net.in_slot):

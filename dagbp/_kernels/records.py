@@ -48,8 +48,8 @@ class Net(NamedTuple):
     d_theta: Any  # (n,) uint64: address of its derivative's
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
-    transpose_row: Any
-    copy_panels: Any
+    transpose_rows: Any
+    copy_patches: Any
     kept_sum: Any
     read: Any  # addresses of the functions in `parts`
     learn: Any
@@ -132,7 +132,14 @@ class Work(NamedTuple):
     out_stages: Any
     in_cuts: Any  # (in_stages, members + 1) int64: each member's segments
     out_cuts: Any  # (out_stages, members + 1) int64
-    refresh_cuts: Any  # (n_threads + 1,) int64: each thread's segments of in-edges to refresh
+    patches: Any  # (n_patches, 3) int64: what this thread copies after an update, see `_copies`
+    n_patches: Any
+    stretches: Any  # (n_stretches, 2) int64
+    n_stretches: Any
+    first_strip: Any  # edges in strips
+    last_strip: Any
+    first_row: Any
+    last_row: Any
     gradients: Any  # (n_crews, P): those of all crews
     losses: Any  # (n_threads, 8)
     squares: Any  # (blocks,) float64: of the gradient, where its norm is clipped
@@ -371,7 +378,7 @@ open_work = _opener(
     | {name: Real for name in ("transposed", "gradient", "gradients")}
     | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
     | {"drop_key": types.uint64}
-    | {name: types.int64 for name in ("in_cuts", "out_cuts", "refresh_cuts")}
+    | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches")}
     | {name: types.int64 for name in ("barrier", "meetings", "times")},
 )
 open_update = _opener(

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from dagbp._jit import entry, jit
-from dagbp._kernels.net import refresh
+from dagbp._kernels.net import copy_biases, copy_slots, copy_strips, refresh
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
@@ -195,13 +195,16 @@ def _step(kind, net_, update_, work_, net, update, work, number):
     meet_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
-    cut = work.thread
-    begin, end = u(work.refresh_cuts[cut]), u(work.refresh_cuts[cut + ONE])
-    refresh(net, begin, end, update.constrain != ZERO)
-    if update.constrain != ZERO:
-        first, last = u(net.in_segment[begin]), u(net.in_segment[end])
+    if update.constrain == ZERO:
+        refresh(net, work)
+    else:  # in whole rows of `flat`
+        first, last = work.first_row, work.last_row
+        copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
+        copy_biases(net, work)
         call_address(update.constrain, (kind, net_, update_, first, last))
-        refresh(net, begin, end, False)
+        if given(net.strips):
+            meet_all(work)
+            copy_strips(net, work)
     tick(work, REFRESH)
     return True
 
