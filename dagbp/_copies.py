@@ -5,6 +5,7 @@ and many targets, and in in-edge order one target and many sources: they go by *
 lines on both sides, transposed between registers. What is left goes slot by slot.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -57,18 +58,26 @@ def find_copies(panels: Panels | None, n_rows: int, n_slots: int, strips: Strips
     runs, starts, strides = runs[regular], starts[regular], strides[regular]
     patches = np.column_stack([starts[:, 0], strides[:, 0], runs[:, LENGTH]])
     if len(patches) == 0 and strips is None:
-        return Copies(patches, np.array([[0, n_slots]]))
-    left = np.ones(n_slots + 2, np.int8)
-    left[0] = left[-1] = 0
+        return Copies(patches, within(np.array([[0, n_slots]]), 0, n_slots))
+    left = np.ones(n_slots, np.bool_)
     for start in starts.T:
         for first, length in zip(start.tolist(), patches[:, 2].tolist(), strict=True):
-            left[first + 1 : first + length + 1] = 0
+            left[first : first + length] = False
     if strips is not None:
-        left[strips.slot + 1] = 0
-    edges = np.diff(left)
-    return Copies(
-        patches, np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
-    )
+        left[strips.slot] = False
+    return Copies(patches, stretches(left))
+
+
+def stretches(chosen: npt.NDArray[np.bool_]) -> Int64:
+    """Return where each stretch of chosen slots begins and ends, (m, 2)."""
+    edges = np.diff(chosen.astype(np.int8), prepend=0, append=0)
+    return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+
+
+def within(stretches: Int64, first: int, last: int) -> Int64:
+    """Return the parts of stretches that are among the slots first ... last - 1."""
+    clipped = np.clip(stretches, first, last)
+    return np.ascontiguousarray(clipped[clipped[:, 0] < clipped[:, 1]])
 
 
 def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) -> list[Share]:
@@ -91,16 +100,14 @@ def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) ->
 
 def _cut(stretches: Int64, shares: int) -> list[Int64]:
     """Return shares of stretches, of as many slots each, cut where need be."""
+    if len(stretches) == 0:
+        return [stretches] * shares
     ends = np.cumsum(stretches[:, 1] - stretches[:, 0])
-    total = int(ends[-1]) if len(ends) else 0
-    bounds = total * np.arange(1, shares) // shares
+    bounds = ends[-1] * np.arange(1, shares) // shares
     at = np.searchsorted(ends, bounds, side="right")
-    cuts = stretches[at, 1] - (ends[at] - bounds) if total else bounds
-    first = np.sort(np.concatenate([stretches[:, 0], cuts]))
-    last = np.sort(np.concatenate([stretches[:, 1], cuts]))
-    pieces = np.column_stack([first, last])
-    places = np.searchsorted(first, cuts, side="right")
-    return [np.ascontiguousarray(piece) for piece in np.split(pieces, places)]
+    cuts = stretches[at, 1] - (ends[at] - bounds)
+    edges = [0, *cuts.tolist(), int(stretches[-1, 1])]
+    return [within(stretches, first, last) for first, last in pairwise(edges)]
 
 
 def _even(work: Int64, shares: int) -> Int64:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
+from dagbp._copies import within
 from dagbp._data import Targets
 from dagbp._features import Features, Problem
 from dagbp._forking import ForkSafeLock
@@ -34,7 +35,9 @@ from dagbp._kernels.records import (
     SEGMENT_ROWS,
     SHUFFLE,
     STATUS,
+    STAY,
     STOP,
+    STORE,
     VALUE,
     Clock,
     Data,
@@ -443,7 +446,7 @@ class Engine:
         frames = buffers.learning() if back else buffers.frames
         data = self._samples(problem.features, problem.targets, problem.weight)
         before = self._net(schedule.row_bytes), pack(data), pack(problem.loss)
-        self._run_all(run.evaluate, before, buffers, frames, int(back))
+        self._run_all(run.evaluate, before, buffers, frames, int(STORE if back else STAY))
         return sum(buffers.losses[:, VALUE].tolist()), buffers.gradients
 
     def train(
@@ -581,6 +584,7 @@ class _Buffers:
         cuts = engine.scheduler.cuts(schedule)
         copied = wiring.shares(n_threads, engine._in_strips(schedule.row_bytes))
         shares, cleared = _shares(size, n_threads), _shares(size, members)
+        uncovered = wiring.uncovered(size)
 
         def rows(*shape: int) -> Array:
             return aligned((*shape, lanes), dtype)
@@ -600,6 +604,7 @@ class _Buffers:
             for member in range(members):
                 thread = crew * members + member
                 share = copied[thread]
+                holes = within(uncovered, shares[thread], shares[thread + 1])
                 self._works.append(
                     Work(
                         **shared,
@@ -634,6 +639,8 @@ class _Buffers:
                         yield_address=yield_address(),
                         first=shares[thread],
                         last=shares[thread + 1],
+                        cleared=holes,
+                        n_cleared=len(holes),
                         first_cleared=cleared[member],
                         last_cleared=cleared[member + 1],
                         drop=0,

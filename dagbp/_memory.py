@@ -20,7 +20,7 @@ def require(n_bytes: int, what: str) -> None:
     ------
     MemoryLimitError
     """
-    available = available_bytes()
+    available = available_bytes() if n_bytes else None
     if available is not None and n_bytes > available:
         raise MemoryLimitError(
             f"{what} needs {readable(n_bytes)}, but only {readable(available)} are available"

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._copies import Copies, Share, find_copies, share_out
+from dagbp._copies import Copies, Share, find_copies, share_out, stretches
 from dagbp._fill import DENSE_OVER_SPARSE, fill_blocks
 from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
-from dagbp._panels import columns, in_panels, out_panels
+from dagbp._panels import columns, in_panels, in_runs, out_panels
 from dagbp._plan import Plan
 from dagbp._schedule import segments
 from dagbp._strips import SEGMENT_ROWS as STRIP_SEGMENT_ROWS
@@ -89,6 +89,14 @@ class Wiring:
         if in_strips not in self._copies:
             self._copies[in_strips] = find_copies(self._lines, n_rows, self.n_slots, strips)
         return share_out(self._copies[in_strips], strips, self.plan, n_threads)
+
+    def uncovered(self, n_values: int) -> Int64:
+        """Return the stretches of values whose gradient is in no panel's run, (m, 2)."""
+        if self.outs.n_edges == 0:
+            return np.array([[0, n_values]])
+        chosen = np.ones(n_values, np.bool_)
+        chosen[: self.n_slots] = ~in_runs(self.outs, self.n_slots)
+        return stretches(chosen)
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""

@@ -103,7 +103,7 @@ def store_panel(typingctx, tile, first, panel):
 
 
 def _columns_of(n_bytes):
-    """Return the intrinsics that load so many bytes of columns: at panel slots, or of deltas."""
+    """Return the intrinsics for so many bytes of columns: at panel slots, of deltas, and zeros."""
 
     def vec_of(pointer):
         return Vec(pointer.dtype, n_bytes * 8 // pointer.dtype.bitwidth)
@@ -132,13 +132,22 @@ def _columns_of(n_bytes):
 
         return vec(transposed, types.uintp), codegen
 
-    return load_slots, load_columns
+    @intrinsic
+    def no_columns(typingctx, gradient):
+        panel = types.UniTuple(vec_of(gradient), ROWS)
+
+        def codegen(context, builder, sig, args):
+            return cgutils.get_null_value(context.get_value_type(panel))
+
+        return panel(gradient), codegen
+
+    return load_slots, load_columns, no_columns
 
 
 # Four registers of columns by a panel's rows stay in registers; what is left goes by 64 bytes.
 WIDE_BYTES = 4 * REGISTER_BYTES
-load_slots, load_columns = _columns_of(WIDE_BYTES)
-load_slots_narrow, load_columns_narrow = _columns_of(CHUNK_BYTES)
+load_slots, load_columns, no_columns = _columns_of(WIDE_BYTES)
+load_slots_narrow, load_columns_narrow, no_columns_narrow = _columns_of(CHUNK_BYTES)
 
 
 @intrinsic
@@ -217,8 +226,8 @@ def transpose_rows(tile, column, first, last, transposed, stride):
         j += together
 
 
-def outer_products(program, first, x, transposed, stride, gradient):
-    """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs.
+def outer_products(program, first, x, transposed, stride, gradient, fresh):
+    """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs; = if fresh.
 
     A panel of rows by a block of columns stays in registers for all samples; what is left of a run
     goes by 64 bytes, of which its length is a multiple.
@@ -230,14 +239,18 @@ def outer_products(program, first, x, transposed, stride, gradient):
         column, length, slots = u(run[FIRST]), u(run[LENGTH]), starts(run)
         k = ZERO
         while k + width <= length:
-            panel = load_slots(gradient, slots, k)
+            panel = no_columns(gradient)
+            if fresh == ZERO:
+                panel = load_slots(gradient, slots, k)
             for b in range(lanes(x)):
                 deltas = load_columns(transposed, b * stride + column + k)
                 panel = add_outer(panel, x, first, b, deltas)
             store_slots(gradient, slots, k, panel)
             k += width
         while k + narrow <= length:
-            block = load_slots_narrow(gradient, slots, k)
+            block = no_columns_narrow(gradient)
+            if fresh == ZERO:
+                block = load_slots_narrow(gradient, slots, k)
             for b in range(lanes(x)):
                 deltas_ = load_columns_narrow(transposed, b * stride + column + k)
                 block = add_outer(block, x, first, b, deltas_)
@@ -294,7 +307,7 @@ def compile_panels(dtype, row_bytes):
     narrow, keep = types.CPointer(types.uint32), types.CPointer(types.uint8)
     arguments = {
         panel_sums: (program, real, tile, tile),
-        outer_products: (program, size, tile, real, size, real),
+        outer_products: (program, size, tile, real, size, real, size),
         transpose_rows: (tile, program, size, size, real, size),
         copy_patches: (program, size, real, real, narrow, program),
         kept_sum: (real, rows, keep, size, size, tile, tile),

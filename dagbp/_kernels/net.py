@@ -9,7 +9,7 @@ crew of one has a single stage and never waits. See `dagbp._schedule`.
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels.records import SEGMENT_ROWS
+from dagbp._kernels.records import SEGMENT_ROWS, STORE
 from dagbp._kernels.sparse import edges_in, edges_out, gathered
 from dagbp._kernels.sums import total
 from dagbp._kernels.threads import meet_crew
@@ -102,11 +102,12 @@ def _strip_sums(net, work, x, d, first, last, program):
 
 
 @jit
-def backward(net, work, first_sample, tiles):
+def backward(net, work, first_sample, tiles, back):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
 
     In reverse topological order; work.d holds s and ends up holding delta. The gradient has
-    weights in out-edge order, then biases. Inputs need no delta: theirs is the last stage.
+    weights in out-edge order, then biases. Inputs need no delta: theirs is the last stage. back:
+    ADD or STORE.
     """
     for stage in range(work.out_stages):
         cut = stage * (work.members + ONE) + work.member
@@ -115,16 +116,18 @@ def backward(net, work, first_sample, tiles):
             k -= ONE
             first, last = u(net.out_segment[k]), u(net.out_segment[k + ONE])
             for g in range(tiles):
-                _deltas(net, work, first_sample + g * net.width, g, first, last)
+                fresh = u(back == STORE and g == ZERO)
+                _deltas(net, work, first_sample + g * net.width, g, first, last, fresh)
         meet_crew(work)
 
 
 @jit
-def _deltas(net, work, sample, g, first, last):
+def _deltas(net, work, sample, g, first, last, fresh):
     """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw.
 
     With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
-    itself, which overwrites x_i: nothing reads that any more.
+    itself, which overwrites x_i: nothing reads that any more. If fresh, dw_ij of full blocks is
+    stored.
     """
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)
@@ -142,7 +145,7 @@ def _deltas(net, work, sample, g, first, last):
             rows = PANEL
             if computed:
                 call_address(net.panel_sums, (program, weights, d, sums))
-            args = (program, i, x, transposed, net.stride, gradient)
+            args = (program, i, x, transposed, net.stride, gradient, fresh)
             call_address(net.outer_products, args)
             tick(work, DENSE)
         for r in range(rows):

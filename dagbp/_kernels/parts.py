@@ -11,6 +11,7 @@ from dagbp._jit import FAST, compile_callback
 from dagbp._kernels import tile
 from dagbp._kernels.net import backward, forward
 from dagbp._kernels.records import (
+    STAY,
     VALUE,
     open_data,
     open_loss,
@@ -34,7 +35,7 @@ def read(kind, net, data, work, first, count):
 
 
 def learn(kind, net, data, loss, work, first, count, scale, back):
-    """Add scale times the loss of what `read` left; with `back`, deltas and gradient too."""
+    """Add scale times the loss of what `read` left; then `back`: deltas and gradient, or STAY."""
     net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
     work = open_work(work, kind)
     tiles = (count + net.width - np.uintp(1)) // net.width
@@ -43,8 +44,8 @@ def learn(kind, net, data, loss, work, first, count, scale, back):
     if work.member == ZERO:
         for g in range(tiles):
             work.loss[VALUE] += work.tile_loss[g]
-    if back != ZERO:
-        backward(net, work, first, tiles)
+    if back != STAY:
+        backward(net, work, first, tiles, back)
 
 
 def write(kind, net, work, out, first, count):

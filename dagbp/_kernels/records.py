@@ -149,6 +149,8 @@ class Work(NamedTuple):
     yield_address: Any
     first: Any  # this thread's share of the parameters, in whole blocks
     last: Any
+    cleared: Any  # (n_cleared, 2) int64: what of its share no tile stores, see `STORE`
+    n_cleared: Any
     first_cleared: Any  # its share of its crew's gradient
     last_cleared: Any
     drop: Any  # address of `dropout.drop`, or 0
@@ -212,6 +214,9 @@ ARRIVALS, ABORT, BARRIER_SIZE = np.uintp(0), np.uintp(32), 64
 STOP, BROKEN = 1, 2
 # Rows of Work.row.
 LOSS, WEIGHT, N_ROWS = _indices(3)
+# What `parts.learn` does on the way back: nothing, add to the gradient, or do so where the gradient
+# of full blocks has not been cleared: there the group's first tile is stored.
+STAY, ADD, STORE = _indices(3)
 # Columns of Work.loss: one cache line a thread.
 VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
 # Rows that a segment has at most: a multiple of every PANEL_ROWS, and its scratch fits L1.
@@ -378,7 +383,7 @@ open_work = _opener(
     | {name: Real for name in ("transposed", "gradient", "gradients")}
     | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
     | {"drop_key": types.uint64}
-    | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches")}
+    | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches", "cleared")}
     | {name: types.int64 for name in ("barrier", "meetings", "times")},
 )
 open_update = _opener(

@@ -14,6 +14,7 @@ from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
     ABORTED,
+    ADD,
     AGAIN,
     BATCH_SIZE,
     BROKEN,
@@ -32,7 +33,9 @@ from dagbp._kernels.records import (
     RUNNING,
     SHUFFLE,
     STATUS,
+    STAY,
     STEP,
+    STORE,
     UPDATES,
     VALUE,
     open_clock,
@@ -56,6 +59,7 @@ from dagbp._kernels.vector import (
 )
 
 u = np.uintp
+TWO = u(2)
 
 
 @entry
@@ -87,7 +91,7 @@ def inspect(kind, net_, data_, loss_, work_, out, back):
         call_address(net.read, (kind, net_, data_, work_, first, count))
         call_address(net.write, (kind, net_, data_, work_, out, first, count, ZERO))
         if back != ZERO:
-            call_address(net.learn, (kind, net_, data_, loss_, work_, first, count, 1.0, ONE))
+            call_address(net.learn, (kind, net_, data_, loss_, work_, first, count, 1.0, ADD))
             call_address(net.write, (kind, net_, data_, work_, out, first, count, ONE))
 
 
@@ -99,10 +103,20 @@ def evaluate(kind, net_, data_, loss_, work_, back):
     loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work, back = open_work(work_, kind), u(back)
-    if back != ZERO:
-        clear(work.gradient, work.first_cleared, work.last_cleared)
+    if back != STAY:
+        _clear_gradient(work)
     scale = 1.0 / np.float64(data.n_samples)
     _share_of_batch(kind, net_, data_, loss_, work_, net, work, ZERO, data.n_samples, scale, back)
+
+
+@jit
+def _clear_gradient(work):
+    """Clear this thread's share of its crew's gradient, but what the first tile stores."""
+    if work.n_crews > ONE:  # a crew may have no tile
+        clear(work.gradient, work.first_cleared, work.last_cleared)
+    else:
+        for k in range(work.n_cleared):
+            clear(work.gradient, u(work.cleared[TWO * k]), u(work.cleared[TWO * k + ONE]))
 
 
 @jit
@@ -115,6 +129,8 @@ def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, sca
         call_address(net.read, (kind, net_, data_, work_, first, count))
         args = (kind, net_, data_, loss_, work_, first, count, scale, back)
         call_address(net.learn, args)
+        if back == STORE:
+            back = ADD
 
 
 @entry
@@ -132,7 +148,7 @@ def train(kind, net_, data_, loss_, update_, work_, clock):
     update_ = array_pointer(update_)
     update = open_update(update_, kind)
     clock = open_clock(array_pointer(clock), kind)
-    clear(work.gradient, work.first_cleared, work.last_cleared)
+    _clear_gradient(work)
     taken = True
     while taken:
         if work.thread == ZERO:
@@ -144,7 +160,9 @@ def train(kind, net_, data_, loss_, update_, work_, clock):
         start = u(clock.count[STEP]) * batch
         size = least(batch, data.n_samples - start)
         scale = 1.0 / np.float64(size)
-        _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, start + size, scale, ONE)
+        _share_of_batch(
+            kind, net_, data_, loss_, work_, net, work, start, start + size, scale, STORE
+        )
         meet_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN:
             return

@@ -212,12 +212,12 @@ def reduce_gradients(net, update, work, first, last):
 def apply(net, update, work, step):
     """Reduce, unless `prepare` has, and call the optimizer on this thread's trained stretches.
 
-    By blocks, which stay in the cache until the gradient is cleared. Return 0 if the new values
-    are finite, else NaN.
+    By blocks, which stay in the cache until the gradient is cleared, where it must be. Return 0 if
+    the new values are finite, else NaN.
     """
     zero = 0.0
     gradient = work.gradients
-    run = ZERO
+    run = hole = ZERO
     for block in range(work.first, work.last, BLOCK):
         stop = least(block + BLOCK, work.last)
         if update.prepare == ZERO:
@@ -235,7 +235,13 @@ def apply(net, update, work, step):
             if end > stop:
                 break
             run += ONE
-        clear(gradient, block, stop)
+        while hole < work.n_cleared:
+            begin, end = u(work.cleared[TWO * hole]), u(work.cleared[TWO * hole + ONE])
+            if begin < stop:
+                clear(gradient, greatest(block, begin), least(stop, end))
+            if end > stop:
+                break
+            hole += ONE
         part = as_element(gradient, 0)
         for k in range(block, stop):
             part += as_element(gradient, 0) * net.values[k]

@@ -1,0 +1,109 @@
+"""What is copied after an update: every slot once, by whichever thread."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_panels import blocky
+
+import dagbp
+from dagbp._copies import stretches, within
+
+OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
+
+
+def full_net(dtype, n_threads):
+    """Return a net whose widths are no multiple of anything, connected in full."""
+    G = dagbp.layered((70, 53, 41, 3), seed=0)
+    return dagbp.compile(G, dtype=dtype, n_threads=n_threads, seed=0)
+
+
+def patch_slots(share, n_rows):
+    """Yield the in-slots of each row of a share's patches."""
+    for slot, stride, length in share.patches.tolist():
+        for r in range(n_rows):
+            yield range(slot + r * stride, slot + r * stride + length)
+
+
+@settings(max_examples=50)
+@given(blocky(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
+def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
+    wiring = case.compile(dtype=dtype)._engine.wiring
+    plan, n_rows = wiring.plan, 64 // np.dtype(dtype).itemsize
+    copied, rows = np.zeros(wiring.n_slots, int), np.zeros(len(plan.node), int)
+    for share in wiring.shares(n_threads, in_strips=False):
+        for slots in patch_slots(share, n_rows):
+            copied[slots] += 1
+        for first, last in share.stretches.tolist():
+            assert first < last
+            copied[first:last] += 1
+        rows[slice(*share.rows)] += 1
+    assert (copied == 1).all()
+    assert (rows[plan.n_inputs :] == 1).all()
+    assert not rows[: plan.n_inputs].any()
+
+
+@given(blocky(), st.sampled_from(["float32", "float64"]))
+def test_patches_are_whole_lines_of_values(case, dtype):
+    wiring = case.compile(dtype=dtype)._engine.wiring
+    in_slot, n_rows = wiring.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize
+    (share,) = wiring.shares(1, in_strips=False)
+    for slot, stride, length in share.patches.tolist():
+        first = in_slot[slot : slot + length]
+        for r in range(n_rows):
+            assert np.array_equal(in_slot[slot + r * stride :][:length], first + r)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_strips_are_shared_out_whole(n_threads):
+    wiring = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._engine.wiring
+    copied, in_strips = np.zeros(wiring.n_slots, int), np.zeros(len(wiring.strips.slot), int)
+    for share in wiring.shares(n_threads, in_strips=True):
+        in_strips[slice(*share.strips)] += 1
+        for first, last in share.stretches.tolist():
+            copied[first:last] += 1
+    assert (in_strips == 1).all()
+    copied[wiring.strips.slot] += 1
+    assert (copied == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_both_copies_agree_after_training(dtype, n_threads):
+    net = full_net(dtype, n_threads)
+    engine, rng = net._engine, np.random.default_rng(0)
+    assert len(engine.wiring.shares(1, in_strips=False)[0].patches)
+    X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
+    net.fit(X, Y, epochs=3, batch_size=150, **OPTIONS)
+    n = engine.wiring.n_slots
+    assert np.array_equal(engine.flat[:n], engine.values[engine.wiring.plan.in_slot])
+    assert np.array_equal(engine.flat[n:], engine.values[n : engine.n_values])
+
+
+@pytest.mark.parametrize("batch_size", [64, 100, 150])
+def test_a_gradient_that_is_stored_is_one_that_is_added_to_nothing(batch_size):
+    """Steps of a full net, one after the other, are gradients from scratch."""
+    net = full_net("float64", 1)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
+    by_hand = net.parameters.copy()
+    for _ in range(2):
+        for first in range(0, 150, batch_size):
+            part = slice(first, first + batch_size)
+            net.parameters = by_hand
+            by_hand = by_hand - 0.01 * net.loss_and_gradient(X[part], Y[part])[1]
+    net = full_net("float64", 1)
+    net.fit(X, Y, epochs=2, batch_size=batch_size, shuffle=False, **OPTIONS)
+    np.testing.assert_allclose(net.parameters, by_hand, rtol=1e-12, atol=1e-13)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_stretches_and_their_parts(chosen, first, last):
+    mask = np.array(chosen, np.bool_)
+    again = np.zeros(len(mask), np.bool_)
+    for begin, end in within(stretches(mask), first, last).tolist():
+        assert begin < end
+        again[begin:end] = True
+    mask[:first] = False
+    mask[max(first, last) :] = False
+    assert np.array_equal(again, mask)
