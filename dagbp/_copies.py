@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._panels import LENGTH, START, Panels, runs_of
+from dagbp._panels import LENGTH, START, Panels, covered, runs_of
 from dagbp._plan import Plan
 from dagbp._strips import Strips
 
@@ -59,10 +59,7 @@ def find_copies(panels: Panels | None, n_rows: int, n_slots: int, strips: Strips
     patches = np.column_stack([starts[:, 0], strides[:, 0], runs[:, LENGTH]])
     if len(patches) == 0 and strips is None:
         return Copies(patches, within(np.array([[0, n_slots]]), 0, n_slots))
-    left = np.ones(n_slots, np.bool_)
-    for start in starts.T:
-        for first, length in zip(start.tolist(), patches[:, 2].tolist(), strict=True):
-            left[first : first + length] = False
+    left = ~covered(starts, patches[:, 2], n_slots)
     if strips is not None:
         left[strips.slot] = False
     return Copies(patches, stretches(left))

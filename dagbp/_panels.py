@@ -67,11 +67,15 @@ def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
 def in_runs(panels: Panels, n_slots: int) -> npt.NDArray[np.bool_]:
     """Return whether each slot of the view is in some panel's run, (n_slots,)."""
     runs = runs_of(panels)
-    length, start = runs[:, LENGTH], runs[:, START:]
-    steps = np.zeros(n_slots + 1, np.int64)
+    return covered(runs[:, START:], runs[:, LENGTH], n_slots)
+
+
+def covered(start: Int64, length: Int64, n_slots: int) -> npt.NDArray[np.bool_]:
+    """Return whether each slot is in some run; starts (R, rows) have a length each, (R,)."""
+    steps = np.zeros(n_slots + 1, np.int32)
     np.add.at(steps, start, 1)
     np.add.at(steps, start + length[:, None], -1)
-    return np.cumsum(steps[:-1]) > 0
+    return np.cumsum(steps[:-1], dtype=np.int32) > 0
 
 
 def runs_of(panels: Panels, rows: int = ROWS) -> Int64:
