@@ -20,6 +20,7 @@ from dagbp._forking import ForkSafeLock
 from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
 from dagbp._kernels.dropout import compile_drop
+from dagbp._kernels.mixed import compile_mixed
 from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
@@ -49,6 +50,7 @@ from dagbp._kernels.records import (
     address,
     pack,
 )
+from dagbp._kernels.strips import compile_strips
 from dagbp._kernels.threads import compile_meet
 from dagbp._kernels.timing import clock_address, compile_tick
 from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
@@ -63,6 +65,7 @@ Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 CACHE_LINE = 64
+DENSE_PARTS = 7  # functions of nets with dense panels
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
 
@@ -259,17 +262,29 @@ class Engine:
         return self._nets[key]
 
     def _new_net(self, row_bytes: int, write: Any) -> Frame:
-        dense = [0] * 5
-        if self.wiring.ins.n_edges or self.wiring.outs.n_edges:
-            dense = [part.address for part in compiled(compile_panels, self.dtype, row_bytes)]
+        dense = [0] * DENSE_PARTS
+        if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
+            found = compiled(compile_panels, self.dtype, row_bytes)
+            found += compiled(compile_mixed, self.dtype, row_bytes)
+            dense = [part.address for part in found]
         read, learn, write = (
             compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
             for part in (parts.read, parts.learn, write)
         )
-        return self._pack_net(row_bytes // self.dtype.itemsize, dense, read, learn, write)
+        strip_sums = 0
+        if self._in_strips(row_bytes):
+            strip_sums = compiled(compile_strips, self.dtype, row_bytes).address
+        width = row_bytes // self.dtype.itemsize
+        return self._pack_net(width, dense, strip_sums, read, learn, write)
 
     def _pack_net(
-        self, width: int, dense: Sequence[int], read: int = 0, learn: int = 0, write: int = 0
+        self,
+        width: int,
+        dense: Sequence[int],
+        strip_sums: int = 0,
+        read: int = 0,
+        learn: int = 0,
+        write: int = 0,
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
         wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
@@ -298,6 +313,8 @@ class Engine:
                 transpose_rows=dense[2],
                 copy_patches=dense[3],
                 kept_sum=dense[4],
+                mixed_sums=dense[5],
+                mixed_deltas=dense[6],
                 read=read,
                 learn=learn,
                 write=write,
@@ -310,6 +327,7 @@ class Engine:
                 strip_src=strips and strips.source,
                 strip_slot=strips and strips.value_slot,
                 strip_weights=self._strip_weights,
+                strip_sums=strip_sums,
                 in_panel=ins.of_row,
                 in_runs=ins.program,
                 out_panel=outs.of_row,
@@ -340,7 +358,7 @@ class Engine:
     def _alone(self) -> Single:
         """Return what runs one sample by itself, kept from call to call."""
         if self._single is None:
-            theta, net = self._addresses()[0], self._pack_net(1, [0] * 5)
+            theta, net = self._addresses()[0], self._pack_net(1, [0] * DENSE_PARTS)
             users = np.array([not one.builtin for one in self._activations], np.bool_)
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._jit import entry
-from dagbp._kernels import sparse
+from dagbp._kernels import records
 from dagbp._kernels.vector import PANEL_ROWS as ROWS
 from dagbp._plan import Plan
 
-HEADER, N_RUNS = int(sparse.HEADER), int(sparse.N_RUNS)
-FIRST, LENGTH, START = int(sparse.FIRST), int(sparse.LENGTH), int(sparse.START)
-RUN_WORDS = int(sparse.RUN_WORDS)
+HEADER, N_RUNS = int(records.HEADER), int(records.N_RUNS)
+FIRST, LENGTH, START = int(records.FIRST), int(records.LENGTH), int(records.START)
+RUN_WORDS = int(records.RUN_WORDS)
 
 Int64 = npt.NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from dagbp._jit import FAST, compile_callback, jit
-from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.records import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
 from dagbp._kernels.transpose import copy_square, new_starts, side
 from dagbp._kernels.vector import (
     CHUNK_BYTES,

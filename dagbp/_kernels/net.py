@@ -10,15 +10,14 @@ import numpy as np
 
 from dagbp._jit import jit
 from dagbp._kernels.records import SEGMENT_ROWS, STORE
-from dagbp._kernels.sparse import edges_in, edges_out, gathered
+from dagbp._kernels.sparse import edges_back, gathered
 from dagbp._kernels.sums import total
 from dagbp._kernels.threads import meet_crew
-from dagbp._kernels.timing import ACTIVATIONS, DENSE, SPARSE, tick
+from dagbp._kernels.timing import ACTIVATIONS, SPARSE, tick
 from dagbp._kernels.vector import (
     ONE,
     PANEL_ROWS,
     ZERO,
-    any_nan,
     call_address,
     fill,
     given,
@@ -30,7 +29,7 @@ from dagbp._kernels.vector import (
 )
 
 u = np.uintp
-PANEL, TWO = u(PANEL_ROWS), u(2)
+TWO = u(2)
 
 
 @jit
@@ -47,10 +46,9 @@ def forward(net, work, first_sample, tiles):
             for g in range(tiles):
                 x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
                 if given(net.strips) and net.strips[k] != ZERO:
-                    program = offset(net.strip_ptr, u(net.strips[k]))
-                    _strip_sums(net, work, x, d, first, last, program)
+                    _strip_sums(net, work, x, d, k, first, last)
                 else:
-                    _sums(net, work, x, d, first, last)
+                    _sums(net, work, g, first, last)
                 s, values = row_pointer(d, first), row_pointer(x, first)
                 call_address(net.theta[first], (s, values, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
@@ -59,45 +57,27 @@ def forward(net, work, first_sample, tiles):
 
 
 @jit
-def _sums(net, work, x, d, first, last):
-    """s_j of the rows first ... last - 1, into d."""
+def _sums(net, work, g, first, last):
+    """s_j of the rows first ... last - 1 of tile g, into d."""
+    if net.mixed_sums != ZERO:
+        call_address(net.mixed_sums, (work.x, net, work, g, first, last))
+        return
+    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     ptr, weights, sources = net.in_ptr, net.flat, net.in_src
-    panel, runs, keep = net.in_panel, net.in_runs, net.in_keep
     bias = offset(weights, net.n_edges)
-    j = first
-    while j < last:
-        program = offset(runs, u(panel[j]))
-        rows = ONE
-        if panel[j] != ZERO:
-            rows = PANEL
-            call_address(net.panel_sums, (program, weights, x, offset(d, j)))
-            tick(work, DENSE)
-        for r in range(rows):
-            s = fill(x, bias[j - net.n_inputs])
-            if rows > ONE:
-                s = s + load(d, j)
-            begin, end = u(ptr[j]), u(ptr[j + ONE])
-            s = edges_in(begin, end, weights, sources, program, r, x, s)
-            if given(keep) and any_nan(s):
-                args = (weights, sources, keep, begin, end, x, offset(d, j))
-                call_address(net.kept_sum, args)
-                s = load(d, j) + fill(x, bias[j - net.n_inputs])
-            store(d, j, s)
-            j += ONE
+    for j in range(first, last):
+        s = fill(x, bias[j - net.n_inputs])
+        store(d, j, gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, s))
     tick(work, SPARSE)
 
 
 @jit
-def _strip_sums(net, work, x, d, first, last, program):
-    """s_j of the rows first ... last - 1, into d, strip by strip of their sources."""
-    weights, sources = net.strip_weights, net.strip_src
-    bias = offset(net.flat, net.n_edges)
-    piece = offset(program, ONE)
-    for strip in range(u(program[ZERO])):
-        for j in range(first, last):
-            s = load(d, j) if strip != ZERO else fill(d, bias[j - net.n_inputs])
-            store(d, j, gathered(u(piece[ZERO]), u(piece[ONE]), weights, sources, x, s))
-            piece = offset(piece, ONE)
+def _strip_sums(net, work, x, d, k, first, last):
+    """s_j of segment k, the rows first ... last - 1, into d, strip by strip of their sources."""
+    program = offset(net.strip_ptr, u(net.strips[k]))
+    bias = offset(net.flat, net.n_edges - net.n_inputs)
+    args = (program, net.strip_weights, net.strip_src, bias, x, d, first, last)
+    call_address(net.strip_sums, args)
     tick(work, SPARSE)
 
 
@@ -129,56 +109,42 @@ def _deltas(net, work, sample, g, first, last, fresh):
     itself, which overwrites x_i: nothing reads that any more. If fresh, dw_ij of full blocks is
     stored.
     """
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
-    e = offset(work.e, g * net.n_outputs)
-    transposed = offset(work.transposed, g * net.stride * lanes(x))
-    ptr, weights, targets = net.out_ptr, net.values, net.out_dst
-    panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
-    gradient, scratch, output_slot = work.gradient, work.scratch, net.output_slot
-    computed = first >= net.n_inputs
-    i = first
-    while i < last:
-        program = offset(runs, u(panel[i]))
-        rows = ONE
-        sums = offset(scratch, i - first)
-        if panel[i] != ZERO:
-            rows = PANEL
-            if computed:
-                call_address(net.panel_sums, (program, weights, d, sums))
-            args = (program, i, x, transposed, net.stride, gradient, fresh)
-            call_address(net.outer_products, args)
-            tick(work, DENSE)
-        for r in range(rows):
-            de_dx = fill(x, 0)
-            if rows > ONE:
-                de_dx = load(sums, r)
-            begin, end, xi = u(ptr[i]), u(ptr[i + ONE]), load(x, i)
-            de_dx = edges_out(
-                begin, end, weights, targets, program, r, xi, d, de_dx, gradient, computed
-            )
-            if given(keep) and any_nan(de_dx):
-                args = (weights, targets, keep, begin, end, d, offset(sums, r))
-                call_address(net.kept_sum, args)
-                de_dx = load(sums, r)
-            if output_slot[i] >= 0:
-                de_dx = de_dx + load(e, u(output_slot[i]))
-            store(sums, r, de_dx)
-            i += ONE
-    tick(work, SPARSE)
-    if not computed:
+    _de_dx(net, work, g, first, last, fresh)
+    if first < net.n_inputs:
         return
+    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     s, values = row_pointer(d, first), row_pointer(x, first)
-    slope, size = row_pointer(scratch, ZERO), (last - first) * lanes(x)
+    slope, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
     if work.drop != ZERO:
         call_address(net.theta[first], (s, values, size))
     call_address(net.d_theta[first], (s, values, slope, s, size))
     drop_rows(net, work, d, first, last, sample)
-    bias = offset(gradient, net.n_edges)
+    bias = offset(work.gradient, net.n_edges)
     for i in range(first, last):
         bias[i - net.n_inputs] += total(load(d, i))
     if net.transpose_rows != ZERO:
+        transposed = offset(work.transposed, g * net.stride * lanes(x))
         call_address(net.transpose_rows, (d, net.column, first, last, transposed, net.stride))
     tick(work, ACTIVATIONS)
+
+
+@jit
+def _de_dx(net, work, g, first, last, fresh):
+    """de/dx_i of the rows first ... last - 1 of tile g, into scratch, and dw_ij."""
+    if net.mixed_deltas != ZERO:
+        call_address(net.mixed_deltas, (work.x, net, work, g, first, last, fresh))
+        return
+    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
+    e = offset(work.e, g * net.n_outputs)
+    ptr, weights, targets, gradient = net.out_ptr, net.values, net.out_dst, work.gradient
+    output_slot, computed = net.output_slot, first >= net.n_inputs
+    for i in range(first, last):
+        begin, end, xi, zero = u(ptr[i]), u(ptr[i + ONE]), load(x, i), fill(x, 0)
+        de_dx = edges_back(begin, end, weights, targets, xi, d, zero, gradient, computed)
+        if output_slot[i] >= 0:
+            de_dx = de_dx + load(e, u(output_slot[i]))
+        store(work.scratch, i - first, de_dx)
+    tick(work, SPARSE)
 
 
 @jit

@@ -18,7 +18,7 @@ from numba.core import types
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, lower_getattr_generic, models, register_model
 
-from dagbp._kernels.vector import Tile
+from dagbp._kernels.vector import PANEL_ROWS, Tile
 
 
 class Net(NamedTuple):
@@ -51,6 +51,8 @@ class Net(NamedTuple):
     transpose_rows: Any
     copy_patches: Any
     kept_sum: Any
+    mixed_sums: Any  # addresses of the functions in `mixed`, 0 likewise
+    mixed_deltas: Any
     read: Any  # addresses of the functions in `parts`
     learn: Any
     write: Any
@@ -64,6 +66,7 @@ class Net(NamedTuple):
     strip_src: Any  # (S,) int32: rows of sources
     strip_slot: Any  # (S,) uint32: CSC slots
     strip_weights: Any  # (S,): copies of values
+    strip_sums: Any  # address of the function in `strips`
     in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
     in_runs: Any  # int64, see `sparse`
     out_panel: Any  # (n,) int64
@@ -203,6 +206,11 @@ NOW, EPOCH_BEGAN = _indices(2)
 SEED, NUMBER = _indices(2)
 # Where the learning rate stands among an update's hyper-parameters.
 RATE = np.uintp(0)
+# Layout of a panel's program of int64, see `dense`: the number of runs, then for each run its first
+# row on the other side, its length, and the slot of each panel row's first weight.
+N_RUNS, HEADER = _indices(2)
+FIRST, LENGTH, START = _indices(3)
+RUN_WORDS = START + np.uintp(PANEL_ROWS)
 # Values of Clock.count[STATUS].
 RUNNING, FINISHED, ABORTED, DIVERGED = range(4)
 # Value of Clock.count[SHUFFLE], beside 0 and 1: in the midst of an epoch whose order is to be

@@ -11,8 +11,16 @@ import numpy as np
 
 from dagbp._jit import entry, jit
 from dagbp._kernels.gather import lanes_of, no_sum, put, some, take
-from dagbp._kernels.records import open_net, open_single
-from dagbp._kernels.sparse import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.records import (
+    FIRST,
+    HEADER,
+    LENGTH,
+    N_RUNS,
+    RUN_WORDS,
+    START,
+    open_net,
+    open_single,
+)
 from dagbp._kernels.sums import total
 from dagbp._kernels.vector import (
     ONE,

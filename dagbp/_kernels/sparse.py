@@ -2,7 +2,7 @@
 
 Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
 load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
-machine's limit. A *program* names runs of slots that a dense panel does instead; see `dense`.
+machine's limit.
 """
 
 import numpy as np
@@ -14,25 +14,17 @@ from dagbp._jit import jit
 from dagbp._kernels.sums import add_four, all_totals, register_lanes, total, totals
 from dagbp._kernels.vector import (
     FOUR,
-    ONE,
-    PANEL_ROWS,
     REGISTER_BYTES,
     Vec,
     call_llvm,
     fma,
     load,
     load_vector,
-    offset,
     repeat,
     store_vector,
 )
 
 u = np.uintp
-
-# Layout of a program of int64: the number of runs, then for each run its first row on the other
-# side, its length, and the slot of each panel row's first weight.
-N_RUNS, HEADER = u(0), u(1)
-FIRST, LENGTH, START, RUN_WORDS = u(0), u(1), u(2), u(2 + PANEL_ROWS)
 
 
 def _n_chains(tile):
@@ -193,52 +185,28 @@ def gathered(first, last, weights, sources, x, s):
 
 
 @jit(forceinline=True)
-def edges_in(first, end, weights, sources, program, r, x, s):
-    """Return s + sum_{i->j} w_ij x_i over the slots first ... end - 1 outside a panel's runs.
-
-    r: which of the panel's rows j is.
-    """
-    n_runs = u(program[N_RUNS])
-    run = offset(program, HEADER)
-    for m in range(n_runs + ONE):
-        last = u(run[START + r]) if m < n_runs else end
-        s = gathered(first, last, weights, sources, x, s)
-        if m < n_runs:
-            first = last + u(run[LENGTH])
-            run = offset(run, RUN_WORDS)
-    return s
-
-
-@jit(forceinline=True)
-def edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
+def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
     """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
 
-    Over the slots first ... end - 1 outside the runs of panel row r. Four edges at a time share
-    their horizontal sums, which take half of the work for one at a time.
+    Over the slots first ... last - 1. Edges share their horizontal sums, which take half of the
+    work for one at a time: `many` of them, then four.
     """
-    n_runs = u(program[N_RUNS])
-    run = offset(program, HEADER)
-    for m in range(n_runs + ONE):
-        last = u(run[START + r]) if m < n_runs else end
-        whole = first + (last - first) // many(d) * many(d)
+    whole = first + (last - first) // many(d) * many(d)
+    if summed:
+        for k in range(first, whole, many(d)):
+            de_dx = many_back(de_dx, xi, weights, targets, k, d, gradient)
+    else:
+        for k in range(first, whole, many(d)):
+            many_outer(de_dx, xi, weights, targets, k, d, gradient)
+    fours = whole + (last - whole) // FOUR * FOUR
+    for k in range(whole, fours, FOUR):
+        deltas = four_rows(d, targets, k)
+        if summed:  # LLVM makes two loops of it
+            de_dx = add_four_rows(de_dx, weights, k, deltas)
+        add_four(gradient, k, totals(xi, deltas))
+    for k in range(fours, last):
+        dk = load(d, u(targets[k]))
         if summed:
-            for k in range(first, whole, many(d)):
-                de_dx = many_back(de_dx, xi, weights, targets, k, d, gradient)
-        else:
-            for k in range(first, whole, many(d)):
-                many_outer(de_dx, xi, weights, targets, k, d, gradient)
-        fours = whole + (last - whole) // FOUR * FOUR
-        for k in range(whole, fours, FOUR):
-            deltas = four_rows(d, targets, k)
-            if summed:  # LLVM makes two loops of it
-                de_dx = add_four_rows(de_dx, weights, k, deltas)
-            add_four(gradient, k, totals(xi, deltas))
-        for k in range(fours, last):
-            dk = load(d, u(targets[k]))
-            if summed:
-                de_dx = fma(weights[k], dk, de_dx)
-            gradient[k] += total(xi * dk)
-        if m < n_runs:
-            first = last + u(run[LENGTH])
-            run = offset(run, RUN_WORDS)
+            de_dx = fma(weights[k], dk, de_dx)
+        gradient[k] += total(xi * dk)
     return de_dx
