@@ -26,10 +26,13 @@ LEAST_SHARE = 0.05  # 20 slots an edge
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
-# What a slot takes as part of a panel, over what an edge takes by itself. Measured with AVX-512: at
-# this density of `benchmarks/layers.py` a step takes as long filled as not. With the 16 registers
-# of AVX2 panels gain less, so it should be more: that number is assumed.
-DENSE_OVER_SPARSE = 0.65 if REGISTER_BYTES == 64 else 0.75
+# From which share of its edges on a block runs faster filled, if it has many sources side by side,
+# and if few. Measured with AVX-512: with 784 and 1,024 sources (`benchmarks/layers.py`, from 50 %
+# to 100 %), and with 16 to 128 (`benchmarks/blocks.py`); in between assumed. With the 16 registers
+# of AVX2 panels gain less: those shares are assumed.
+FAR_SHARE, NEAR_SHARE = (0.58, 0.77) if REGISTER_BYTES == 64 else (0.75, 0.85)
+MANY_SOURCES = 384
+PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
 
 
 class Filled(NamedTuple):
@@ -53,8 +56,11 @@ def check_dense_above(share: object) -> None:
         raise OptionError(f"dense_above must be a number >= {LEAST_SHARE}, or None, got {share!r}")
 
 
-def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE) -> Filled:
-    """Return the plan with every block filled of which more than this share of the edges exist."""
+def fill_blocks(plan: Plan, kind: Int64, dense_above: float | None = None) -> Filled:
+    """Return the plan with every block filled of which more than this share of the edges exist.
+
+    Without a share, where that is faster.
+    """
     found = _blocks(plan, kind, dense_above)
     if found is None:
         return Filled(plan, None)
@@ -78,16 +84,38 @@ def fill_blocks(plan: Plan, kind: Int64, dense_above: float = DENSE_OVER_SPARSE)
     return Filled(filled, place[:old])
 
 
-def _blocks(plan: Plan, kind: Int64, dense_above: float) -> tuple[Int64, Int64] | None:
+def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
+    """Return which cells to fill, of those that may be: neighbours together or not at all.
+
+    Parameters
+    ----------
+    a, b : int64 (n,)
+        Target and source cells, sorted by both; neighbours in b run as one block.
+    counts : int64 (n,)
+        Edges.
+    """
+    new = (np.diff(a, prepend=-1) != 0) | (np.diff(b, prepend=-1) != 1)
+    block = np.cumsum(new) - 1
+    n_sources = np.bincount(block, sizes[b])
+    share = np.bincount(block, counts) / np.bincount(block, sizes[a] * sizes[b])
+    few = np.maximum(NEAR_SHARE, NEAR_SHARE - 0.15 + 8 / n_sources)
+    chosen: Bool = (share > np.where(n_sources > MANY_SOURCES, FAR_SHARE, few))[block]
+    return chosen
+
+
+def _blocks(plan: Plan, kind: Int64, dense_above: float | None) -> tuple[Int64, Int64] | None:
     """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
     first = cells(kind, plan.group)
     sizes = np.diff(first)
     cell = np.repeat(np.arange(len(sizes)), sizes)
-    pairs, counts = _count(plan, cell, sizes, dense_above)
+    least = PART_SHARE * FAR_SHARE if dense_above is None else dense_above
+    pairs, counts = _count(plan, cell, sizes, least)
     a, b = pairs // len(sizes), pairs % len(sizes)
     area = sizes[a] * sizes[b]
-    wide = np.minimum(sizes[a], sizes[b]) >= LEAST
-    chosen = wide & (counts > dense_above * area) & (counts < area)
+    chosen = (np.minimum(sizes[a], sizes[b]) >= LEAST) & (counts > least * area)
+    if dense_above is None and chosen.any():
+        chosen[chosen] = _faster(a[chosen], b[chosen], counts[chosen], sizes)
+    chosen &= counts < area
     if not chosen.any():
         return None
     ends = [

@@ -97,8 +97,7 @@ def _kernels(engine: Engine) -> str:
     ahead, back = (f"{n / wiring.n_slots:.0%}" for n in (wiring.ins.n_edges, wiring.outs.n_edges))
     text = f"dense panels for {ahead} of the edges forward and {back} back, {rows} for the rest"
     if wiring.n_held:
-        text += (
-            f"; blocks more than {wiring.dense_above:.0%} full are filled with {wiring.n_held:,} "
-            "held zeros"
-        )
+        limit = wiring.dense_above
+        full = "nearly full blocks" if limit is None else f"blocks more than {limit:.0%} full"
+        text += f"; {full} are filled with {wiring.n_held:,} held zeros"
     return text

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._copies import Copies, Share, find_copies, share_out, stretches
-from dagbp._fill import DENSE_OVER_SPARSE, fill_blocks
+from dagbp._fill import fill_blocks
 from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._panels import columns, in_panels, in_runs, out_panels
@@ -29,8 +29,8 @@ class Wiring:
         With held zeros, where blocks were filled.
     slot : int64 (E,), or None
         In-slot of each edge of the user's plan; None where nothing was filled.
-    dense_above : float
-        Blocks of which more than this share exists are filled.
+    dense_above : float, or None
+        Blocks of which more than this share exists are filled; None for where it is faster.
     n_slots, n_held : int
         Edges, held zeros included, and how many these are.
     in_keep, out_keep : uint8, or None
@@ -57,7 +57,7 @@ class Wiring:
     ) -> None:
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
         kind = _kinds(plan, theta, alone)
-        self.dense_above = DENSE_OVER_SPARSE if dense_above is None else float(dense_above)
+        self.dense_above = dense_above
         plan, self.slot = fill_blocks(plan, kind, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize
         self.n_slots, self.n_held = len(plan.in_src), len(plan.in_src) - n_edges

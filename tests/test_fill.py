@@ -3,7 +3,7 @@
 import copy
 import math
 import pickle
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import networkx as nx
 import numpy as np
@@ -211,7 +211,7 @@ def held_values(net):
 @pytest.mark.parametrize("dense_above", DENSITIES)
 @pytest.mark.parametrize(("n", "n_threads"), [(1, 1), (5, 2), (40, 1), (70, 2)])
 def test_backprop_equals_the_oracle(dense_above, n, n_threads):
-    case = holey(n)
+    case = holey(n) if dense_above is not None else holey(n, (40, 33, 34), 0.95)
     net = case.compile(dtype="float64", dense_above=dense_above, n_threads=n_threads)
     assert (net._engine.wiring.n_held > 0) == (dense_above in (None, 0.1))
     X, Y = data(case, n)
@@ -444,3 +444,29 @@ def test_a_share_must_not_be_tiny(bad):
 def test_any_kind_of_number_will_do(good):
     net = dagbp.Network.from_edges([0], [1], dense_above=good, seed=0)
     assert net.predict([[1.0]]).shape == (1, 1)
+
+
+# ---------------------------------------------------------------------------- where it is faster
+
+
+def held_share(sizes, density):
+    """Return which share of the absent edges is filled in."""
+    net = dagbp.compile(dagbp.layered(sizes, density=density, seed=0), seed=0)
+    wiring = net._engine.wiring
+    absent = sum(a * b for a, b in pairwise(sizes)) - (wiring.n_slots - wiring.n_held)
+    return wiring.n_held / absent
+
+
+def test_a_wide_layer_is_filled_as_a_whole_or_not_at_all():
+    """Cells differ by chance: some would lie above the limit, and others below."""
+    limit = _fill.FAR_SHARE
+    assert held_share([480, 480], limit + 0.03) == 1
+    assert held_share([480, 480], limit - 0.03) == 0
+
+
+def test_blocks_of_few_sources_need_to_be_fuller():
+    between = (_fill.FAR_SHARE + _fill.NEAR_SHARE) / 2
+    assert held_share([480, 96], between) == 1
+    assert held_share([96, 480], between) == 0
+    assert held_share([96, 480], _fill.NEAR_SHARE + 0.03) == 1
+    assert held_share([16, 480], 0.98) == 0

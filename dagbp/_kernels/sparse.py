@@ -11,7 +11,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._jit import jit
-from dagbp._kernels.sums import add_four, all_totals, register_lanes, total, totals
+from dagbp._kernels.sums import add_vector, all_totals, register_lanes, total, totals
 from dagbp._kernels.vector import (
     FOUR,
     REGISTER_BYTES,
@@ -21,7 +21,6 @@ from dagbp._kernels.vector import (
     load,
     load_vector,
     repeat,
-    store_vector,
 )
 
 u = np.uintp
@@ -54,6 +53,13 @@ def chains(typingctx, tile):
     return result(tile), codegen
 
 
+def _edge_row(context, builder, vec, tile, rows, slot, c):
+    """Return the row of a tile that slot + c names, and slot + c."""
+    k = builder.add(slot, ir.Constant(slot.type, c))
+    row = builder.zext(builder.load(builder.gep(rows, [k])), k.type)
+    return load_vector(context, builder, builder.gep(tile, [row]), vec, 64), k
+
+
 @intrinsic
 def add_edges(typingctx, sums, weights, rows, slot, tile):
     """Return sums[c] + weights[slot + c] * tile[rows[slot + c]] for every chain c."""
@@ -62,9 +68,7 @@ def add_edges(typingctx, sums, weights, rows, slot, tile):
         old, weights_, rows_, slot_, tile_ = args
         result = []
         for c in range(sums.count):
-            k = builder.add(slot_, ir.Constant(slot_.type, c))
-            row = builder.zext(builder.load(builder.gep(rows_, [k])), slot_.type)
-            vector = load_vector(context, builder, builder.gep(tile_, [row]), sums.dtype, 64)
+            vector, k = _edge_row(context, builder, sums.dtype, tile_, rows_, slot_, c)
             weight = repeat(builder, vector.type, builder.load(builder.gep(weights_, [k])))
             terms = [weight, vector, builder.extract_value(old, c)]
             result.append(call_llvm(context, builder, "fmuladd", sums.dtype, terms))
@@ -92,12 +96,7 @@ def four_rows(typingctx, tile, rows, slot):
     result = types.UniTuple(Vec(tile.dtype, tile.lanes), 4)
 
     def codegen(context, builder, sig, args):
-        vectors = []
-        for c in range(4):
-            k = builder.add(args[2], ir.Constant(args[2].type, c))
-            row = builder.zext(builder.load(builder.gep(args[1], [k])), k.type)
-            pointer = builder.gep(args[0], [row])
-            vectors.append(load_vector(context, builder, pointer, result.dtype, 64))
+        vectors = [_edge_row(context, builder, result.dtype, *args, c)[0] for c in range(4)]
         return context.make_tuple(builder, result, vectors)
 
     return result(tile, rows, types.uintp), codegen
@@ -126,48 +125,47 @@ def many(typingctx, tile):
     return types.uintp(tile), lambda context, builder, sig, args: constant
 
 
-def _many_back(summed):
-    """Return the intrinsic for `many` edges back, with or without the sum for de_dx."""
+@intrinsic
+def many_totals(typingctx, xi, targets, slot, d):
+    """Return <x_i, delta_j> of `many` slots, each in its lane."""
+    result = Vec(xi.dtype, register_lanes(xi))
 
-    @intrinsic
-    def back(typingctx, de_dx, xi, weights, targets, slot, d, gradient):
-        def codegen(context, builder, sig, args):
-            sums, xi_, weights_, targets_, slot_, d_, gradient_ = args
-            chain = [sums] + [None] * (_n_chains(d) // 2 - 1)
-            turn = 0
+    def codegen(context, builder, sig, args):
+        def product(c):
+            delta, _ = _edge_row(context, builder, xi, args[3], args[1], args[2], c)
+            return builder.fmul(args[0], delta)
 
-            def product(c):
-                nonlocal turn
-                k = builder.add(slot_, ir.Constant(slot_.type, c))
-                row = builder.zext(builder.load(builder.gep(targets_, [k])), slot_.type)
-                delta = load_vector(context, builder, builder.gep(d_, [row]), de_dx, 64)
-                if summed:
-                    w = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
-                    old = chain[turn]
-                    terms = [w, delta] if old is None else [w, delta, old]
-                    if old is None:
-                        chain[turn] = builder.fmul(*terms)
-                    else:
-                        chain[turn] = call_llvm(context, builder, "fmuladd", de_dx, terms)
-                    turn = (turn + 1) % len(chain)
-                return builder.fmul(xi_, delta)
+        return all_totals(builder, xi, product)
 
-            totals_ = all_totals(builder, de_dx, product)
-            pointer, align = builder.gep(gradient_, [slot_]), gradient.dtype.bitwidth // 8
-            lanes_ = Vec(de_dx.dtype, register_lanes(de_dx))
-            old = load_vector(context, builder, pointer, lanes_, align)
-            store_vector(builder, builder.fadd(old, totals_), pointer, align)
-            chain = [value for value in chain if value is not None]
-            while len(chain) > 1:
-                chain.append(builder.fadd(chain.pop(0), chain.pop(0)))
-            return chain[0]
-
-        return de_dx(de_dx, xi, weights, targets, types.uintp, d, gradient), codegen
-
-    return back
+    return result(xi, targets, types.uintp, d), codegen
 
 
-many_back, many_outer = _many_back(True), _many_back(False)
+@intrinsic
+def many_back(typingctx, de_dx, xi, weights, targets, slot, d):
+    """Return de_dx + the sum of w_ij delta_j over `many` slots, and `many_totals`.
+
+    The sum in some chains, where a row is so short that multiply-adds would wait for each other.
+    """
+    result = types.Tuple([de_dx, Vec(xi.dtype, register_lanes(xi))])
+    n_chains = max(1, _n_chains(d) // 2)
+
+    def codegen(context, builder, sig, args):
+        s, xi_, weights_, targets_, slot_, d_ = args
+        sums = [s] + [ir.Constant(s.type, None)] * (n_chains - 1)
+
+        def product(c):
+            delta, k = _edge_row(context, builder, xi, d_, targets_, slot_, c)
+            weight = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
+            terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
+            sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
+            return builder.fmul(xi_, delta)
+
+        totals_ = all_totals(builder, xi, product)
+        while len(sums) > 1:
+            sums.append(builder.fadd(sums.pop(0), sums.pop(0)))
+        return context.make_tuple(builder, result, [sums[0], totals_])
+
+    return result(de_dx, xi, weights, targets, types.uintp, d), codegen
 
 
 @jit(forceinline=True)
@@ -194,16 +192,17 @@ def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
     whole = first + (last - first) // many(d) * many(d)
     if summed:
         for k in range(first, whole, many(d)):
-            de_dx = many_back(de_dx, xi, weights, targets, k, d, gradient)
+            de_dx, sums = many_back(de_dx, xi, weights, targets, k, d)
+            add_vector(gradient, k, sums)
     else:
         for k in range(first, whole, many(d)):
-            many_outer(de_dx, xi, weights, targets, k, d, gradient)
+            add_vector(gradient, k, many_totals(xi, targets, k, d))
     fours = whole + (last - whole) // FOUR * FOUR
     for k in range(whole, fours, FOUR):
         deltas = four_rows(d, targets, k)
         if summed:  # LLVM makes two loops of it
             de_dx = add_four_rows(de_dx, weights, k, deltas)
-        add_four(gradient, k, totals(xi, deltas))
+        add_vector(gradient, k, totals(xi, deltas))
     for k in range(fours, last):
         dk = load(d, u(targets[k]))
         if summed:

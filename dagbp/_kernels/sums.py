@@ -138,8 +138,8 @@ def totals(typingctx, a, four):
 
 
 @intrinsic
-def add_four(typingctx, target, element, value):
-    """target[element : element + 4] += value, a 4-lane vector."""
+def add_vector(typingctx, target, element, value):
+    """target[element : ...] += value, as many elements as it has lanes."""
 
     def codegen(context, builder, sig, args):
         pointer = builder.gep(args[0], [args[1]])
