@@ -57,7 +57,7 @@ def _layers(content):
         head = ["density", "dagbp", "GF/s", *DENSE, "fastest sparse peer"]
         yield f"Batch {batch:,}:\n\n{_table(head, lines)}"
     notes = [
-        f"at batch {one['batch']:,} against {one['peer']}: {one['note']}"
+        f"at batch {one['batch']:,} against {one['peer']}: {one['note'].removeprefix('none: ')}"
         for one in content["rows"]["crossovers"]
     ]
     yield _prose(
@@ -72,7 +72,7 @@ def _line(cells, density):
 
     def beside(name, words=""):
         row = cells.get((name, density))
-        return f"{row['ms']:.2f} ({row['ms'] / ours['ms']:.2g}x){words}" if row else "-"
+        return f"{row['ms']:.2f} ({row['ms'] / ours['ms']:.3g}x){words}" if row else "-"
 
     sparse = [cells[name, density] for name in SPARSE if (name, density) in cells]
     fastest = min(sparse, key=lambda row: row["ms"])["peer"]
