@@ -125,6 +125,9 @@ NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wid
 ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
 MEETING_NS = 800.0
+# A wide row that a member reads and another has computed: 1,024 samples of `layers.py` at 5-20 %
+# took 85 to 140 us a tile longer by levels, on two threads, than half of one thread's time.
+EXCHANGE_NS = 35.0
 WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking
 # Tiles that share what full blocks read of weights from beyond L2. On an Intel of 2 MiB L2 one tile
 # by itself takes 0.8 of the time of four (`layers.py`, 100 %, batch 1,024); on Zen 4 it is assumed.
@@ -207,8 +210,8 @@ class Scheduler:
             share = 1.0
             if schedule.members > 1:
                 stages, busiest_share = self._crew(schedule.members, schedule.row_bytes)
-                meetings = (2 if back else 1) * stages * MEETING_NS
-                share = busiest_share + meetings / self._one_ns(back)
+                between = self._between_ns(schedule.members, schedule.row_bytes, stages, back)
+                share = busiest_share + between / self._one_ns(back)
             self._alone[key] = self._ways != "levels" and share > ALONE_COST
         return self._alone[key]
 
@@ -231,8 +234,8 @@ class Scheduler:
         reduction = self._wiring.n_slots * REDUCE_NS * crews if back else 0.0
         by_tiles = busiest * tile_ns + reduction
         stages, busiest_share = self._crew(limit, row_bytes)
-        meetings = (2 if back else 1) * stages * tiles
-        by_levels = tiles * tile_ns * busiest_share + meetings * MEETING_NS
+        between = self._between_ns(limit, row_bytes, stages, back)
+        by_levels = tiles * (tile_ns * busiest_share + between)
         by_one = tiles * tile_ns
         if self._ways == "levels" or (self._ways == "auto" and by_levels < SAME_BITS * by_tiles):
             worth = by_levels < by_one or (chosen and self._ways == "levels")
@@ -240,6 +243,11 @@ class Scheduler:
         if crews == 1:
             return one
         return Schedule(row_bytes, min(group, busiest), crews, 1)
+
+    def _between_ns(self, members: int, row_bytes: int, stages: int, back: bool) -> float:
+        """Return what the members of a crew take to meet, and to read each other's rows, a tile."""
+        rows = len(self._wiring.plan.node) * row_bytes / WIDE_ROW * (1 - 1 / members)
+        return (2 if back else 1) * (stages * MEETING_NS + rows * EXCHANGE_NS)
 
     def _width(self, n_samples: int) -> tuple[int, int, float]:
         """Return a row's bytes, the number of tiles, and what one takes there and back."""
