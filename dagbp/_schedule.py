@@ -125,8 +125,8 @@ NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wid
 ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
 MEETING_NS = 800.0
-# A wide row that a member reads and another has computed: 1,024 samples of `layers.py` at 5-20 %
-# took 85 to 140 us a tile longer by levels, on two threads, than half of one thread's time.
+# A wide row that a member reads and another has computed. The nets of `layers.py` at 5-20 %, batch
+# 1,024, with schedule="levels": two threads took 85 to 140 us a tile more than half of one's time.
 EXCHANGE_NS = 35.0
 WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking
 # Tiles that share what full blocks read of weights from beyond L2. On an Intel of 2 MiB L2 one tile

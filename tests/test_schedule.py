@@ -201,6 +201,12 @@ def test_no_row_depends_on_another_members_row_of_its_stage(case, members, worth
     assert cuts.forward.shape[1] == cuts.backward.shape[1] == members + 1
 
 
+def test_rows_of_other_members_are_not_free():
+    """Sparse wide levels have work to share, but less than their rows take to be read elsewhere."""
+    engine = dagbp.compile(dagbp.layered([784, 1024, 1024, 10], density=0.03, seed=0))._engine
+    assert engine.scheduler.choose(128, 2) == Schedule(WIDE_ROW, 1, n_crews=2, members=1)
+
+
 def test_members_share_a_wide_level_evenly():
     engine = dagbp.compile(dagbp.layered([50, 480, 480, 10], seed=0), seed=0)._engine
     for members in (2, 3, 4):
