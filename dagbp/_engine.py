@@ -5,7 +5,7 @@ Arrays come in checked and leave by rows and slots; labels and options stay with
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from dagbp._kernels.records import (
     BATCH_SIZE,
     BROKEN,
     COUNTS,
+    DENSE_PARTS,
     DIVERGED,
     LAST_EPOCH,
     LAST_UPDATE,
@@ -65,7 +66,6 @@ Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 CACHE_LINE = 64
-DENSE_PARTS = 7  # functions of nets with dense panels
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
 
@@ -262,11 +262,11 @@ class Engine:
         return self._nets[key]
 
     def _new_net(self, row_bytes: int, write: Any) -> Frame:
-        dense = [0] * DENSE_PARTS
+        dense: dict[str, int] = {}
         if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
             found = compiled(compile_panels, self.dtype, row_bytes)
-            found += compiled(compile_mixed, self.dtype, row_bytes)
-            dense = [part.address for part in found]
+            found = found | compiled(compile_mixed, self.dtype, row_bytes)
+            dense = {name: part.address for name, part in found.items()}
         read, learn, write = (
             compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
             for part in (parts.read, parts.learn, write)
@@ -280,7 +280,7 @@ class Engine:
     def _pack_net(
         self,
         width: int,
-        dense: Sequence[int],
+        dense: Mapping[str, int],
         strip_sums: int = 0,
         read: int = 0,
         learn: int = 0,
@@ -308,13 +308,7 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
-                panel_sums=dense[0],
-                outer_products=dense[1],
-                transpose_rows=dense[2],
-                copy_patches=dense[3],
-                kept_sum=dense[4],
-                mixed_sums=dense[5],
-                mixed_deltas=dense[6],
+                **{part: dense.get(part, 0) for part in DENSE_PARTS},
                 read=read,
                 learn=learn,
                 write=write,
@@ -358,7 +352,7 @@ class Engine:
     def _alone(self) -> Single:
         """Return what runs one sample by itself, kept from call to call."""
         if self._single is None:
-            theta, net = self._addresses()[0], self._pack_net(1, [0] * DENSE_PARTS)
+            theta, net = self._addresses()[0], self._pack_net(1, {})
             users = np.array([not one.builtin for one in self._activations], np.bool_)
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype

@@ -27,10 +27,9 @@ SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
 # From which share of its edges on a block runs faster filled, if it has many sources side by side,
-# and if few. Measured with AVX-512: with 784 and 1,024 sources (`benchmarks/layers.py`, from 50 %
-# to 100 %), and with 16 to 128 (`benchmarks/blocks.py`); in between assumed. With the 16 registers
-# of AVX2 panels gain less: those shares are assumed.
-FAR_SHARE, NEAR_SHARE = (0.58, 0.77) if REGISTER_BYTES == 64 else (0.75, 0.85)
+# and if few. Measured with 784 and 1,024 sources (`benchmarks/layers.py`, from 50 % to 100 %), and
+# with 16 to 128 (`benchmarks/blocks.py`); in between assumed. By AVX-512, and by AVX2.
+FAR_SHARE, NEAR_SHARE = (0.58, 0.77) if REGISTER_BYTES == 64 else (0.6, 0.82)
 MANY_SOURCES = 384
 PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
 

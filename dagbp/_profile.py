@@ -13,9 +13,9 @@ from dagbp._engine import Engine, aligned, new_clock
 from dagbp._errors import DivergenceError
 from dagbp._features import Problem
 from dagbp._kernels import timing
-from dagbp._kernels.peak import ROW_BYTES, compile_peak
+from dagbp._kernels.peak import compile_peak
 from dagbp._kernels.records import DIVERGED, STATUS, UPDATES, Update
-from dagbp._kernels.vector import PANEL_ROWS
+from dagbp._kernels.vector import PANEL_ROWS, PART_BYTES
 from dagbp._schedule import Schedule
 
 SECONDS = 0.3  # that profiled steps take together, at least
@@ -177,7 +177,7 @@ def peak_gflops(dtype: str) -> float:
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_double)(
         function.address
     )
-    rows = aligned((PANEL_ROWS, ROW_BYTES), np.uint8)
+    rows = aligned((PANEL_ROWS, PART_BYTES), np.uint8)
     n = 20_000
     return float(flops * n) / _fastest(lambda: call(rows.ctypes.data, n, 0.5)) / 1e9
 

@@ -20,7 +20,7 @@ from dagbp._kernels.transpose import copy_square, new_starts, side
 from dagbp._kernels.vector import (
     CHUNK_BYTES,
     ONE,
-    REGISTER_BYTES,
+    PART_BYTES,
     ZERO,
     Tile,
     Vec,
@@ -44,13 +44,44 @@ from dagbp._kernels.vector import PANEL_ROWS as ROWS
 
 u = np.uintp
 TWO, THREE = u(2), u(3)
+PART_ALIGN = min(64, PART_BYTES)
+LEAVES_REST = PART_BYTES > CHUNK_BYTES  # runs are multiples of the latter
 WINDOW = u(256)  # sources, in `copy_patches`: the fastest of 16 ... 1,024
+
+
+def _part_vec(tile):
+    return Vec(tile.dtype, min(tile.lanes, PART_BYTES * 8 // tile.dtype.bitwidth))
+
+
+def _part_pointer(builder, tile, row, part, vec):
+    """Return a pointer to so many lanes of a row: its `part`-th part of them."""
+    lane = builder.mul(part, ir.Constant(part.type, vec.lanes))
+    return builder.gep(tile, [row, lane])
+
+
+@intrinsic
+def parts(typingctx, tile):
+    """Return in how many parts the rows of a tile are summed, a compile-time constant."""
+    constant = ir.Constant(ir.IntType(64), tile.lanes // _part_vec(tile).lanes)
+    return types.uintp(tile), lambda context, builder, sig, args: constant
+
+
+@intrinsic
+def load_part(typingctx, tile, row, part):
+    """Return a part of a row as a vector."""
+    vec = _part_vec(tile)
+
+    def codegen(context, builder, sig, args):
+        pointer = _part_pointer(builder, *args, vec)
+        return load_vector(context, builder, pointer, vec, PART_ALIGN)
+
+    return vec(tile, types.uintp, types.uintp), codegen
 
 
 @intrinsic
 def sums(typingctx, tile):
-    """Return a panel of vectors as wide as the tile's rows, all zero."""
-    panel = types.UniTuple(Vec(tile.dtype, tile.lanes), ROWS)
+    """Return a panel of vectors as wide as a part of the tile's rows, all zero."""
+    panel = types.UniTuple(_part_vec(tile), ROWS)
 
     def codegen(context, builder, sig, args):
         return cgutils.get_null_value(context.get_value_type(panel))
@@ -89,65 +120,62 @@ def add_products(typingctx, panel, weights, slots, k, row):
 
 
 @intrinsic
-def store_panel(typingctx, tile, first, panel):
-    """Write a panel to consecutive rows of a tile."""
+def store_panel(typingctx, tile, part, panel):
+    """Write a panel to a part of the first rows of a tile."""
 
     def codegen(context, builder, sig, args):
+        tile_, part_, panel_ = args
         for r in range(ROWS):
-            row = builder.add(args[1], ir.Constant(args[1].type, r))
-            pointer = builder.gep(args[0], [row])
-            store_vector(builder, builder.extract_value(args[2], r), pointer, 64)
+            pointer = _part_pointer(builder, tile_, ir.Constant(part_.type, r), part_, panel.dtype)
+            store_vector(builder, builder.extract_value(panel_, r), pointer, PART_ALIGN)
         return context.get_dummy_value()
 
     return types.void(tile, types.uintp, panel), codegen
 
 
-def _columns_of(n_bytes):
-    """Return the intrinsics for so many bytes of columns: at panel slots, of deltas, and zeros."""
-
-    def vec_of(pointer):
-        return Vec(pointer.dtype, n_bytes * 8 // pointer.dtype.bitwidth)
-
-    @intrinsic
-    def load_slots(typingctx, gradient, slots, k):
-        panel = types.UniTuple(vec_of(gradient), ROWS)
-
-        def codegen(context, builder, sig, args):
-            values = []
-            for r in range(ROWS):
-                slot = builder.add(builder.extract_value(args[1], r), args[2])
-                pointer = builder.gep(args[0], [slot])
-                values.append(load_vector(context, builder, pointer, panel.dtype, 4))
-            return context.make_tuple(builder, panel, values)
-
-        return panel(gradient, slots, types.uintp), codegen
-
-    @intrinsic
-    def load_columns(typingctx, transposed, element):
-        vec = vec_of(transposed)
-
-        def codegen(context, builder, sig, args):
-            pointer = builder.gep(args[0], [args[1]])
-            return load_vector(context, builder, pointer, vec, 4)
-
-        return vec(transposed, types.uintp), codegen
+def _no_columns(n_bytes):
+    """Return the intrinsic for a panel of vectors of so many bytes, all zero."""
 
     @intrinsic
     def no_columns(typingctx, gradient):
-        panel = types.UniTuple(vec_of(gradient), ROWS)
+        vec = Vec(gradient.dtype, n_bytes * 8 // gradient.dtype.bitwidth)
+        panel = types.UniTuple(vec, ROWS)
 
         def codegen(context, builder, sig, args):
             return cgutils.get_null_value(context.get_value_type(panel))
 
         return panel(gradient), codegen
 
-    return load_slots, load_columns, no_columns
+    return no_columns
 
 
-# Four registers of columns by a panel's rows stay in registers; what is left goes by 64 bytes.
-WIDE_BYTES = 4 * REGISTER_BYTES
-load_slots, load_columns, no_columns = _columns_of(WIDE_BYTES)
-load_slots_narrow, load_columns_narrow, no_columns_narrow = _columns_of(CHUNK_BYTES)
+no_columns, no_columns_narrow = _no_columns(PART_BYTES), _no_columns(CHUNK_BYTES)
+
+
+@intrinsic
+def load_slots(typingctx, gradient, slots, k, panel):
+    """Return gradient[slots[r] + k ...] for every r, as wide as a panel."""
+
+    def codegen(context, builder, sig, args):
+        values = []
+        for r in range(ROWS):
+            slot = builder.add(builder.extract_value(args[1], r), args[2])
+            pointer = builder.gep(args[0], [slot])
+            values.append(load_vector(context, builder, pointer, panel.dtype, 4))
+        return context.make_tuple(builder, panel, values)
+
+    return panel(gradient, slots, types.uintp, panel), codegen
+
+
+@intrinsic
+def load_columns(typingctx, deltas, element, panel):
+    """Return elements of deltas as a vector of a panel."""
+
+    def codegen(context, builder, sig, args):
+        pointer = builder.gep(args[0], [args[1]])
+        return load_vector(context, builder, pointer, panel.dtype, 4)
+
+    return panel.dtype(deltas, types.uintp, panel), codegen
 
 
 @intrinsic
@@ -185,21 +213,22 @@ def add_outer(typingctx, panel, tile, first, lane, columns):
 
 
 @jit
-def products(program, weights, tile):
-    """Return the panel's sums over its runs of w_rk tile[k]."""
+def products(program, weights, tile, part):
+    """Return a part of the panel's sums over its runs of w_rk tile[k]."""
     panel = sums(tile)
     run = offset(program, HEADER)
     for _ in range(u(program[N_RUNS])):
         first, slots = u(run[FIRST]), starts(run)
         for k in range(u(run[LENGTH])):
-            panel = add_products(panel, weights, slots, k, load(tile, first + k))
+            panel = add_products(panel, weights, slots, k, load_part(tile, first + k, part))
         run = offset(run, RUN_WORDS)
     return panel
 
 
 def panel_sums(program, weights, tile, out):
     """out[r] <- the panel's sums over its runs of w_rk tile[k]."""
-    store_panel(out, ZERO, products(program, weights, tile))
+    for part in range(parts(tile)):
+        store_panel(out, part, products(program, weights, tile, part))
 
 
 def transpose_rows(tile, column, first, last, transposed, stride):
@@ -226,36 +255,46 @@ def transpose_rows(tile, column, first, last, transposed, stride):
         j += together
 
 
-def outer_products(program, first, x, transposed, stride, gradient, fresh):
+@jit(forceinline=True)
+def add_tiles(block, x, row, n_nodes, deltas, stride, tiles):
+    """Return block[r] + sum_b x[row + r][b] deltas[b stride ...] over the samples of all tiles."""
+    for _ in range(tiles):
+        for b in range(lanes(x)):
+            columns = load_columns(deltas, b * stride, block)
+            block = add_outer(block, x, row, b, columns)
+        x, deltas = offset(x, n_nodes), offset(deltas, stride * lanes(x))
+    return block
+
+
+def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
     """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs; = if fresh.
 
-    A panel of rows by a block of columns stays in registers for all samples; what is left of a run
-    goes by 64 bytes, of which its length is a multiple.
+    Over the samples of all tiles: a panel of rows by a block of columns stays in registers for all
+    of them. What is left of a run goes by 64 bytes, of which its length is a multiple.
+    deltas[b, k]: by sample, all tiles.
     """
     narrow = chunk_lanes(gradient)
-    width = narrow * u(WIDE_BYTES // CHUNK_BYTES)
+    width = narrow * u(PART_BYTES) // u(CHUNK_BYTES)
     run = offset(program, HEADER)
     for _ in range(u(program[N_RUNS])):
-        column, length, slots = u(run[FIRST]), u(run[LENGTH]), starts(run)
+        length, slots = u(run[LENGTH]), starts(run)
+        columns = offset(deltas, u(run[FIRST]))
         k = ZERO
         while k + width <= length:
-            panel = no_columns(gradient)
+            block = no_columns(gradient)
             if fresh == ZERO:
-                panel = load_slots(gradient, slots, k)
-            for b in range(lanes(x)):
-                deltas = load_columns(transposed, b * stride + column + k)
-                panel = add_outer(panel, x, first, b, deltas)
-            store_slots(gradient, slots, k, panel)
-            k += width
-        while k + narrow <= length:
-            block = no_columns_narrow(gradient)
-            if fresh == ZERO:
-                block = load_slots_narrow(gradient, slots, k)
-            for b in range(lanes(x)):
-                deltas_ = load_columns_narrow(transposed, b * stride + column + k)
-                block = add_outer(block, x, first, b, deltas_)
+                block = load_slots(gradient, slots, k, block)
+            block = add_tiles(block, x, first, n_nodes, offset(columns, k), stride, tiles)
             store_slots(gradient, slots, k, block)
-            k += narrow
+            k += width
+        if LEAVES_REST:
+            while k + narrow <= length:
+                rest = no_columns_narrow(gradient)
+                if fresh == ZERO:
+                    rest = load_slots(gradient, slots, k, rest)
+                rest = add_tiles(rest, x, first, n_nodes, offset(columns, k), stride, tiles)
+                store_slots(gradient, slots, k, rest)
+                k += narrow
         run = offset(run, RUN_WORDS)
 
 
@@ -300,19 +339,19 @@ def kept_sum(weights, rows, keep, first, last, tile, out):
 
 
 def compile_panels(dtype, row_bytes):
-    """Return the functions that `Net` has addresses of, compiled, in its order."""
+    """Return the functions that `Net` has addresses of, compiled, by name."""
     scalar = types.float32 if dtype == np.float32 else types.float64
     tile, real = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(scalar)
     program, size, rows = types.CPointer(types.int64), types.uintp, types.CPointer(types.int32)
     narrow, keep = types.CPointer(types.uint32), types.CPointer(types.uint8)
     arguments = {
         panel_sums: (program, real, tile, tile),
-        outer_products: (program, size, tile, real, size, real, size),
+        outer_products: (program, size, tile, size, real, size, size, real, size),
         transpose_rows: (tile, program, size, size, real, size),
         copy_patches: (program, size, real, real, narrow, program),
         kept_sum: (real, rows, keep, size, size, tile, tile),
     }
-    return tuple(
-        compile_callback(function, signature(types.void, *types_), fastmath=FAST)
+    return {
+        function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)
         for function, types_ in arguments.items()
-    )
+    }

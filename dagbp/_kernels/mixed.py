@@ -95,15 +95,14 @@ def mixed_sums(kind, net, work, g, first, last):
     tick(work, SPARSE)
 
 
-def mixed_deltas(kind, net, work, g, first, last, fresh):
-    """de/dx_i of the rows first ... last - 1 of tile g into scratch, and dw_ij, as `net._deltas`.
+def mixed_deltas(kind, net, work, g, first, last):
+    """de/dx_i of the rows first ... last - 1 of tile g into scratch, and dw_ij outside of runs.
 
-    If fresh, dw_ij in runs is stored.
+    Else as `net._de_dx`.
     """
     net, work = open_net(net, kind), open_work(work, kind)
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)
-    transposed = offset(work.transposed, g * net.stride * net.width)
     ptr, weights, targets = net.out_ptr, net.values, net.out_dst
     panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
     gradient, scratch, output_slot = work.gradient, work.scratch, net.output_slot
@@ -117,9 +116,7 @@ def mixed_deltas(kind, net, work, g, first, last, fresh):
             rows = PANEL
             if computed:
                 call_address(net.panel_sums, (program, weights, d, sums))
-            args = (program, i, x, transposed, net.stride, gradient, fresh)
-            call_address(net.outer_products, args)
-            tick(work, DENSE)
+                tick(work, DENSE)
         for r in range(rows):
             de_dx = fill(x, 0)
             if rows > ONE:
@@ -140,11 +137,11 @@ def mixed_deltas(kind, net, work, g, first, last, fresh):
 
 
 def compile_mixed(dtype, row_bytes):
-    """Return both functions, compiled for tiles with rows of so many bytes."""
+    """Return these functions by name, compiled for tiles with rows of so many bytes."""
     scalar = types.float32 if dtype == np.float32 else types.float64
     tile, frame = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(types.uint64)
-    rows = [types.uintp] * 3
-    return tuple(
-        compile_callback(function, signature(types.void, tile, frame, frame, *sizes), fastmath=FAST)
-        for function, sizes in ((mixed_sums, rows), (mixed_deltas, [*rows, types.uintp]))
-    )
+    arguments = signature(types.void, tile, frame, frame, *[types.uintp] * 3)
+    return {
+        function.__name__: compile_callback(function, arguments, fastmath=FAST)
+        for function in (mixed_sums, mixed_deltas)
+    }

@@ -13,7 +13,7 @@ from dagbp._kernels.records import SEGMENT_ROWS, STORE
 from dagbp._kernels.sparse import edges_back, gathered
 from dagbp._kernels.sums import total
 from dagbp._kernels.threads import meet_crew
-from dagbp._kernels.timing import ACTIVATIONS, SPARSE, tick
+from dagbp._kernels.timing import ACTIVATIONS, DENSE, SPARSE, tick
 from dagbp._kernels.vector import (
     ONE,
     PANEL_ROWS,
@@ -95,21 +95,32 @@ def backward(net, work, first_sample, tiles, back):
         while k > u(work.out_cuts[cut]):
             k -= ONE
             first, last = u(net.out_segment[k]), u(net.out_segment[k + ONE])
+            if net.outer_products != ZERO:
+                _products(net, work, tiles, first, last, u(back == STORE))
             for g in range(tiles):
-                fresh = u(back == STORE and g == ZERO)
-                _deltas(net, work, first_sample + g * net.width, g, first, last, fresh)
+                _deltas(net, work, first_sample + g * net.width, g, first, last)
         meet_crew(work)
 
 
 @jit
-def _deltas(net, work, sample, g, first, last, fresh):
+def _products(net, work, tiles, first, last, fresh):
+    """dw_ij of these rows in full blocks, over all tiles: stored if fresh, else added."""
+    for i in range(first, last):
+        if net.out_panel[i] != ZERO:
+            program = offset(net.out_runs, u(net.out_panel[i]))
+            places = (net.n_nodes, work.transposed, net.stride, tiles, work.gradient, fresh)
+            call_address(net.outer_products, (program, i, work.x, *places))
+    tick(work, DENSE)
+
+
+@jit
+def _deltas(net, work, sample, g, first, last):
     """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw.
 
     With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
-    itself, which overwrites x_i: nothing reads that any more. If fresh, dw_ij of full blocks is
-    stored.
+    itself, which overwrites x_i: nothing reads that any more.
     """
-    _de_dx(net, work, g, first, last, fresh)
+    _de_dx(net, work, g, first, last)
     if first < net.n_inputs:
         return
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
@@ -129,10 +140,13 @@ def _deltas(net, work, sample, g, first, last, fresh):
 
 
 @jit
-def _de_dx(net, work, g, first, last, fresh):
-    """de/dx_i of the rows first ... last - 1 of tile g, into scratch, and dw_ij."""
+def _de_dx(net, work, g, first, last):
+    """de/dx_i of the rows first ... last - 1 of tile g, into scratch, and dw_ij.
+
+    But dw_ij of full blocks, which all tiles take together.
+    """
     if net.mixed_deltas != ZERO:
-        call_address(net.mixed_deltas, (work.x, net, work, g, first, last, fresh))
+        call_address(net.mixed_deltas, (work.x, net, work, g, first, last))
         return
     x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)

@@ -12,14 +12,12 @@ from dagbp._jit import FAST, compile_callback
 from dagbp._kernels.dense import store_panel, sums
 from dagbp._kernels.vector import (
     PANEL_ROWS,
-    REGISTER_BYTES,
+    PART_BYTES,
     ZERO,
     Tile,
     call_llvm,
     fill,
 )
-
-ROW_BYTES = 4 * REGISTER_BYTES
 
 
 @intrinsic
@@ -49,6 +47,6 @@ def multiply_adds(tile, n, factor):
 def compile_peak(dtype):
     """Return `multiply_adds`, compiled, and its flops for n = 1."""
     scalar = types.float32 if np.dtype(dtype) == np.float32 else types.float64
-    tile = Tile(scalar, ROW_BYTES * 8 // scalar.bitwidth)
+    tile = Tile(scalar, PART_BYTES * 8 // scalar.bitwidth)
     arguments = signature(types.void, tile, types.uintp, types.float64)
     return compile_callback(multiply_adds, arguments, fastmath=FAST), 2 * PANEL_ROWS * tile.lanes

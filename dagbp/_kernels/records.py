@@ -77,6 +77,18 @@ class Net(NamedTuple):
     stride: Any  # nodes in a row of Work.transposed
 
 
+# Addresses that only nets with dense panels have: of the functions in `dense` and in `mixed`.
+DENSE_PARTS = (
+    "panel_sums",
+    "outer_products",
+    "transpose_rows",
+    "copy_patches",
+    "kept_sum",
+    "mixed_sums",
+    "mixed_deltas",
+)
+
+
 class Data(NamedTuple):
     """Samples in rows; None for what is not given, a null pointer in a kernel.
 

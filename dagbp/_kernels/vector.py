@@ -36,8 +36,10 @@ def _register_bytes() -> int:
 
 
 REGISTER_BYTES = _register_bytes()
-# Rows of a dense panel: with 4 registers a row, 24 of AVX-512's 32 hold sums, or 12 of 16.
-PANEL_ROWS = 6 if REGISTER_BYTES == 64 else 3
+# Rows of a dense panel, and how much of each is summed at once: 24 of AVX-512's 32 registers hold
+# sums, or 12 of 16, so that there is room for what is multiplied.
+PANEL_ROWS = 6
+PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
 # Unsigned constants for kernels: signed ones make Numba emit code for negative rows, and naming
 # them here takes half the time to compile of converting them in every place.
 ZERO, ONE, FOUR = np.uintp(0), np.uintp(1), np.uintp(4)
