@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._kernels.vector import REGISTER_BYTES
 from dagbp._schedule import WIDE_ROW
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 Int64 = npt.NDArray[np.int64]
 
-# What a forward edge takes by the bytes of a strip, and what each piece adds, in ns: measured with
-# rows of 256 bytes on a processor of 48 KiB L1. Beyond, sources come from L2.
-EDGE_NS = {2**15: 0.93, 2**16: 1.1}
-FAR_EDGE_NS, PIECE_NS = 1.55, 4.5
+# What a forward edge takes by the bytes of a strip, and what each piece adds, in ns. Beyond,
+# sources come from L2. Measured with AVX-512's rows of 256 bytes on an Intel of 48 KiB L1, and with
+# AVX2's of 128 bytes on a Zen 3 of 32 KiB.
+if REGISTER_BYTES == 64:
+    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5
+else:
+    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.6, 2**16: 0.7}, 1.0, 12.0
 L1_BYTES = 2**15
 SEGMENT_ROWS = 128  # targets that go through the strips together
 LEAST_DEGREE = 16  # of rows for which to look: fewer edges make no pieces worth having
