@@ -320,7 +320,7 @@ def test_spy_counts_where_marks_would_be_too_many():
     cells = image.get_array().filled(0)
     for u, v in list(net.weights)[:50]:
         assert cells[net._names.row(v) // size, net._names.row(u) // size] > 0
-    dense = dagbp.compile(dagbp.layered([200, 200, 200], density=0.8, seed=0), seed=0)
+    dense = dagbp.compile(dagbp.layered([200, 200, 200], density=0.95, seed=0), seed=0)
     ax = plotting.spy(dense, ax=new_axes())
     wiring = dense._engine.wiring
     assert wiring.n_held > 0

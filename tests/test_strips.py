@@ -17,7 +17,7 @@ from dagbp._schedule import NARROW_ROW, WIDE_ROW
 from dagbp._strips import Strips, cut_strips
 
 SIZES = (150, 140, 130, 7)
-WIDE, NARROW = 200, 10  # samples: of batches in wide tiles and in narrow ones
+WIDE, NARROW = 200, 5  # samples: of batches in wide tiles and in narrow ones
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
 
@@ -25,7 +25,10 @@ def layers(dtype="float64", strips=True, **options):
     """Return a net whose hidden layers have many edges a row, with strips or without."""
     G = dagbp.layered(SIZES, density=0.5, activation="tanh", seed=0)
     without = mock.patch.object(_wiring, "cut_strips", return_value=None)
-    with mock.patch.object(_strips, "PIECE_NS", 0.0), nullcontext() if strips else without:
+    small = mock.patch.multiple(
+        _strips, EDGE_NS={64 * WIDE_ROW: 0.5}, L1_BYTES=64 * WIDE_ROW, FAR_EDGE_NS=1.0, PIECE_NS=0.0
+    )
+    with small, nullcontext() if strips else without:
         net = dagbp.compile(G, dtype=dtype, seed=1, **options)
         assert (net._engine.wiring.strips is not None) == strips
     return net
