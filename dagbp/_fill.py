@@ -20,7 +20,7 @@ from dagbp._plan import Plan, by_source, grouped, row_slices
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-CELL = 48  # a multiple of every PANEL_ROWS and of the runs' 16
+CELL = 48  # a multiple of PANEL_ROWS and of the runs' 16
 LEAST = 16  # cells with a shorter side stay as they are
 LEAST_SHARE = 0.05  # 20 slots an edge
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory

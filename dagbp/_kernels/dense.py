@@ -256,14 +256,19 @@ def transpose_rows(tile, column, first, last, transposed, stride):
 
 
 @jit(forceinline=True)
-def add_tiles(block, x, row, n_nodes, deltas, stride, tiles):
-    """Return block[r] + sum_b x[row + r][b] deltas[b stride ...] over the samples of all tiles."""
+def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
+    """gradient[slots[r] + k ...] += sum_b x[first + r][b] deltas[b stride ...]; = if fresh.
+
+    Over the samples of all tiles. block: zeros, as wide as the block of columns.
+    """
+    if fresh == ZERO:
+        block = load_slots(gradient, slots, k, block)
     for _ in range(tiles):
         for b in range(lanes(x)):
             columns = load_columns(deltas, b * stride, block)
-            block = add_outer(block, x, row, b, columns)
+            block = add_outer(block, x, first, b, columns)
         x, deltas = offset(x, n_nodes), offset(deltas, stride * lanes(x))
-    return block
+    store_slots(gradient, slots, k, block)
 
 
 def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
@@ -281,19 +286,13 @@ def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, 
         columns = offset(deltas, u(run[FIRST]))
         k = ZERO
         while k + width <= length:
-            block = no_columns(gradient)
-            if fresh == ZERO:
-                block = load_slots(gradient, slots, k, block)
-            block = add_tiles(block, x, first, n_nodes, offset(columns, k), stride, tiles)
-            store_slots(gradient, slots, k, block)
+            args = (first, x, n_nodes, offset(columns, k), stride, tiles, gradient, fresh)
+            block_products(no_columns(gradient), slots, k, *args)
             k += width
         if LEAVES_REST:
             while k + narrow <= length:
-                rest = no_columns_narrow(gradient)
-                if fresh == ZERO:
-                    rest = load_slots(gradient, slots, k, rest)
-                rest = add_tiles(rest, x, first, n_nodes, offset(columns, k), stride, tiles)
-                store_slots(gradient, slots, k, rest)
+                args = (first, x, n_nodes, offset(columns, k), stride, tiles, gradient, fresh)
+                block_products(no_columns_narrow(gradient), slots, k, *args)
                 k += narrow
         run = offset(run, RUN_WORDS)
 

@@ -239,7 +239,7 @@ LOSS, WEIGHT, N_ROWS = _indices(3)
 STAY, ADD, STORE = _indices(3)
 # Columns of Work.loss: one cache line a thread.
 VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
-# Rows that a segment has at most: a multiple of every PANEL_ROWS, and its scratch fits L1.
+# Rows that a segment has at most: a multiple of PANEL_ROWS, and its scratch fits L1.
 SEGMENT_ROWS = 24
 
 
