@@ -160,6 +160,8 @@ class Engine:
         # Records, not names: a network keeps what it was made with when a name is overwritten.
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
+        in_place = [not one.reads_signal for one in self._activations]
+        self._in_place = np.array(in_place, np.uint8)[theta]
         self._rows: Array | None = None
         column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
         self._places = (column, inverse(column)) if moved else (None, None)
@@ -249,19 +251,19 @@ class Engine:
 
     # --- what kernels receive ---
 
-    def _net(self, row_bytes: int, write: Any = None) -> Frame:
+    def _net(self, row_bytes: int, write: Any = None, *, signals: bool = False) -> Frame:
         """Return the net's frame, with the address of a part that writes values if need be.
 
-        What its kernels read is up to date.
+        What its kernels read is up to date. signals: whether every signal is to be kept.
         """
         if not self._in_strips(row_bytes):
             self._catch_up()
-        key = row_bytes, write
+        key = row_bytes, write, signals
         if key not in self._nets:
-            self._nets[key] = self._new_net(row_bytes, write)
+            self._nets[key] = self._new_net(*key)
         return self._nets[key]
 
-    def _new_net(self, row_bytes: int, write: Any) -> Frame:
+    def _new_net(self, row_bytes: int, write: Any, signals: bool) -> Frame:
         dense: dict[str, int] = {}
         if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
             found = compiled(compile_panels, self.dtype, row_bytes)
@@ -275,12 +277,14 @@ class Engine:
         if self._in_strips(row_bytes):
             strip_sums = compiled(compile_strips, self.dtype, row_bytes).address
         width = row_bytes // self.dtype.itemsize
-        return self._pack_net(width, dense, strip_sums, read, learn, write)
+        in_place = None if signals else self._in_place
+        return self._pack_net(width, dense, in_place, strip_sums, read, learn, write)
 
     def _pack_net(
         self,
         width: int,
         dense: Mapping[str, int],
+        in_place: Array | None = None,
         strip_sums: int = 0,
         read: int = 0,
         learn: int = 0,
@@ -308,6 +312,7 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
+                in_place=in_place,
                 **{part: dense.get(part, 0) for part in DENSE_PARTS},
                 read=read,
                 learn=learn,
@@ -422,7 +427,7 @@ class Engine:
         record = Record(values[0], values[1], values[2] if back else None)
         schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
         (work,) = self._buffers_of(schedule).learning()
-        net = self._net(schedule.row_bytes, parts.write_all)
+        net = self._net(schedule.row_bytes, parts.write_all, signals=True)
         frames = pack(self._samples(X, targets)), pack(loss), work, pack(Result(*record))
         run.inspect(self._kind, net, *frames, int(back))
         return record
@@ -483,7 +488,8 @@ class Engine:
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
             update = update._replace(reduce=compiled(compile_reduce, self.dtype).address)
-        before = self._net(schedule.row_bytes), pack(data), pack(problem.loss), pack(update)
+        net = self._net(schedule.row_bytes, signals=dropout is not None)
+        before = net, pack(data), pack(problem.loss), pack(update)
         self._behind = self._in_strips(schedule.row_bytes)
         try:
             self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)

@@ -79,6 +79,11 @@ class Activation:
         """Whether it comes with the library."""
         return self.f is None
 
+    @property
+    def reads_signal(self) -> bool:
+        """Whether the compiled slope reads s; else x = theta(s) will do."""
+        return not self.builtin or self.name in _READ_SIGNAL
+
     def __call__(self, s: ArrayLike) -> Floats:
         """Return theta(s), elementwise; float32 stays float32, all else becomes float64."""
         return _evaluate(self, s)[0]
@@ -105,6 +110,8 @@ _BUILT_IN: dict[str, Init] = {
     "hard_sigmoid": "glorot",
     "hard_tanh": "glorot",
 }
+# Whose slope reads s; the others' read x alone, which may then take the place of s.
+_READ_SIGNAL = {"gelu", "silu", "sin", "gaussian"}
 _activations = {name: Activation(name, init) for name, init in _BUILT_IN.items()}
 _lock = ForkSafeLock()
 

@@ -255,6 +255,23 @@ def test_rows_work_in_place(name, dtype):
 
 @both_precisions
 @every_activation
+def test_a_slope_reads_s_only_if_it_says_so(name, dtype):
+    theta = activations.get(name)
+    backward = activations.addresses(theta, dtype)[1]
+    s, x, g, d = activations._aligned(4, 64, np.dtype(dtype))
+    s[:] = np.linspace(-4, 4, 64)
+    x[:], slope, g[:] = theta(s), theta.slope(s), 1
+    s[:] = np.nan
+    pointers = (row.ctypes.data for row in (s, x, g, d))
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, ctypes.c_size_t)(backward)(*pointers, 64)
+    if theta.reads_signal:
+        assert np.isnan(d).all()
+    else:
+        np.testing.assert_array_equal(d, slope)
+
+
+@both_precisions
+@every_activation
 def test_addresses_are_compiled_once(name, dtype):
     first = activations.addresses(name, dtype)
     compiled = activations._compiled.cache_info().currsize

@@ -1,8 +1,9 @@
 """The built-in activations, as formulas of vectors: x = theta(s), and `*_slope`: theta'(s).
 
-A slope may use x, which is at hand, to save work. It has an error of some ulp of the largest slope:
-back-propagation multiplies and adds it, and has no use for more digits of its small values. At
-a kink it is the smaller of the two. NaN gives NaN, infinities give limits, in all of them.
+A slope reads x alone where that will do, so that kernels need not keep s. It has an error of some
+ulp of the largest slope: back-propagation multiplies and adds it, and has no use for more digits
+of its small values. At a kink it is the smaller of the two. NaN gives NaN, infinities give limits,
+in all of them.
 """
 
 from dagbp._kernels import math
@@ -14,9 +15,9 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 @inlined
-def _step(inside, slope, s):
-    """Return `slope` where the mask `inside` is true, else 0; NaN where s is."""
-    return select(inside, slope, select(s == s, 0, s))
+def _step(inside, slope, x):
+    """Return `slope` where the mask `inside` is true, else 0; NaN where x is."""
+    return select(inside, slope, select(x == x, 0, x))
 
 
 @inlined
@@ -28,7 +29,7 @@ def identity(s):
 @inlined
 def identity_slope(s, x):
     """theta'(s) = 1."""
-    return _step(s == s, 1, s)
+    return _step(x == x, 1, x)
 
 
 @inlined
@@ -39,8 +40,8 @@ def relu(s):
 
 @inlined
 def relu_slope(s, x):
-    """theta'(s) = 1 where s > 0, else 0."""
-    return _step(s > 0, 1, s)
+    """theta'(s) = 1 where s > 0, as x is, else 0."""
+    return _step(x > 0, 1, x)
 
 
 @inlined
@@ -51,8 +52,8 @@ def leaky_relu(s):
 
 @inlined
 def leaky_relu_slope(s, x):
-    """theta'(s) = 1 where s > 0, else 1 / 100."""
-    return select(s > 0, 1, select(s == s, LEAK, s))
+    """theta'(s) = 1 where s > 0, as x is, else 1 / 100."""
+    return select(x > 0, 1, select(x == x, LEAK, x))
 
 
 @inlined
@@ -63,8 +64,8 @@ def elu(s):
 
 @inlined
 def elu_slope(s, x):
-    """theta'(s) = 1 where s > 0, else e^s = x + 1."""
-    return select(s > 0, 1, x + 1)
+    """theta'(s) = 1 where s > 0, as x is, else e^s = x + 1."""
+    return select(x > 0, 1, x + 1)
 
 
 @inlined
@@ -75,8 +76,8 @@ def selu(s):
 
 @inlined
 def selu_slope(s, x):
-    """theta'(s) = SCALE where s > 0, else SCALE ALPHA e^s = x + SCALE ALPHA."""
-    return select(s > 0, SELU_SCALE, x + SELU_SCALE * SELU_ALPHA)
+    """theta'(s) = SCALE where s > 0, as x is, else SCALE ALPHA e^s = x + SCALE ALPHA."""
+    return select(x > 0, SELU_SCALE, x + SELU_SCALE * SELU_ALPHA)
 
 
 @inlined
@@ -124,8 +125,8 @@ def softsign(s):
 
 @inlined
 def softsign_slope(s, x):
-    """theta'(s) = 1 / (1 + |s|)^2."""
-    q = 1 / (1 + fabs(s))
+    """theta'(s) = 1 / (1 + |s|)^2 = (1 - |x|)^2."""
+    q = 1 - fabs(x)
     return q * q
 
 
@@ -189,8 +190,8 @@ def hard_sigmoid(s):
 
 @inlined
 def hard_sigmoid_slope(s, x):
-    """theta'(s) = 1/6 where |s| < 3, else 0."""
-    return _step(fabs(s) < 3, 1 / 6, s)
+    """theta'(s) = 1/6 where |s| < 3, which is 0 < x < 1, else 0."""
+    return _step(fabs(x - 0.5) < 0.5, 1 / 6, x)
 
 
 @inlined
@@ -201,5 +202,5 @@ def hard_tanh(s):
 
 @inlined
 def hard_tanh_slope(s, x):
-    """theta'(s) = 1 where |s| < 1, else 0."""
-    return _step(fabs(s) < 1, 1, s)
+    """theta'(s) = 1 where |s| < 1, as |x| is, else 0."""
+    return _step(fabs(x) < 1, 1, x)

@@ -65,10 +65,9 @@ def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient,
     return de_dx
 
 
-def mixed_sums(kind, net, work, g, first, last):
-    """s_j of the rows first ... last - 1 of tile g, into d."""
-    net, work = open_net(net, kind), open_work(work, kind)
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
+def mixed_sums(x, out, net, work, first, last):
+    """out[j] <- s_j of the rows j = first ... last - 1."""
+    net, work = open_net(net, x), open_work(work, x)
     ptr, weights, sources = net.in_ptr, net.flat, net.in_src
     panel, runs, keep = net.in_panel, net.in_runs, net.in_keep
     bias = offset(weights, net.n_edges)
@@ -78,19 +77,19 @@ def mixed_sums(kind, net, work, g, first, last):
         rows = ONE
         if panel[j] != ZERO:
             rows = PANEL
-            call_address(net.panel_sums, (program, weights, x, offset(d, j)))
+            call_address(net.panel_sums, (program, weights, x, offset(out, j)))
             tick(work, DENSE)
         for r in range(rows):
             s = fill(x, bias[j - net.n_inputs])
             if rows > ONE:
-                s = s + load(d, j)
+                s = s + load(out, j)
             begin, end = u(ptr[j]), u(ptr[j + ONE])
             s = _edges_in(begin, end, weights, sources, program, r, x, s)
             if given(keep) and any_nan(s):
-                args = (weights, sources, keep, begin, end, x, offset(d, j))
+                args = (weights, sources, keep, begin, end, x, offset(out, j))
                 call_address(net.kept_sum, args)
-                s = load(d, j) + fill(x, bias[j - net.n_inputs])
-            store(d, j, s)
+                s = load(out, j) + fill(x, bias[j - net.n_inputs])
+            store(out, j, s)
             j += ONE
     tick(work, SPARSE)
 
@@ -140,8 +139,12 @@ def compile_mixed(dtype, row_bytes):
     """Return these functions by name, compiled for tiles with rows of so many bytes."""
     scalar = types.float32 if dtype == np.float32 else types.float64
     tile, frame = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(types.uint64)
-    arguments = signature(types.void, tile, frame, frame, *[types.uintp] * 3)
+    size = types.uintp
+    arguments = {
+        mixed_sums: (tile, tile, frame, frame, size, size),
+        mixed_deltas: (tile, frame, frame, size, size, size),
+    }
     return {
-        function.__name__: compile_callback(function, arguments, fastmath=FAST)
-        for function in (mixed_sums, mixed_deltas)
+        function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)
+        for function, types_ in arguments.items()
     }

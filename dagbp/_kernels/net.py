@@ -34,49 +34,52 @@ TWO = u(2)
 
 @jit
 def forward(net, work, first_sample, tiles):
-    """s_j = w_0j + sum_{i->j} w_ij x_i into d, x_j = theta_j(s_j) into x, in topological order.
+    """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j) into x, in topological order.
 
-    x, d: `tiles` tiles of n rows; x holds the inputs' features. Tiles take turns at each segment,
-    so that its weights are read from memory once. With dropout, x_j = theta_j(s_j) m_j.
+    s_j goes into d, or, where nothing asks for it again, into x itself. x, d: `tiles` tiles of n
+    rows; x holds the inputs' features. Tiles take turns at each segment, so that its weights are
+    read from memory once. With dropout, x_j = theta_j(s_j) m_j.
     """
     for stage in range(work.in_stages):
         cut = stage * (work.members + ONE) + work.member
         for k in range(u(work.in_cuts[cut]), u(work.in_cuts[cut + ONE])):
             first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
             for g in range(tiles):
-                x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
+                x = offset(work.x, g * net.n_nodes)
+                s = x
+                if not given(net.in_place) or net.in_place[first] == ZERO:
+                    s = offset(work.d, g * net.n_nodes)
                 if given(net.strips) and net.strips[k] != ZERO:
-                    _strip_sums(net, work, x, d, k, first, last)
+                    _strip_sums(net, work, x, s, k, first, last)
                 else:
-                    _sums(net, work, g, first, last)
-                s, values = row_pointer(d, first), row_pointer(x, first)
-                call_address(net.theta[first], (s, values, (last - first) * lanes(x)))
+                    _sums(net, work, x, s, first, last)
+                rows = row_pointer(s, first), row_pointer(x, first)
+                call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
                 tick(work, ACTIVATIONS)
         meet_crew(work)
 
 
 @jit
-def _sums(net, work, g, first, last):
-    """s_j of the rows first ... last - 1 of tile g, into d."""
+def _sums(net, work, x, out, first, last):
+    """out[j] <- s_j of the rows j = first ... last - 1."""
     if net.mixed_sums != ZERO:
-        call_address(net.mixed_sums, (work.x, net, work, g, first, last))
+        call_address(net.mixed_sums, (x, out, net, work, first, last))
         return
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     ptr, weights, sources = net.in_ptr, net.flat, net.in_src
     bias = offset(weights, net.n_edges)
     for j in range(first, last):
         s = fill(x, bias[j - net.n_inputs])
-        store(d, j, gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, s))
+        store(out, j, gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, s))
     tick(work, SPARSE)
 
 
 @jit
-def _strip_sums(net, work, x, d, k, first, last):
-    """s_j of segment k, the rows first ... last - 1, into d, strip by strip of their sources."""
+def _strip_sums(net, work, x, out, k, first, last):
+    """out[j] <- s_j of segment k, the rows j = first ... last - 1, strip by strip of sources."""
     program = offset(net.strip_ptr, u(net.strips[k]))
     bias = offset(net.flat, net.n_edges - net.n_inputs)
-    args = (program, net.strip_weights, net.strip_src, bias, x, d, first, last)
+    args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
     call_address(net.strip_sums, args)
     tick(work, SPARSE)
 
@@ -85,9 +88,9 @@ def _strip_sums(net, work, x, d, k, first, last):
 def backward(net, work, first_sample, tiles, back):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
 
-    In reverse topological order; work.d holds s and ends up holding delta. The gradient has
-    weights in out-edge order, then biases. Inputs need no delta: theirs is the last stage. back:
-    ADD or STORE.
+    In reverse topological order; work.d ends up holding delta, of s where the slope reads it. The
+    gradient has weights in out-edge order, then biases. Inputs need no delta: theirs is the last
+    stage. back: ADD or STORE.
     """
     for stage in range(work.out_stages):
         cut = stage * (work.members + ONE) + work.member

@@ -46,6 +46,8 @@ class Net(NamedTuple):
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function
     d_theta: Any  # (n,) uint64: address of its derivative's
+    in_place: Any  # (n,) uint8: whether x replaces s, which the derivative does not read; null if
+    # all signals are to be kept
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
     transpose_rows: Any
@@ -126,7 +128,7 @@ class Work(NamedTuple):
     """
 
     x: Any  # (G, n) rows: activations
-    d: Any  # (G, n) rows: signals on the way forward, deltas on the way back
+    d: Any  # (G, n) rows: signals that are kept on the way forward, deltas on the way back
     out: Any  # (G, n_outputs) rows: activations of the outputs, in their order
     y: Any  # (G, n_outputs) rows: targets
     e: Any  # (G, n_outputs) rows: de/dx of the outputs
@@ -365,6 +367,7 @@ open_net = _opener(
         "output_slot": types.int64,
         "theta": types.uint64,
         "d_theta": types.uint64,
+        "in_place": types.uint8,
         "values": Real,
         "flat": Real,
         "in_segment": types.int64,

@@ -14,13 +14,13 @@ from dagbp._kernels.vector import ONE, ZERO, Tile, fill, load, offset, store
 u = np.uintp
 
 
-def strip_sums(program, weights, sources, bias, x, d, first, last):
-    """d[j] <- bias[j] + sum_{i->j} w_ij x_i of the rows j = first ... last - 1."""
+def strip_sums(program, weights, sources, bias, x, out, first, last):
+    """out[j] <- bias[j] + sum_{i->j} w_ij x_i of the rows j = first ... last - 1."""
     piece = offset(program, ONE)
     for strip in range(u(program[ZERO])):
         for j in range(first, last):
-            s = load(d, j) if strip != ZERO else fill(d, bias[j])
-            store(d, j, gathered(u(piece[ZERO]), u(piece[ONE]), weights, sources, x, s))
+            s = load(out, j) if strip != ZERO else fill(out, bias[j])
+            store(out, j, gathered(u(piece[ZERO]), u(piece[ONE]), weights, sources, x, s))
             piece = offset(piece, ONE)
 
 
