@@ -1,13 +1,18 @@
 """The only place that configures Numba: one decorator, its floating-point flags, its disk cache.
 
-Numba stamps a cached function with the one file that defines it, so a change in an imported helper
-leaves old machine code running (numba issue 1833). Here one stamp covers every source file of the
-package that holds kernels, and the versions of Numba and llvmlite.
+Numba's own disk cache is not enough, in two ways. It stamps a function with the one file that
+defines it, so a change in an imported helper leaves old machine code running (numba issue 1833):
+here one stamp covers every source file of the package, and the versions of Numba and llvmlite. And
+it numbers the files of a function's signatures in an index, where two processes that compile two of
+them at once take the same number, after which each may run the other's: here each has a name.
 """
 
 import contextlib
 import gc
 import hashlib
+import os
+import pickle
+import uuid
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +26,7 @@ from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
+from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 
 # `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
@@ -53,10 +59,45 @@ def stamp() -> str:
     return digest.hexdigest()
 
 
-class _StampedCache(FunctionCache):
+class _Files:
+    """A function's machine code on disk: a file for each signature and processor.
+
+    A file begins with the stamp, and is replaced whole when that is another.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder, self._name = Path(folder), name
+        self._header = stamp().encode()
+
+    def _path(self, key: Any) -> Path:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+        return self._folder / f"{self._name}.{digest}.nbc"
+
+    def load(self, key: Any) -> Any:
+        """Return what was saved with this stamp, or None."""
+        try:
+            saved = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        header, data = saved[: len(self._header)], saved[len(self._header) :]
+        return pickle.loads(data) if header == self._header else None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Save `data`, so that a reader finds all of it or what was there before."""
+        path = self._path(key)
+        part = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
+        try:
+            part.write_bytes(self._header + dumps(data))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class _Cache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._cache_file._source_stamp = stamp()
+        files: Any = _Files(self._cache_path, self._impl.filename_base)
+        self._cache_file = files
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code on disk, or None: a damaged file is as good as none."""
@@ -66,19 +107,15 @@ class _StampedCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the code on disk if there is room, in place of a damaged index if need be."""
-        try:
+        """Keep the code on disk if there is room."""
+        with contextlib.suppress(Exception):
             super().save_overload(sig, data)
-        except Exception:
-            with contextlib.suppress(Exception):
-                self.flush()
-                super().save_overload(sig, data)
 
 
 def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
     """Keep `compiled` on disk if a writable place exists and Numba's cache is as expected."""
     try:
-        compiled._cache = _StampedCache(function)
+        compiled._cache = _Cache(function)
     except (RuntimeError, AttributeError, OSError):
         return  # no cache: a slower start, never stale code
 

@@ -15,6 +15,7 @@ from numba.core.dispatcher import Dispatcher
 
 import dagbp
 import dagbp._kernels
+from dagbp import _jit
 
 PACKAGE = Path(dagbp.__file__).parent
 
@@ -150,9 +151,65 @@ def test_damaged_files_are_compiled_anew(tmp_path, package):
     cache = tmp_path / "cache"
     cache.mkdir()
     _, total = run_script(cache, package, "[3, 5, 2]", "relu")
-    for path in [*cache.rglob("*.nbc"), *cache.rglob("*.nbi")]:
+    for path in cache.rglob("*.nbc"):
         path.write_bytes(path.read_bytes()[:100])
     assert run_script(cache, package, "[3, 5, 2]", "relu") == (4, total)
+
+
+ROWS = """
+import sys
+import numpy as np
+from dagbp import activations
+dtype = np.dtype(sys.argv[1])
+print("ready", flush=True)
+input()
+for name in activations.names():
+    theta = activations.get(name)
+    print(name, theta(np.linspace(-2, 2, 5, dtype=dtype)).tolist())
+"""
+
+
+def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
+    """Of the same functions, in two precisions: first with an empty cache, then from it."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    outputs = []
+    for _ in range(2):
+        processes = [
+            subprocess.Popen([sys.executable, "-c", ROWS, dtype], env=environment, **pipes)
+            for dtype in ("float32", "float64")
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        outputs.append([process.communicate()[0] for process in processes])
+        assert [process.returncode for process in processes] == [0, 0]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0][0].splitlines()) == len(dagbp.activations.names())
+
+
+def test_what_happens_on_disk_while_code_is_saved(tmp_path, monkeypatch):
+    """Another process that then saves another signature, or looks for the same, gets its own."""
+    mine, theirs = (_jit._Files(str(tmp_path), "f") for _ in range(2))
+    mine.save("float32", "of an older version")
+    monkeypatch.setattr(_jit, "stamp", lambda: "0" * 64)
+    mine, theirs = (_jit._Files(str(tmp_path), "f") for _ in range(2))
+    dumps = _jit.dumps
+
+    def in_the_midst(data):
+        monkeypatch.setattr(_jit, "dumps", dumps)
+        assert theirs.load("float32") is None
+        theirs.save("float64", "of theirs")
+        return dumps(data)
+
+    monkeypatch.setattr(_jit, "dumps", in_the_midst)
+    mine.save("float32", "of mine")
+    for files in (mine, theirs):
+        assert files.load("float32") == "of mine"
+        assert files.load("float64") == "of theirs"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_without_a_writable_place_it_compiles_in_memory(tmp_path, package):
