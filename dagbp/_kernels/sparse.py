@@ -11,9 +11,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._jit import jit
-from dagbp._kernels.sums import add_vector, all_totals, register_lanes, total, totals
+from dagbp._kernels.sums import add_vector, all_totals, register_lanes, total
 from dagbp._kernels.vector import (
-    FOUR,
     REGISTER_BYTES,
     Vec,
     call_llvm,
@@ -90,82 +89,59 @@ def add_chains(typingctx, sums, s):
     return sums.dtype(sums, sums.dtype), codegen
 
 
-@intrinsic
-def four_rows(typingctx, tile, rows, slot):
-    """Return the rows of a tile that four slots name."""
-    result = types.UniTuple(Vec(tile.dtype, tile.lanes), 4)
+def _together(count_of):
+    """Return intrinsics that take some edges at once: how many, their sums back, their totals."""
 
-    def codegen(context, builder, sig, args):
-        vectors = [_edge_row(context, builder, result.dtype, *args, c)[0] for c in range(4)]
-        return context.make_tuple(builder, result, vectors)
+    @intrinsic
+    def count(typingctx, tile):
+        constant = ir.Constant(ir.IntType(64), count_of(tile))
+        return types.uintp(tile), lambda context, builder, sig, args: constant
 
-    return result(tile, rows, types.uintp), codegen
+    @intrinsic
+    def inner_products(typingctx, xi, targets, slot, d):
+        result = Vec(xi.dtype, count_of(xi))
 
+        def codegen(context, builder, sig, args):
+            def product(c):
+                delta, _ = _edge_row(context, builder, xi, args[3], args[1], args[2], c)
+                return builder.fmul(args[0], delta)
 
-@intrinsic
-def add_four_rows(typingctx, s, weights, slot, vectors):
-    """Return s + the sum of weights[slot + c] * vectors[c]."""
+            return all_totals(builder, xi, product, count_of(xi))
 
-    def codegen(context, builder, sig, args):
-        result, weights_, slot_, vectors_ = args
-        for c in range(4):
-            k = builder.add(slot_, ir.Constant(slot_.type, c))
-            weight = repeat(builder, result.type, builder.load(builder.gep(weights_, [k])))
-            terms = [weight, builder.extract_value(vectors_, c), result]
-            result = call_llvm(context, builder, "fmuladd", s, terms)
-        return result
+        return result(xi, targets, types.uintp, d), codegen
 
-    return s(s, weights, types.uintp, vectors), codegen
+    @intrinsic
+    def back(typingctx, de_dx, xi, weights, targets, slot, d):
+        result = types.Tuple([de_dx, Vec(xi.dtype, count_of(xi))])
+        n_chains = max(1, _n_chains(d) // 2)
 
+        def codegen(context, builder, sig, args):
+            s, xi_, weights_, targets_, slot_, d_ = args
+            sums = [s] + [ir.Constant(s.type, None)] * (n_chains - 1)
 
-@intrinsic
-def many(typingctx, tile):
-    """Return how many edges share their horizontal sums, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), register_lanes(tile))
-    return types.uintp(tile), lambda context, builder, sig, args: constant
+            def product(c):
+                delta, k = _edge_row(context, builder, xi, d_, targets_, slot_, c)
+                weight = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
+                terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
+                sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
+                return builder.fmul(xi_, delta)
 
+            totals = all_totals(builder, xi, product, count_of(xi))
+            while len(sums) > 1:
+                sums.append(builder.fadd(sums.pop(0), sums.pop(0)))
+            return context.make_tuple(builder, result, [sums[0], totals])
 
-@intrinsic
-def many_totals(typingctx, xi, targets, slot, d):
-    """Return <x_i, delta_j> of `many` slots, each in its lane."""
-    result = Vec(xi.dtype, register_lanes(xi))
+        return result(de_dx, xi, weights, targets, types.uintp, d), codegen
 
-    def codegen(context, builder, sig, args):
-        def product(c):
-            delta, _ = _edge_row(context, builder, xi, args[3], args[1], args[2], c)
-            return builder.fmul(args[0], delta)
-
-        return all_totals(builder, xi, product)
-
-    return result(xi, targets, types.uintp, d), codegen
+    return count, back, inner_products
 
 
-@intrinsic
-def many_back(typingctx, de_dx, xi, weights, targets, slot, d):
-    """Return de_dx + the sum of w_ij delta_j over `many` slots, and `many_totals`.
-
-    The sum in some chains, where a row is so short that multiply-adds would wait for each other.
-    """
-    result = types.Tuple([de_dx, Vec(xi.dtype, register_lanes(xi))])
-    n_chains = max(1, _n_chains(d) // 2)
-
-    def codegen(context, builder, sig, args):
-        s, xi_, weights_, targets_, slot_, d_ = args
-        sums = [s] + [ir.Constant(s.type, None)] * (n_chains - 1)
-
-        def product(c):
-            delta, k = _edge_row(context, builder, xi, d_, targets_, slot_, c)
-            weight = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
-            terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
-            sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
-            return builder.fmul(xi_, delta)
-
-        totals_ = all_totals(builder, xi, product)
-        while len(sums) > 1:
-            sums.append(builder.fadd(sums.pop(0), sums.pop(0)))
-        return context.make_tuple(builder, result, [sums[0], totals_])
-
-    return result(de_dx, xi, weights, targets, types.uintp, d), codegen
+# Edges that share their horizontal sums, which take half of the work for one at a time or less:
+# `*_count(d)` of them; `*_back` returns de_dx + the sum of w_ij delta_j over the slots from `slot`,
+# in some chains where a row is so short that multiply-adds would wait for each other, and the
+# inner products <x_i, delta_j>, each in its lane; `*_products` these alone.
+many_count, many_back, many_products = _together(register_lanes)
+few_count, few_back, few_products = _together(lambda vec: min(4, register_lanes(vec)))
 
 
 @jit(forceinline=True)
@@ -186,24 +162,24 @@ def gathered(first, last, weights, sources, x, s):
 def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
     """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
 
-    Over the slots first ... last - 1. Edges share their horizontal sums, which take half of the
-    work for one at a time: `many` of them, then four.
+    Over the slots first ... last - 1.
     """
-    whole = first + (last - first) // many(d) * many(d)
+    many, few = many_count(d), few_count(d)
+    whole = first + (last - first) // many * many
+    rest = whole + (last - whole) // few * few
     if summed:
-        for k in range(first, whole, many(d)):
+        for k in range(first, whole, many):
             de_dx, sums = many_back(de_dx, xi, weights, targets, k, d)
             add_vector(gradient, k, sums)
+        for k in range(whole, rest, few):
+            de_dx, sums = few_back(de_dx, xi, weights, targets, k, d)
+            add_vector(gradient, k, sums)
     else:
-        for k in range(first, whole, many(d)):
-            add_vector(gradient, k, many_totals(xi, targets, k, d))
-    fours = whole + (last - whole) // FOUR * FOUR
-    for k in range(whole, fours, FOUR):
-        deltas = four_rows(d, targets, k)
-        if summed:  # LLVM makes two loops of it
-            de_dx = add_four_rows(de_dx, weights, k, deltas)
-        add_vector(gradient, k, totals(xi, deltas))
-    for k in range(fours, last):
+        for k in range(first, whole, many):
+            add_vector(gradient, k, many_products(xi, targets, k, d))
+        for k in range(whole, rest, few):
+            add_vector(gradient, k, few_products(xi, targets, k, d))
+    for k in range(rest, last):
         dk = load(d, u(targets[k]))
         if summed:
             de_dx = fma(weights[k], dk, de_dx)

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vector import REGISTER_BYTES, Vec, load_vector, store_vector
+from dagbp._kernels.vector import REGISTER_BYTES, load_vector, store_vector
 
 
 def shuffle(builder, a, b, picks):
@@ -35,42 +35,30 @@ def total(typingctx, a):
     return a.dtype(a), codegen
 
 
-def _zip_blocks(builder, a, b, block, size):
-    """Return a + b summed by halves of each `block` lanes, `size` neighbours kept together.
-
-    With a block of 16 bytes both shuffles are single in-lane instructions on x86 and NEON:
-    [a0 a1 a2 a3], [b0 b1 b2 b3] -> [a0 b0 a1 b1] + [a2 b2 a3 b3].
-    """
-    n, half = a.type.count, block // 2
-    low, high = [], []
-    for start in range(0, n, block):
-        for group in range(0, half, size):
-            for picks, first in ((low, start + group), (high, start + half + group)):
-                picks += [*range(first, first + size), *range(n + first, n + first + size)]
-    return builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
-
-
 def register_lanes(vec):
     """Return how many lanes of a vector go in one register."""
     return min(vec.lanes, REGISTER_BYTES * 8 // vec.dtype.bitwidth)
 
 
-def all_totals(builder, vec, product):
-    """Return the totals of as many vectors as a register has lanes, each in its lane.
+def all_totals(builder, vec, product, count):
+    """Return the totals of so many vectors, each in its lane.
 
     Parameters
     ----------
     product : callable
         ``product(c)`` emits the vector whose total is to be in lane c.
+    count : int
+        A power of two from 2 to the lanes of a register.
 
     Notes
     -----
     A binary tree: two vectors are merged into one whose halves are theirs, each summed by halves,
-    until every lane is a total. That takes two shuffles and an add a vector, of which shuffles of
-    16 bytes and within them are single instructions on x86. Depth first, few wait in registers.
+    until every lane of a group of `count` is a total; groups are added last. That takes two
+    shuffles and an add a vector, of which shuffles of 16 bytes and within them are single
+    instructions on x86. Depth first, few wait in registers.
     """
-    n, block = register_lanes(vec), 128 // vec.dtype.bitwidth
-    stages, lane = _tree(n, block)
+    n, block = register_lanes(vec), min(count, 128 // vec.dtype.bitwidth)
+    stages, lane = _tree(n, count, block)
 
     def subtree(height, leaf):
         if height == 0:
@@ -80,22 +68,22 @@ def all_totals(builder, vec, product):
         low, high = stages[height - 1]
         return builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
 
-    return subtree(len(stages), 0)
+    return _fold(builder, subtree(len(stages), 0), count)
 
 
 @cache
-def _tree(n, block):
+def _tree(n, count, block):
     """Return the picks (low, high) of each stage of merging, and in which lane each leaf ends."""
     stages = [
-        [_picks(n, size, count, unit) for unit in halves]
-        for size, count in ((block, n // block), (1, block))
-        for halves in _HALVES[count]
+        [_picks(n, size, units, half) for half in halves]
+        for size, units in ((block, count // block), (1, block))
+        for halves in _HALVES[units]
     ]
-    owners = [[leaf] * n for leaf in range(n)]
+    owners = [[leaf] * n for leaf in range(count)]
     for low, _ in stages:
         pairs = zip(owners[::2], owners[1::2], strict=True)
         owners = [[(a + b)[pick] for pick in low] for a, b in pairs]
-    return stages, [owners[0].index(leaf) for leaf in range(n)]
+    return stages, [owners[0].index(leaf) for leaf in range(count)]
 
 
 # By the number of units in a group: which of them are added to which, stage by stage.
@@ -111,30 +99,6 @@ def _picks(n, size, count, units):
         for unit in units
         for lane in range(size)
     ]
-
-
-@intrinsic
-def totals(typingctx, a, four):
-    """Return the inner products of a with four vectors, as a 4-lane vector.
-
-    They share the horizontal adds: two shuffles and five quarters of an add a vector, where four
-    calls of `total` take four each.
-    """
-    result = Vec(a.dtype, 4)
-
-    def codegen(context, builder, sig, args):
-        block = 128 // a.dtype.bitwidth
-        register = max(block, min(a.lanes, REGISTER_BYTES * 8 // a.dtype.bitwidth))
-        products = (builder.fmul(args[0], builder.extract_value(args[1], c)) for c in range(4))
-        p, q, r, s = (_fold(builder, value, register) for value in products)
-        pq = _zip_blocks(builder, p, q, block, 1)
-        rs = _zip_blocks(builder, r, s, block, 1)
-        if block == 4:
-            return _fold(builder, _zip_blocks(builder, pq, rs, 4, 2), 4)
-        pq, rs = _fold(builder, pq, 2), _fold(builder, rs, 2)
-        return shuffle(builder, pq, rs, [0, 1, 2, 3])
-
-    return result(a, four), codegen
 
 
 @intrinsic

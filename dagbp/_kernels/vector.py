@@ -42,7 +42,7 @@ PANEL_ROWS = 6
 PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
 # Unsigned constants for kernels: signed ones make Numba emit code for negative rows, and naming
 # them here takes half the time to compile of converting them in every place.
-ZERO, ONE, FOUR = np.uintp(0), np.uintp(1), np.uintp(4)
+ZERO, ONE = np.uintp(0), np.uintp(1)
 
 
 class Tile(types.Type):
