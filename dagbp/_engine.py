@@ -65,6 +65,7 @@ from dagbp._wiring import Wiring
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
+_WRITES = {run.predict: parts.write, run.inspect: parts.write_all}
 CACHE_LINE = 64
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
@@ -178,7 +179,7 @@ class Engine:
         self._behind = False  # whether `_flat` is behind `_strip_weights`
         self.trained, self.all_train = trained, bool(trained.all())
         self._buffers: dict[Schedule, _Buffers] = {}
-        self._kind = np.empty(0, dtype)
+        self._entries: dict[Any, Callable[..., None]] = {}
         self._nets: dict[Any, Frame] = {}
         self._single: Single | None = None
 
@@ -251,31 +252,36 @@ class Engine:
 
     # --- what kernels receive ---
 
-    def _net(self, row_bytes: int, write: Any = None, *, signals: bool = False) -> Frame:
-        """Return the net's frame, with the address of a part that writes values if need be.
+    def _net(self, entry: Any, row_bytes: int, *, signals: bool = False) -> Frame:
+        """Return the net's frame for an entry point.
 
         What its kernels read is up to date. signals: whether every signal is to be kept.
         """
         if not self._in_strips(row_bytes):
             self._catch_up()
-        key = row_bytes, write, signals
+        key = entry, row_bytes, signals
         if key not in self._nets:
             self._nets[key] = self._new_net(*key)
         return self._nets[key]
 
-    def _new_net(self, row_bytes: int, write: Any, signals: bool) -> Frame:
-        dense: dict[str, int] = {}
-        if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
-            found = compiled(compile_panels, self.dtype, row_bytes)
-            found = found | compiled(compile_mixed, self.dtype, row_bytes)
-            dense = {name: part.address for name, part in found.items()}
-        read, learn, write = (
-            compiled(parts.compile_part, part, self.dtype, row_bytes).address if part else 0
-            for part in (parts.read, parts.learn, write)
+    def _new_net(self, entry: Any, row_bytes: int, signals: bool) -> Frame:
+        """Return a new one: addresses last, what takes longest to compile first."""
+        learn, read, write = (
+            compiled(parts.compile_part, part, self.dtype, row_bytes) if part else 0
+            for part in (
+                parts.learn if entry is not run.predict else None,
+                parts.read,
+                _WRITES.get(entry),
+            )
         )
+        compiled(run.compile_entry, entry, self.dtype)
+        dense: dict[str, Any] = {}
+        if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
+            dense = compiled(compile_panels, self.dtype, row_bytes)
+            dense = dense | compiled(compile_mixed, self.dtype, row_bytes)
         strip_sums = 0
         if self._in_strips(row_bytes):
-            strip_sums = compiled(compile_strips, self.dtype, row_bytes).address
+            strip_sums = compiled(compile_strips, self.dtype, row_bytes)
         width = row_bytes // self.dtype.itemsize
         in_place = None if signals else self._in_place
         return self._pack_net(width, dense, in_place, strip_sums, read, learn, write)
@@ -283,12 +289,12 @@ class Engine:
     def _pack_net(
         self,
         width: int,
-        dense: Mapping[str, int],
+        dense: Mapping[str, Any],
         in_place: Array | None = None,
-        strip_sums: int = 0,
-        read: int = 0,
-        learn: int = 0,
-        write: int = 0,
+        strip_sums: Any = 0,
+        read: Any = 0,
+        learn: Any = 0,
+        write: Any = 0,
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
         wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
@@ -345,8 +351,8 @@ class Engine:
     def _addresses(self) -> Array:
         """Return the addresses of each row's activation and its derivative, (2, n), once."""
         if self._rows is None:
-            pairs = [activations.addresses(one, self.dtype) for one in self._activations]
-            table = np.array(pairs, np.uintp).reshape(-1, 2)
+            pairs = [activations.rows(one, self.dtype) for one in self._activations]
+            table = np.array([[*map(int, pair)] for pair in pairs], np.uintp).reshape(-1, 2)
             self._rows = np.ascontiguousarray(table[self._theta].T)
         return self._rows
 
@@ -414,7 +420,7 @@ class Engine:
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
         schedule = self.scheduler.choose(len(X), limit, back=False)
         buffers = self._buffers_of(schedule)
-        before = self._net(schedule.row_bytes, parts.write), pack(self._samples(X))
+        before = self._net(run.predict, schedule.row_bytes), pack(self._samples(X))
         self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
@@ -427,9 +433,9 @@ class Engine:
         record = Record(values[0], values[1], values[2] if back else None)
         schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
         (work,) = self._buffers_of(schedule).learning()
-        net = self._net(schedule.row_bytes, parts.write_all, signals=True)
-        frames = pack(self._samples(X, targets)), pack(loss), work, pack(Result(*record))
-        run.inspect(self._kind, net, *frames, int(back))
+        net = self._net(run.inspect, schedule.row_bytes, signals=True)
+        frames = net, pack(self._samples(X, targets)), pack(loss), work, pack(Result(*record))
+        self._entry(run.inspect)(None, *map(address, frames), back)
         return record
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
@@ -462,7 +468,7 @@ class Engine:
         buffers = self._buffers_of(schedule)
         frames = buffers.learning() if back else buffers.frames
         data = self._samples(problem.features, problem.targets, problem.weight)
-        before = self._net(schedule.row_bytes), pack(data), pack(problem.loss)
+        before = self._net(run.evaluate, schedule.row_bytes), pack(data), pack(problem.loss)
         self._run_all(run.evaluate, before, buffers, frames, int(STORE if back else STAY))
         return sum(buffers.losses[:, VALUE].tolist()), buffers.gradients
 
@@ -487,8 +493,8 @@ class Engine:
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
-            update = update._replace(reduce=compiled(compile_reduce, self.dtype).address)
-        net = self._net(schedule.row_bytes, signals=dropout is not None)
+            update = update._replace(reduce=compiled(compile_reduce, self.dtype))
+        net = self._net(run.train, schedule.row_bytes, signals=dropout is not None)
         before = net, pack(data), pack(problem.loss), pack(update)
         self._behind = self._in_strips(schedule.row_bytes)
         try:
@@ -500,20 +506,31 @@ class Engine:
             # Undo the update, which `flat` has not seen.
             self.values[: self.n_values] = self._by_source(self.flat)
 
+    def _entry(self, entry: Any) -> Callable[..., None]:
+        """Return an entry point to call: with a null pointer, addresses of frames, and numbers."""
+        if entry not in self._entries:
+            frames, numbers = run.arity(entry)
+            arguments = [ctypes.c_void_p] * (1 + frames) + [ctypes.c_size_t] * numbers
+            function = ctypes.CFUNCTYPE(None, *arguments)
+            self._entries[entry] = function(compiled(run.compile_entry, entry, self.dtype).address)
+        return self._entries[entry]
+
     def _run_all(
         self,
-        kernel: Any,
+        entry: Any,
         before: tuple[Frame, ...],
         buffers: "_Buffers",
         frames: list[Frame],
-        *after: Any,
+        after: Frame | int,
         watch: Callable[[], object] | None = None,
     ) -> None:
-        """Call the kernel once for each thread; here, if there is but one and nobody watches."""
+        """Call an entry once for each thread; here, if there is but one and nobody watches."""
         barrier = buffers.barrier
         barrier[:] = 0
         buffers.meetings[:] = 0
-        calls = [partial(kernel, self._kind, *before, frame, *after) for frame in frames]
+        kernel, first = self._entry(entry), [None, *map(address, before)]
+        last = after if isinstance(after, int) else address(after)
+        calls = [partial(kernel, *first, address(frame), last) for frame in frames]
         if len(calls) == 1 and watch is None:
             calls[0]()
             return
@@ -554,10 +571,10 @@ class Engine:
         order: npt.NDArray[np.int64] | None = None,
     ) -> Data:
         """Return samples as kernels take them."""
-        reader = 0
+        reader: Any = 0
         if not X.direct:
             kinds = X.indptr is not None, self.dtype, X.values.dtype
-            reader = compiled(compile_reader, *kinds).address
+            reader = compiled(compile_reader, *kinds)
         return Data(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,

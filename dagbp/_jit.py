@@ -23,11 +23,10 @@ import numba
 from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
-from numba.core.typed_passes import NativeLowering
+
+from dagbp._machine_code import InnerLibrary, OuterLibrary, compiler
 
 # `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -102,7 +101,8 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code on disk, or None: a damaged file is as good as none."""
         try:
-            return super().load_overload(sig, target_context)
+            # Not Numba's `load_overload`, which imports all that it can compile, to load code.
+            return self._load_overload(sig, target_context)
         except Exception:
             return None
 
@@ -120,76 +120,7 @@ def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
         return  # no cache: a slower start, never stale code
 
 
-class _Library(JITCodeLibrary):
-    """Code of an entry or callback, optimised once.
-
-    Numba's own library optimises twice, for reference counts, of which there are none here.
-    """
-
-    def _optimize_final_module(self) -> None:
-        passes, builder = self._codegen._module_pass_manager()
-        passes.run(self._final_module, builder)
-
-
-class _InnerLibrary(JITCodeLibrary):
-    """Code that only goes into its callers: not optimised by itself, and never machine code.
-
-    A caller is optimised with all that it calls, which is most of the work again;
-    `benchmarks/startup.py` shows what a first step takes.
-    """
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        """Return that there is none."""
-        return 0
-
-    @property
-    def codegen(self) -> Any:
-        """What would write the environment of Python constants, of which there are none."""
-        return _NoEnvironment
-
-
-class _NoEnvironment:
-    @staticmethod
-    def set_env(name: str, env: Any) -> None:
-        """Do nothing."""
-
-
-def _lowering(library: type[JITCodeLibrary]) -> Any:
-    """Return Numba's compiler, with a pass that puts code into libraries of this class."""
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class Lowering(NativeLowering):
-        _name = f"dagbp_{library.__name__}"
-
-        def run_pass(self, state: Any) -> bool:
-            state.library = library(state.targetctx.codegen(), state.func_id.func_qualname)
-            state.library.enable_object_caching()
-            return bool(super().run_pass(state))
-
-    class Compiler(CompilerBase):
-        def define_pipelines(self) -> list[Any]:
-            pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            pipeline.passes = [
-                (Lowering, text) if one is NativeLowering else (one, text)
-                for one, text in pipeline.passes
-            ]
-            pipeline.finalize()
-            return [pipeline]
-
-    return Compiler
-
-
-_COMPILER, _INNER_COMPILER = _lowering(_Library), _lowering(_InnerLibrary)
+_COMPILER, _INNER_COMPILER = compiler(OuterLibrary), compiler(InnerLibrary)
 
 
 def jit(
@@ -234,19 +165,61 @@ def entry(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+class Callback:
+    """A C function whose machine code may be in the making: its address is there to wait for.
+
+    Attributes
+    ----------
+    cache_hits : int
+        1 if its code came from the disk, else 0.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], signature: Any, fastmath: set[str], disk: bool
+    ) -> None:
+        # What goes to the disk is the library's own; the rest runs functions of a user.
+        options = _OPTIONS if disk else {"nopython": True, "error_model": "numpy"}
+        options = {**options, "fastmath": fastmath}
+        types = signature.args, signature.return_type
+        self._function: Any = CFunc(function, types, {}, options, pipeline_class=_COMPILER)
+        if disk:
+            _enable_cache(self._function, function)
+        self._address: int | None = None
+        with global_compiler_lock:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Load the code from the disk, or begin to make it."""
+        target = self._function._targetdescr.target_context
+        self._made = self._function._cache.load_overload(self._function._sig, target)
+        self.cache_hits = int(self._made is not None)
+        if self._made is None:
+            self._made = self._function._compile_uncached()
+            self._made.library.finalize()
+
+    @property
+    def address(self) -> int:
+        """The address of the machine code, good for as long as this object lives."""
+        if self._address is None:
+            with global_compiler_lock:
+                name = self._made.fndesc.llvm_cfunc_wrapper_name
+                address = self._made.library.get_pointer_to_function(name)
+                if not self.cache_hits:
+                    self._function._cache.save_overload(self._function._sig, self._made)
+                self._address = int(address)
+        return self._address
+
+    def __int__(self) -> int:
+        """Return the address."""
+        return self.address
+
+
 def compile_callback(
     function: Callable[..., Any], signature: Any, *, fastmath: set[str] = EXACT, disk: bool = True
-) -> CFunc:
-    """Compile `function` now as a C function with the given signature; see its `address`."""
-    args, result = signature.args, signature.return_type
-    callback = CFunc(
-        function,
-        (args, result),
-        {},
-        {"nopython": True, "error_model": "numpy", "fastmath": fastmath},
-        pipeline_class=_COMPILER,
-    )
-    if disk:
-        _enable_cache(callback, function)
-    _uncollected(callback.compile)
-    return callback
+) -> Callback:
+    """Compile `function` as a C function with the given signature; see its `address`.
+
+    LLVM's part goes on in a thread of its own until somebody asks for the address: compile all that
+    is needed together before.
+    """
+    return _uncollected(Callback, function, signature, fastmath, disk)  # type: ignore[no-any-return]

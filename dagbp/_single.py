@@ -95,14 +95,14 @@ class Single:
         """Return the loss."""
         self._read(problem.features.values, problem.targets)
         address, hyper = problem.loss
-        return float(single.learn(self._no_gradient, self._frame, address, hyper, 0))
+        return float(single.learn(self._no_gradient, self._frame, int(address), hyper, 0))
 
     def differentiate(self, problem: Problem) -> tuple[float, Array]:
         """Return the loss and its gradient, in the order of `Network.parameters`."""
         self._read(problem.features.values, problem.targets)
         address, hyper = problem.loss
         gradient = np.empty(self._n_values, self._dtype)
-        return single.learn(gradient, self._frame, address, hyper, 1), gradient
+        return single.learn(gradient, self._frame, int(address), hyper, 1), gradient
 
     def _read(self, features: Array, targets: Targets) -> None:
         """Take a sample over. Its weight is the mean of all, 1."""

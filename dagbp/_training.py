@@ -116,14 +116,15 @@ def start(
     runs = engine.runs
     given = Regularisation() if regularisation is None else regularisation
     limits = optimizer.clips()
-    prepare = constrain = 0
+    prepare: Any = 0
+    constrain: Any = 0
     if given.l1 is not None or limits is not None:
-        prepare = compiled(compile_restraint, restraint.prepare, engine.dtype).address
+        prepare = compiled(compile_restraint, restraint.prepare, engine.dtype)
     if given.most is not None:
-        constrain = compiled(compile_restraint, restraint.constrain, engine.dtype).address
+        constrain = compiled(compile_restraint, restraint.constrain, engine.dtype)
     n_blocks = n_values // int(BLOCK) + 1
     return Update(
-        address=optimizer.address(engine.dtype),
+        address=optimizer.row(engine.dtype),
         hyper=optimizer.hyper(),
         state=moments,
         n_runs=len(runs),

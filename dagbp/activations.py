@@ -210,21 +210,26 @@ def addresses(activation: str | Activation, dtype: DTypeLike) -> tuple[int, int]
 
     They are valid for as long as the process lives.
     """
-    with _lock:
-        forward, backward = _compiled(get(activation), np.dtype(dtype))
+    forward, backward = rows(activation, dtype)
     return forward.address, backward.address
+
+
+def rows(activation: str | Activation, dtype: DTypeLike) -> tuple[Any, Any]:
+    """Return the forward and the backward row, C functions that are there for good."""
+    with _lock:
+        return _compiled(get(activation), np.dtype(dtype))
 
 
 @cache  # for good: a network holds addresses only, and they must outlive it
 def _compiled(activation: Activation, dtype: np.dtype[Any]) -> tuple[Any, Any]:
     from dagbp._kernels import activation as formulas
-    from dagbp._kernels import rows
+    from dagbp._kernels import rows as templates
 
     name = activation.name
     if activation.f is not None:
-        return rows.compile_scalar_pair(name, activation.f, activation.df, dtype)
+        return templates.compile_scalar_pair(name, activation.f, activation.df, dtype)
     slope = getattr(formulas, f"{name}_slope")
-    return rows.compile_pair(name, getattr(formulas, name), slope, dtype)
+    return templates.compile_pair(name, getattr(formulas, name), slope, dtype)
 
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t

@@ -284,7 +284,7 @@ def _check_values(name: str, scalars: _Scalars) -> None:
 def _row(
     name: str, hyper: tuple[float, ...], scalars: _Scalars | None, dtype: np.dtype[Any]
 ) -> LossRow:
-    return LossRow(_compiled(name, scalars, dtype).address, np.array(hyper, np.float64))
+    return LossRow(_compiled(name, scalars, dtype), np.array(hyper, np.float64))
 
 
 @cache  # for good: rows hold addresses only

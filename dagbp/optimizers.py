@@ -94,10 +94,10 @@ class Optimizer(ABC):
             return None
         return np.array([math.inf if limit is None else limit for limit in limits])
 
-    def address(self, dtype: np.dtype[Any]) -> int:
-        """Return the address of the compiled update for parameters of `dtype`."""
+    def row(self, dtype: np.dtype[Any]) -> Any:
+        """Return the update of parameters of `dtype`, a C function."""
         with _lock:
-            return int(_compiled(self._row, dtype).address)
+            return _compiled(self._row, dtype)
 
 
 def _check(owner: str, name: str, value: object) -> None:

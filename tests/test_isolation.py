@@ -1,6 +1,7 @@
 """What others do to a network, or beside it, leaves it as it was: no crash, no wrong number."""
 
 import copy
+import ctypes
 import os
 import pickle
 import signal
@@ -14,8 +15,9 @@ import pytest
 from joblib import Parallel, delayed
 
 import dagbp
-from dagbp import _engine, _team
+from dagbp import _team
 from dagbp._errors import GraphError, OptionError
+from dagbp._kernels import run
 from dagbp._kernels.records import Work
 
 RNG = np.random.default_rng(0)
@@ -150,16 +152,16 @@ def test_a_fork_while_another_thread_trains():
 
 def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
     net = network(n_threads=2)
-    kernel, calls = _engine.run.train, []
+    entry, calls = net._engine._entry, []
 
     def failing(*args):
         calls.append(args)
-        work = Work(*args[-2].tolist())
+        work = Work(*(ctypes.c_uint64 * len(Work._fields)).from_address(args[-2]))
         if work.thread == 1:
             raise MemoryError("no room")
-        kernel(*args)
+        entry(run.train)(*args)
 
-    monkeypatch.setattr(_engine.run, "train", failing)
+    monkeypatch.setattr(net._engine, "_entry", lambda which: failing)
     with pytest.raises(MemoryError, match="no room"):
         net.fit(X, Y, batch_size=200, verbose=0)
     assert len(calls) == 2

@@ -9,6 +9,7 @@ The caller keeps the arrays alive.
 n nodes, E edges, P >= E + (n - n_inputs) parameters (padded), N samples, T threads.
 """
 
+import ctypes
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -284,7 +285,10 @@ def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
 
 def address(array: npt.NDArray[Any]) -> int:
     """Return the address of an array's first element."""
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    try:  # a quarter of the time
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # read-only, empty, or with gaps
+        return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def _word(value: Any) -> int:

@@ -1,14 +1,16 @@
 """Entry points: what Python calls, once a thread. Crew c of n takes groups of tiles c, c + n, ... .
 
 Groups are assigned and sums taken in a fixed order, so results repeat bit for bit with the same
-schedule. Arguments are frames (see `records`), and `kind`, an empty array of the net's dtype.
+schedule. C functions of frames (see `records`), and of `kind`, a null tile of the net's dtype.
 """
 
 import math
 
 import numpy as np
+from numba.core import types
+from numba.core.typing.templates import signature
 
-from dagbp._jit import entry, jit
+from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.net import copy_biases, copy_slots, copy_strips, refresh
 from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
@@ -50,11 +52,10 @@ from dagbp._kernels.update import BLOCK, apply
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
-    array_pointer,
+    Tile,
     call_address,
     clear,
     given,
-    kind_of,
     least,
 )
 
@@ -62,11 +63,8 @@ u = np.uintp
 TWO = u(2)
 
 
-@entry
 def predict(kind, net_, data_, work_, out):
     """out.x <- the outputs of every sample, (N, n_outputs)."""
-    kind, net_, data_ = kind_of(kind), array_pointer(net_), array_pointer(data_)
-    work_, out = array_pointer(work_), array_pointer(out)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
     size = work.group * net.width
@@ -76,16 +74,13 @@ def predict(kind, net_, data_, work_, out):
         call_address(net.write, (kind, net_, work_, out, first, count))
 
 
-@entry
 def inspect(kind, net_, data_, loss_, work_, out, back):
     """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
     delta is that of each sample's own error: not averaged, not weighted. One thread, one tile a
     group; net.write is `parts.write_all`.
     """
-    kind, net_, data_ = kind_of(kind), array_pointer(net_), array_pointer(data_)
-    loss_, work_, out = array_pointer(loss_), array_pointer(work_), array_pointer(out)
-    net, data, back = open_net(net_, kind), open_data(data_, kind), u(back)
+    net, data = open_net(net_, kind), open_data(data_, kind)
     for first in range(ZERO, data.n_samples, net.width):
         count = least(net.width, data.n_samples - first)
         call_address(net.read, (kind, net_, data_, work_, first, count))
@@ -95,14 +90,10 @@ def inspect(kind, net_, data_, loss_, work_, out, back):
             call_address(net.write, (kind, net_, data_, work_, out, first, count, ONE))
 
 
-@entry
 def evaluate(kind, net_, data_, loss_, work_, back):
     """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
-    kind = kind_of(kind)
-    net_, data_ = array_pointer(net_), array_pointer(data_)
-    loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
-    work, back = open_work(work_, kind), u(back)
+    work = open_work(work_, kind)
     if back != STAY:
         _clear_gradient(work)
     scale = 1.0 / np.float64(data.n_samples)
@@ -133,21 +124,15 @@ def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, sca
             back = ADD
 
 
-@entry
-def train(kind, net_, data_, loss_, update_, work_, clock):
+def train(kind, net_, data_, loss_, update_, work_, clock_):
     """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all; one
     whose update is not finite is left for the caller to undo.
     """
-    kind = kind_of(kind)
-    net_, data_ = array_pointer(net_), array_pointer(data_)
-    loss_, work_ = array_pointer(loss_), array_pointer(work_)
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
-    update_ = array_pointer(update_)
-    update = open_update(update_, kind)
-    clock = open_clock(array_pointer(clock), kind)
+    update, clock = open_update(update_, kind), open_clock(clock_, kind)
     _clear_gradient(work)
     taken = True
     while taken:
@@ -246,3 +231,20 @@ def _end_step(net, data, update, work, clock, size, taken):
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:
         count[STEP] = 0
         count[EPOCH] += 1
+
+
+_FRAMES = {predict: 4, inspect: 5, evaluate: 4, train: 6}
+_NUMBERS = {predict: 0, inspect: 1, evaluate: 1, train: 0}
+
+
+def arity(entry):
+    """Return how many frames and how many numbers an entry point takes, in this order."""
+    return _FRAMES[entry], _NUMBERS[entry]
+
+
+def compile_entry(entry, dtype):
+    """Return one of the functions here, compiled."""
+    kind = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
+    frames, numbers = arity(entry)
+    arguments = [types.CPointer(types.uint64)] * frames + [types.uintp] * numbers
+    return compile_callback(entry, signature(types.void, kind, *arguments), fastmath=FAST)

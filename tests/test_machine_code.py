@@ -1,0 +1,122 @@
+"""Machine code is made in threads, and who needs it waits; whatever goes wrong there comes back."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from numba.core import types
+from numba.core.typing.templates import signature
+
+from dagbp import _jit, _machine_code
+
+POINTER = types.CPointer(types.float64)
+
+
+@_jit.jit
+def doubled(value):
+    return value + value
+
+
+def double(values, n):
+    for k in range(n):
+        values[k] = doubled(values[k])
+
+
+def compile_double():
+    arguments = signature(types.void, POINTER, types.uintp)
+    return _jit.compile_callback(double, arguments, disk=False)
+
+
+def run_double(callback):
+    values = np.arange(5.0)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)(callback.address)(
+        values.ctypes.data, len(values)
+    )
+    return values
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Jobs begin to work only when this event is set."""
+    event, compile_ = threading.Event(), _machine_code._compile
+
+    def later(*args):
+        assert event.wait(60)
+        return compile_(*args)
+
+    monkeypatch.setattr(_machine_code, "_compile", later)
+    yield event
+    event.set()
+    _machine_code._finish()
+
+
+def test_code_is_made_while_others_go_on(held):
+    first, second = compile_double(), compile_double()  # neither waits for LLVM
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run_double(first)))
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    held.set()
+    thread.join()
+    np.testing.assert_array_equal(found, [2 * np.arange(5.0)])
+    np.testing.assert_array_equal(run_double(second), 2 * np.arange(5.0))
+
+
+def test_an_error_in_the_thread_is_raised_where_the_code_is_needed(monkeypatch):
+    def fail(*args):
+        raise MemoryError("no room for LLVM")
+
+    monkeypatch.setattr(_machine_code, "_compile", fail)
+    callback = compile_double()
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="no room for LLVM"):
+            callback.address  # noqa: B018
+    monkeypatch.undo()
+    np.testing.assert_array_equal(run_double(compile_double()), 2 * np.arange(5.0))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_waits_for_code_in_the_making(held):
+    callback = compile_double()
+    threading.Timer(0.1, held.set).start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (run_double(callback) == 2 * np.arange(5.0)).all() else 1)
+    assert held.is_set()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+ORDER = """
+import numpy as np
+import dagbp
+from dagbp import _jit
+
+order = []
+begin, address = _jit.Callback._begin, _jit.Callback.address
+
+def told(self):
+    order.append("begin")
+    begin(self)
+
+def asked(self):
+    order.append("address")
+    return address.fget(self)
+
+_jit.Callback._begin, _jit.Callback.address = told, property(asked)
+net = dagbp.compile(dagbp.layered([3, 4, 2], seed=0), seed=0, n_threads=1)
+net.fit(np.ones((9, 3)), np.ones((9, 2)), epochs=1, verbose=0)
+print(*order)
+"""
+
+
+def test_what_a_step_needs_is_begun_before_anything_is_waited_for():
+    """Else threads would take turns. Loss, optimizer, learn, read, train; two activations' rows."""
+    done = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
+    order = done.stdout.split()
+    assert order[:9] == ["begin"] * 9
+    assert set(order[9:]) == {"address"}
