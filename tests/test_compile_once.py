@@ -178,6 +178,7 @@ for name in activations.names():
 """
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
     """Of the same functions, in two precisions: first with an empty cache, then from it."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
