@@ -55,11 +55,13 @@ class Job:
         self._thread.start()
 
     def result(self) -> Made:
-        """Return what has been made, once it has."""
+        """Return what has been made, once it has; after an error another call tries again."""
         self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._made is not None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        if self._made is None:
+            self._made = _compile(*self._task)
         return self._made
 
     def wait(self) -> None:

@@ -77,6 +77,7 @@ def test_an_error_in_the_thread_is_raised_where_the_code_is_needed(monkeypatch):
         with pytest.raises(MemoryError, match="no room for LLVM"):
             callback.address  # noqa: B018
     monkeypatch.undo()
+    np.testing.assert_array_equal(run_double(callback), 2 * np.arange(5.0))
     np.testing.assert_array_equal(run_double(compile_double()), 2 * np.arange(5.0))
 
 
