@@ -509,7 +509,7 @@ class Engine:
     def _entry(self, entry: Any) -> Callable[..., None]:
         """Return an entry point to call: with a null pointer, addresses of frames, and numbers."""
         if entry not in self._entries:
-            frames, numbers = run.arity(entry)
+            frames, numbers = run.ARITY[entry]
             arguments = [ctypes.c_void_p] * (1 + frames) + [ctypes.c_size_t] * numbers
             function = ctypes.CFUNCTYPE(None, *arguments)
             self._entries[entry] = function(compiled(run.compile_entry, entry, self.dtype).address)

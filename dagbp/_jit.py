@@ -1,4 +1,4 @@
-"""The only place that configures Numba: one decorator, its floating-point flags, its disk cache.
+"""How functions are compiled: decorators, floating-point flags, C functions, Numba's disk cache.
 
 Numba's own disk cache is not enough, in two ways. It stamps a function with the one file that
 defines it, so a change in an imported helper leaves old machine code running (numba issue 1833):

@@ -52,11 +52,14 @@ class Job:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="dagbp compiles")
         _running.add(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # there can be no more threads
+            self._run()
 
     def result(self) -> Made:
         """Return what has been made, once it has; after an error another call tries again."""
-        self._thread.join()
+        self.wait()
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -66,7 +69,8 @@ class Job:
 
     def wait(self) -> None:
         """Return once it has ended."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:

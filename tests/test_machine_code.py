@@ -81,6 +81,16 @@ def test_an_error_in_the_thread_is_raised_where_the_code_is_needed(monkeypatch):
     np.testing.assert_array_equal(run_double(compile_double()), 2 * np.arange(5.0))
 
 
+def test_without_another_thread_code_is_made_at_once(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_array_equal(run_double(compile_double()), 2 * np.arange(5.0))
+    assert not list(_machine_code._running)
+    _machine_code._finish()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_waits_for_code_in_the_making(held):
     callback = compile_double()

@@ -233,18 +233,13 @@ def _end_step(net, data, update, work, clock, size, taken):
         count[EPOCH] += 1
 
 
-_FRAMES = {predict: 4, inspect: 5, evaluate: 4, train: 6}
-_NUMBERS = {predict: 0, inspect: 1, evaluate: 1, train: 0}
-
-
-def arity(entry):
-    """Return how many frames and how many numbers an entry point takes, in this order."""
-    return _FRAMES[entry], _NUMBERS[entry]
+# How many frames and how many numbers an entry point takes, in this order.
+ARITY = {predict: (4, 0), inspect: (5, 1), evaluate: (4, 1), train: (6, 0)}
 
 
 def compile_entry(entry, dtype):
     """Return one of the functions here, compiled."""
     kind = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
-    frames, numbers = arity(entry)
+    frames, numbers = ARITY[entry]
     arguments = [types.CPointer(types.uint64)] * frames + [types.uintp] * numbers
     return compile_callback(entry, signature(types.void, kind, *arguments), fastmath=FAST)
