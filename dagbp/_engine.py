@@ -21,6 +21,7 @@ from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
 from dagbp._kernels.dropout import compile_drop
 from dagbp._kernels.mixed import compile_mixed
+from dagbp._kernels.random import compile_shuffle
 from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
@@ -494,6 +495,8 @@ class Engine:
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
             update = update._replace(reduce=compiled(compile_reduce, self.dtype))
+        if clock.count[SHUFFLE]:
+            clock = clock._replace(shuffle=compiled(compile_shuffle))
         net = self._net(run.train, schedule.row_bytes, signals=dropout is not None)
         before = net, pack(data), pack(problem.loss), pack(update)
         self._behind = self._in_strips(schedule.row_bytes)

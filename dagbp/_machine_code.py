@@ -12,17 +12,30 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 from numba.core import cgutils, config
 from numba.core.codegen import CodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.llvm_bindings import create_pass_builder
 from numba.core.lowering import Lower
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import (
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import (
+    FixupArgs,
+    InlineInlinables,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
 
 
 class Made(NamedTuple):
@@ -255,8 +268,50 @@ class _Lower(Lower):
         super().storevar(value, name)
 
 
+class _Signatures:
+    """Numba's typing context, which remembers what functions return for arguments of some types.
+
+    Inference asks for that at every call, twice or more in each function: five times for each time
+    that the answer is new.
+    """
+
+    _known: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        """Return the signature of a call, None if there is none."""
+        call = function, tuple(args), tuple(kws.items())
+        found = self._known.get(call)
+        if found is None:
+            found = self._context.resolve_function_type(function, args, kws)
+            if found is not None:  # one that is missing now may come
+                self._known[call] = found
+        return found
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Inference(NopythonTypeInference):
+    _name = "dagbp_inference"
+
+    def run_pass(self, state: Any) -> bool:
+        context, state.typingctx = state.typingctx, _Signatures(state.typingctx)
+        try:
+            return bool(super().run_pass(state))
+        finally:
+            state.typingctx = context
+
+
 def compiler(library: type[Library]) -> Any:
-    """Return Numba's compiler, with a pass that puts code into libraries of this class."""
+    """Return a compiler whose last pass puts code into libraries of this class.
+
+    Its passes are those of Numba's that do something for kernels, where there are no closures, no
+    arrays to rewrite and no blocks of `with`.
+    """
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class Lowering(NativeLowering):
@@ -271,14 +326,15 @@ def compiler(library: type[Library]) -> Any:
             state.library.enable_object_caching()
             return bool(super().run_pass(state))
 
+    untyped = TranslateByteCode, FixupArgs, IRProcessing, InlineInlinables, ReconstructSSA
+    typed = _Inference, PreLowerStripPhis, IRLegalization, Lowering, NoPythonBackend
+
     class Compiler(CompilerBase):
         def define_pipelines(self) -> list[Any]:
-            pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            pipeline.passes = [
-                (Lowering, text) if one is NativeLowering else (one, text)
-                for one, text in pipeline.passes
-            ]
-            pipeline.finalize()
-            return [pipeline]
+            manager = PassManager("dagbp")
+            for one in (*untyped, *typed):
+                manager.add_pass(one, one._name)
+            manager.finalize()
+            return [manager]
 
     return Compiler

@@ -102,6 +102,25 @@ def test_a_fork_waits_for_code_in_the_making(held):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_signatures_are_asked_for_once_but_missing_ones_again():
+    asked, f = [], object()  # a function that nobody else asks for
+
+    class Context:
+        callstack = "callstack"
+
+        def resolve_function_type(self, function, args, kws):
+            asked.append(args)
+            return f"signature of {args[0]}" if len(asked) != 2 else None
+
+    context = _machine_code._Signatures(Context())
+    assert context.callstack == "callstack"
+    assert context.resolve_function_type(f, [0], {}) == "signature of 0"
+    assert context.resolve_function_type(f, (0,), {}) == "signature of 0"
+    assert context.resolve_function_type(f, [1], {}) is None
+    assert context.resolve_function_type(f, [1], {}) == "signature of 1"
+    assert asked == [[0], [1], [1]]
+
+
 ORDER = """
 import numpy as np
 import dagbp
@@ -126,8 +145,11 @@ print(*order)
 
 
 def test_what_a_step_needs_is_begun_before_anything_is_waited_for():
-    """Else threads would take turns. Loss, optimizer, learn, read, train; two activations' rows."""
+    """Else threads would take turns.
+
+    Loss, optimizer, shuffle, learn, read, train; rows of two activations.
+    """
     done = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
     order = done.stdout.split()
-    assert order[:9] == ["begin"] * 9
-    assert set(order[9:]) == {"address"}
+    assert order[:10] == ["begin"] * 10
+    assert set(order[10:]) == {"address"}

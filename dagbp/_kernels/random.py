@@ -1,8 +1,10 @@
 """Random numbers whose whole state is one array element, so that training resumes bit for bit."""
 
 import numpy as np
+from numba.core import types
+from numba.core.typing.templates import signature
 
-from dagbp._jit import jit
+from dagbp._jit import compile_callback, jit
 
 u64 = np.uint64
 
@@ -17,7 +19,6 @@ def next_random(state):
     return z ^ (z >> u64(31))
 
 
-@jit
 def shuffle(order, n, state):
     """Order <- 0 ... n - 1 permuted uniformly: Fisher and Yates, from the end.
 
@@ -31,3 +32,9 @@ def shuffle(order, n, state):
         unit = np.float64(next_random(state) >> u64(11)) * 2.0**-53
         j = np.uintp(unit * np.float64(i + np.uintp(1)))
         order[i], order[j] = order[j], order[i]
+
+
+def compile_shuffle():
+    """Return `shuffle`, compiled."""
+    order, state = types.CPointer(types.int64), types.CPointer(types.uint64)
+    return compile_callback(shuffle, signature(types.void, order, types.uintp, state))

@@ -206,6 +206,7 @@ class Clock(NamedTuple):
     epoch_loss: Any  # (epochs,) float64
     step_loss: Any  # (1,) float64: of the last step
     rates: Any  # float64: learning rates of the updates from count[FIRST_RATE], or None
+    shuffle: Any = 0  # address of `random.shuffle`, where samples are shuffled
 
 
 def _indices(n: int) -> tuple[Any, ...]:

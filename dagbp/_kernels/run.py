@@ -12,7 +12,6 @@ from numba.core.typing.templates import signature
 
 from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.net import copy_biases, copy_slots, copy_strips, refresh
-from dagbp._kernels.random import shuffle
 from dagbp._kernels.records import (
     ABORT,
     ABORTED,
@@ -169,7 +168,7 @@ def _begin_step(data, update, work, clock):
         count[STATUS] = RUNNING
         if count[SHUFFLE] == AGAIN or (count[STEP] == 0 and count[SHUFFLE] != 0):
             clock.random[EPOCH_BEGAN] = clock.random[NOW]
-            shuffle(data.order, data.n_samples, clock.random)
+            call_address(clock.shuffle, (data.order, data.n_samples, clock.random))
             count[SHUFFLE] = 1
         if given(clock.rates):
             update.hyper[RATE] = clock.rates[u(count[UPDATES] - count[FIRST_RATE])]
