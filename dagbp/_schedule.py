@@ -130,9 +130,9 @@ MEETING_NS = 800.0
 EXCHANGE_NS = 35.0
 WORTH_THREAD_NS = 50_000.0  # work that another thread needs to be worth waking
 # Tiles that share what full blocks read of weights and gradient from beyond L2 (`layers.py` at
-# 100 %). With AVX2, whose tiles are half as wide, eight take 0.9 of the time of one on a Zen 3. On
-# an Intel of 2 MiB L2 one takes 0.8 of the time of four; on Zen 4 it is assumed.
-STREAMING_GROUP = 8 if REGISTER_BYTES < 64 else 4 if CPU == "znver4" else 1
+# 100 %). With AVX2, whose tiles are half as wide, eight take 0.9 of the time of one on a Zen 3, and
+# 0.93 on a Zen 4 of 1 MiB L2. On an Intel of 2 MiB L2 one takes 0.8 of the time of four.
+STREAMING_GROUP = 8 if REGISTER_BYTES < 64 or CPU == "znver4" else 1
 SAME_BITS = 1.05  # what the same bits on any number of threads may cost
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._kernels.vector import REGISTER_BYTES
+from dagbp._kernels.vector import CPU, REGISTER_BYTES
 from dagbp._schedule import WIDE_ROW
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 
 # What a forward edge takes by the bytes of a strip, and what each piece adds, in ns. Beyond,
-# sources come from L2. Measured with AVX-512's rows of 256 bytes on an Intel of 48 KiB L1, and with
-# AVX2's of 128 bytes on a Zen 3 of 32 KiB.
-if REGISTER_BYTES == 64:
+# sources come from L2. Measured with AVX-512's rows of 256 bytes on a Zen 4 of 32 KiB L1 and on an
+# Intel of 48 KiB, and with AVX2's of 128 bytes on a Zen 3 of 32 KiB.
+if CPU == "znver4":
+    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0
+elif REGISTER_BYTES == 64:
     EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5
 else:
     EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.6, 2**16: 0.7}, 1.0, 12.0
