@@ -4,38 +4,28 @@ Arrays come in checked and leave by rows and slots; labels and options stay with
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._copies import within
+from dagbp._buffers import Buffers, Dropout, step_bytes
 from dagbp._data import Targets
 from dagbp._features import Features, Problem
-from dagbp._forking import ForkSafeLock
+from dagbp._jit import compiled
 from dagbp._kernels import parts, run
 from dagbp._kernels.dense import compile_panels
-from dagbp._kernels.dropout import compile_drop
 from dagbp._kernels.mixed import compile_mixed
 from dagbp._kernels.random import compile_shuffle
 from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
-    BARRIER_SIZE,
-    BATCH_SIZE,
     BROKEN,
-    COUNTS,
     DENSE_PARTS,
     DIVERGED,
-    LAST_EPOCH,
-    LAST_UPDATE,
-    LOSS_COLUMNS,
-    N_ROWS,
-    SEGMENT_ROWS,
     SHUFFLE,
     STATUS,
     STAY,
@@ -48,15 +38,13 @@ from dagbp._kernels.records import (
     Net,
     Result,
     Update,
-    Work,
     address,
     pack,
 )
 from dagbp._kernels.strips import compile_strips
-from dagbp._kernels.threads import compile_meet
-from dagbp._kernels.timing import clock_address, compile_tick
-from dagbp._kernels.update import BLOCK, compile_gather, compile_reduce
+from dagbp._kernels.update import compile_gather, compile_reduce
 from dagbp._memory import require
+from dagbp._parameters import Parameters
 from dagbp._plan import Plan, inverse
 from dagbp._schedule import WIDE_ROW, Schedule, Scheduler
 from dagbp._single import Single
@@ -67,20 +55,8 @@ Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 _WRITES = {run.predict: parts.write, run.inspect: parts.write_all}
-CACHE_LINE = 64
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
-
-
-class Dropout(NamedTuple):
-    """Which rows are dropped, and how often.
-
-    stays: float64 (n,), the probability that a row stays; key: uint64 (2,), the run's seed, and
-    the step's number for kernels to write.
-    """
-
-    stays: npt.NDArray[np.float64]
-    key: npt.NDArray[np.uint64]
 
 
 class Record(NamedTuple):
@@ -91,47 +67,14 @@ class Record(NamedTuple):
     delta: Array | None = None
 
 
-def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return zeros that begin at a cache line; vector loads of tiles rely on it."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-@cache
-def yield_address() -> int:
-    """Return the address of the C function that gives the rest of a time slice away."""
-    if os.name == "nt":
-        function: Any = ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined]
-    else:
-        function = ctypes.CDLL(None).sched_yield
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    assert address is not None
-    return address
-
-
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
 _gather = ctypes.CFUNCTYPE(
     None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
 )
-_compiling = ForkSafeLock()
-
-
-def compiled(function: Any, *args: Any) -> Any:
-    """Return what a compiling function returns for these arguments; once a process."""
-    with _compiling:
-        return _compile_once(function, *args)
-
-
-@cache  # for good: addresses must outlive the networks that hold them
-def _compile_once(function: Any, *args: Any) -> Any:
-    return function(*args)
 
 
 class Engine:
-    """One network's arrays.
+    """One network's arrays, and what runs batches through them.
 
     Attributes
     ----------
@@ -139,13 +82,8 @@ class Engine:
     dtype : numpy.dtype
     wiring : Wiring
         The plan as kernels read it: held zeros filled in, panels, segments.
-    values : (P,)
-        Weights in out-edge order, then the biases of the computed nodes, then padding; held zeros
-        are among the weights.
-    flat : (E + n_computed,)
-        The same, the weights by in-edge.
-    trained : bool (n_parameters,)
-        Which parameters `train` may change, in the user's order; `all_train`: whether all.
+    parameters : Parameters
+        Their values, in all orders, and which of them `train` may change.
     """
 
     def __init__(
@@ -172,84 +110,11 @@ class Engine:
         self.scheduler = Scheduler(self.wiring, ways)
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
-        self.n_values = self.wiring.n_slots + self.n_computed
-        self.values = aligned((-(-self.n_values // 16) * 16,), dtype)
-        self._flat = aligned((self.n_values,), dtype)
-        strips = self.wiring.strips
-        self._strip_weights = aligned((0 if strips is None else len(strips.slot),), dtype)
-        self._behind = False  # whether `_flat` is behind `_strip_weights`
-        self.trained, self.all_train = trained, bool(trained.all())
-        self._buffers: dict[Schedule, _Buffers] = {}
+        self.parameters = Parameters(self.wiring, self.n_edges, trained, dtype)
+        self._buffers: dict[Schedule, Buffers] = {}
         self._entries: dict[Any, Callable[..., None]] = {}
         self._nets: dict[Any, Frame] = {}
         self._single: Single | None = None
-
-    # --- parameters ---
-
-    @property
-    def flat(self) -> Array:
-        """The parameters by in-edge."""
-        self._catch_up()
-        return self._flat
-
-    def _catch_up(self) -> None:
-        """Copy to `_flat` what training in strips has left behind there."""
-        if self._behind:
-            assert self.wiring.strips is not None
-            self._flat[self.wiring.strips.slot] = self._strip_weights
-            self._behind = False
-
-    def _fill_strips(self) -> None:
-        """Copy the weights of edges in strips from `_flat`."""
-        if self.wiring.strips is not None:
-            np.take(self._flat, self.wiring.strips.slot, out=self._strip_weights, mode="clip")
-
-    def parameters(self) -> Array:
-        """Return a flat copy: weights in CSR order, then the biases of the computed nodes."""
-        return self._without_held(self.flat)
-
-    def in_user_order(self, values: Array) -> Array:
-        """Return an array laid out like `values` in the order of `parameters`."""
-        n = self.wiring.n_slots
-        weights, biases = values[:n], values[n:][: self.n_computed]
-        return self._without_held(np.concatenate([weights[self.wiring.plan.in_slot], biases]))
-
-    def _without_held(self, flat: Array) -> Array:
-        slot = self.wiring.slot
-        if slot is None:
-            return flat.copy()
-        return np.concatenate([flat[: self.wiring.n_slots][slot], flat[self.wiring.n_slots :]])
-
-    def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
-        """Return what is in the order of `parameters` laid out like `values`, padding 0."""
-        padded = aligned((len(self.values),), parameters.dtype)
-        padded[: self.n_values] = self._by_source(self._with_held(parameters, 0))
-        return padded
-
-    def _with_held(self, parameters: npt.NDArray[Any], held: Any) -> npt.NDArray[Any]:
-        """Return parameters in the order of `flat`, with a value for the held zeros."""
-        slot, n = self.wiring.slot, self.wiring.n_slots
-        if slot is None:
-            return parameters
-        flat = np.full(n + self.n_computed, held, parameters.dtype)
-        flat[slot] = parameters[: self.n_edges]
-        flat[n:] = parameters[self.n_edges :]
-        return flat
-
-    def _by_source(self, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return what is in the order of `flat` in that of `values`, without its padding."""
-        n = self.wiring.n_slots
-        values = np.empty_like(flat)
-        values[self.wiring.plan.in_slot] = flat[:n]
-        values[n:] = flat[n:]
-        return values
-
-    def set_parameters(self, parameters: Array) -> None:
-        """Take over what `parameters` returned."""
-        self._behind = False
-        self._flat[:] = self._with_held(parameters, 0)
-        self.values[: self.n_values] = self._by_source(self._flat)
-        self._fill_strips()
 
     # --- what kernels receive ---
 
@@ -259,7 +124,7 @@ class Engine:
         What its kernels read is up to date. signals: whether every signal is to be kept.
         """
         if not self._in_strips(row_bytes):
-            self._catch_up()
+            self.parameters.catch_up()
         key = entry, row_bytes, signals
         if key not in self._nets:
             self._nets[key] = self._new_net(*key)
@@ -299,6 +164,7 @@ class Engine:
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
         wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
+        parameters = self.parameters
         ins, outs = wiring.ins, wiring.outs
         strips = wiring.strips if self._in_strips(width * self.dtype.itemsize) else None
         return pack(
@@ -307,7 +173,7 @@ class Engine:
                 n_inputs=plan.n_inputs,
                 n_edges=wiring.n_slots,
                 n_outputs=len(plan.outputs),
-                n_values=len(self.values),
+                n_values=len(parameters.values),
                 width=width,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
@@ -324,15 +190,15 @@ class Engine:
                 read=read,
                 learn=learn,
                 write=write,
-                values=self.values,
-                flat=self._flat,
+                values=parameters.values,
+                flat=parameters.flat,
                 in_segment=wiring.in_segment,
                 out_segment=wiring.out_segment,
                 strips=strips and strips.of_segment,
                 strip_ptr=strips and strips.program,
                 strip_src=strips and strips.source,
                 strip_slot=strips and strips.value_slot,
-                strip_weights=self._strip_weights,
+                strip_weights=parameters.strip_weights,
                 strip_sums=strip_sums,
                 in_panel=ins.of_row,
                 in_runs=ins.program,
@@ -369,10 +235,10 @@ class Engine:
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype
             self._single = Single(self.plan, self.wiring, net, theta, *more)
-        self._catch_up()
+        self.parameters.catch_up()
         return self._single
 
-    def _buffers_of(self, schedule: Schedule) -> "_Buffers":
+    def _buffers_of(self, schedule: Schedule) -> Buffers:
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
         What was kept for another schedule is given back first.
@@ -380,7 +246,10 @@ class Engine:
         if schedule not in self._buffers:
             self._buffers = {}
             require(self.step_bytes(schedule), "a step's tiles and gradients")
-            self._buffers = {schedule: _Buffers(self, schedule)}
+            cuts, in_strips = self.scheduler.cuts(schedule), self._in_strips(schedule.row_bytes)
+            size = len(self.parameters.values)
+            buffers = Buffers(self.wiring, self.dtype, size, schedule, cuts, in_strips)
+            self._buffers = {schedule: buffers}
         return self._buffers[schedule]
 
     def release(self) -> None:
@@ -392,22 +261,13 @@ class Engine:
         arrays: list[Array] = [
             *self.plan[:-1],
             *self.wiring.arrays(),
-            self.values,
-            self._flat,
-            self._strip_weights,
-            self.trained,
+            *self.parameters.arrays(),
         ]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
     def step_bytes(self, schedule: Schedule) -> int:
         """Return the bytes of tiles and gradients of a step."""
-        n, n_outputs = len(self.plan.node), len(self.plan.outputs)
-        lanes = schedule.row_bytes // self.dtype.itemsize
-        rows = 2 * n + 3 * n_outputs + int(N_ROWS)
-        tile = rows * schedule.row_bytes + lanes * self.wiring.stride * self.dtype.itemsize
-        scratch = schedule.n_threads * SEGMENT_ROWS * schedule.row_bytes
-        gradients = schedule.n_crews * self.values.nbytes
-        return int(schedule.n_crews * schedule.group * tile + scratch + gradients)
+        return step_bytes(self.wiring, schedule, len(self.parameters.values))
 
     # --- calls ---
 
@@ -446,11 +306,11 @@ class Engine:
         return self._evaluate(problem, limit, back=False)[0]
 
     def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
-        """Return the mean loss and its gradient, in the order of `parameters`."""
+        """Return the mean loss and its gradient, in the user's order."""
         if self._is_alone(problem.features, limit, back=True):
             return self._alone().differentiate(problem)
         value, gradients = self._evaluate(problem, limit, back=True)
-        flat = np.empty(self.n_values, self.dtype)
+        flat = np.empty(self.parameters.n_values, self.dtype)
         slots = address(self.wiring.plan.in_slot)
         narrow = self.wiring.plan.in_slot.dtype == np.uint32
         _gather(compiled(compile_gather, self.dtype).address)(
@@ -459,10 +319,10 @@ class Engine:
             slots if narrow else None,
             None if narrow else slots,
             self.wiring.n_slots,
-            self.n_values,
+            len(flat),
             address(flat),
         )
-        return value, flat if self.wiring.slot is None else self._without_held(flat)
+        return value, flat if self.wiring.slot is None else self.parameters.without_held(flat)
 
     def _evaluate(self, problem: Problem, limit: int | None, back: bool) -> tuple[float, Array]:
         schedule = self.scheduler.choose(len(problem.features), limit, back)
@@ -499,15 +359,10 @@ class Engine:
             clock = clock._replace(shuffle=compiled(compile_shuffle))
         net = self._net(run.train, schedule.row_bytes, signals=dropout is not None)
         before = net, pack(data), pack(problem.loss), pack(update)
-        self._behind = self._in_strips(schedule.row_bytes)
-        try:
+        with self.parameters.updated(self._in_strips(schedule.row_bytes)):
             self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
-        finally:
-            if not self._behind:
-                self._fill_strips()
         if clock.count[STATUS] == DIVERGED:
-            # Undo the update, which `flat` has not seen.
-            self.values[: self.n_values] = self._by_source(self.flat)
+            self.parameters.undo()
 
     def _entry(self, entry: Any) -> Callable[..., None]:
         """Return an entry point to call: with a null pointer, addresses of frames, and numbers."""
@@ -522,7 +377,7 @@ class Engine:
         self,
         entry: Any,
         before: tuple[Frame, ...],
-        buffers: "_Buffers",
+        buffers: Buffers,
         frames: list[Frame],
         after: Frame | int,
         watch: Callable[[], object] | None = None,
@@ -546,25 +401,6 @@ class Engine:
                 stop(False)
 
         run_together(calls, stop=stop, watch=look)
-
-    @cached_property
-    def runs(self) -> npt.NDArray[np.int64]:
-        """The stretches [first, last) of `values` that train, shape (R, 2).
-
-        Held zeros are inside: they stay zero since their gradient counts for nothing.
-        """
-        if self.all_train:
-            return np.array([[0, self.n_values]])
-        trained = self._by_source(self._with_held(self.trained, True))
-        edges = np.diff(np.concatenate([[0], trained.astype(np.int8), [0]]))
-        return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
-
-    @cached_property
-    def keep(self) -> npt.NDArray[np.uint8] | None:
-        """0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
-        if self.all_train and self.wiring.slot is None:
-            return None
-        return self.by_parameter(self.trained.view(np.uint8))
 
     def _samples(
         self,
@@ -593,137 +429,3 @@ class Engine:
             weight=weight,
             order=order,
         )
-
-
-class _Buffers:
-    """What threads write while a schedule runs.
-
-    Attributes
-    ----------
-    frames : list of uint64 arrays
-        Each thread's `Work`, without a gradient.
-    gradients : (n_crews, P), or (n_crews, 0) as long as there is none
-    losses, barrier, meetings
-        As in `Work`; meetings of all threads, (n_threads, 8).
-    """
-
-    def __init__(self, engine: Engine, schedule: Schedule) -> None:
-        dtype, wiring = engine.dtype, engine.wiring
-        n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
-        lanes, n_threads = schedule.row_bytes // dtype.itemsize, schedule.n_threads
-        n_crews, members, group = schedule.n_crews, schedule.members, schedule.group
-        size = len(engine.values)
-        self._size = size
-        self.gradients = aligned((n_crews, 0), dtype)
-        self.losses = aligned((n_threads, int(LOSS_COLUMNS)), np.float64)
-        self.barrier = aligned((BARRIER_SIZE,), np.int64)
-        self.meetings = aligned((n_threads, 8), np.int64)  # a cache line each
-        squares = np.zeros(size // int(BLOCK) + 1)
-        cuts = engine.scheduler.cuts(schedule)
-        copied = wiring.shares(n_threads, engine._in_strips(schedule.row_bytes))
-        shares, cleared = _shares(size, n_threads), _shares(size, members)
-        uncovered = wiring.uncovered(size)
-
-        def rows(*shape: int) -> Array:
-            return aligned((*shape, lanes), dtype)
-
-        self._works: list[Work] = []
-        for crew in range(n_crews):
-            shared = {
-                "x": rows(group, n),
-                "d": rows(group, n),
-                "out": rows(group, n_outputs),
-                "y": rows(group, n_outputs),
-                "e": rows(group, n_outputs),
-                "row": rows(group, int(N_ROWS)),
-                "tile_loss": np.zeros(group),
-                "transposed": aligned((group, lanes, wiring.stride), dtype),
-            }
-            for member in range(members):
-                thread = crew * members + member
-                share = copied[thread]
-                holes = within(uncovered, shares[thread], shares[thread + 1])
-                self._works.append(
-                    Work(
-                        **shared,
-                        gradient=None,
-                        scratch=rows(SEGMENT_ROWS),
-                        loss=self.losses[thread],
-                        group=group,
-                        thread=thread,
-                        n_threads=n_threads,
-                        crew=crew,
-                        n_crews=n_crews,
-                        member=member,
-                        members=members,
-                        in_stages=len(cuts.forward),
-                        out_stages=len(cuts.backward),
-                        in_cuts=cuts.forward,
-                        out_cuts=cuts.backward,
-                        patches=share.patches,
-                        n_patches=len(share.patches),
-                        stretches=share.stretches,
-                        n_stretches=len(share.stretches),
-                        first_strip=share.strips[0],
-                        last_strip=share.strips[1],
-                        first_row=share.rows[0],
-                        last_row=share.rows[1],
-                        gradients=None,
-                        losses=self.losses,
-                        squares=squares,
-                        barrier=self.barrier,
-                        meetings=self.meetings[thread],
-                        meet=compile_meet().address if n_threads > 1 else 0,
-                        yield_address=yield_address(),
-                        first=shares[thread],
-                        last=shares[thread + 1],
-                        cleared=holes,
-                        n_cleared=len(holes),
-                        first_cleared=cleared[member],
-                        last_cleared=cleared[member + 1],
-                        drop=0,
-                        stays=None,
-                        drop_key=None,
-                        tick=0,
-                        clock=0,
-                        times=None,
-                    )
-                )
-        self.frames = [pack(work) for work in self._works]
-        self._learning: list[Frame] = []
-
-    def learning(
-        self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
-    ) -> list[Frame]:
-        """Return each thread's `Work` with a gradient, and what else is given."""
-        if not self._learning:
-            self.gradients = aligned((len(self.gradients), self._size), self.gradients.dtype)
-            self._works = [
-                work._replace(gradient=self.gradients[work.crew], gradients=self.gradients)
-                for work in self._works
-            ]
-            self._learning = [pack(work) for work in self._works]
-        if dropout is not None:
-            drop = compiled(compile_drop, self.gradients.dtype).address
-            dropping = {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
-            return [pack(work._replace(**dropping)) for work in self._works]
-        if times is not None:
-            ticks = {"tick": compile_tick().address, "clock": clock_address()}
-            pairs = zip(self._works, times, strict=True)
-            return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
-        return self._learning
-
-
-def _shares(n: int, shares: int) -> list[int]:
-    """Return where each share of n parameters begins, in whole blocks, and the end."""
-    blocks = -(-n // int(BLOCK))
-    return [min(n, blocks * k // shares * int(BLOCK)) for k in range(shares + 1)]
-
-
-def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
-    """Return the clock of a run that has not begun."""
-    count = np.zeros(int(COUNTS), np.int64)
-    count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    count[LAST_UPDATE] = np.iinfo(np.int64).max
-    random = np.array([seed, seed], np.uint64)
-    return Clock(count, random, np.zeros(epochs), np.zeros(1), None)

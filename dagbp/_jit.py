@@ -26,6 +26,7 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
 
+from dagbp._forking import ForkSafeLock
 from dagbp._machine_code import InnerLibrary, OuterLibrary, compiler
 
 # `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
@@ -223,3 +224,17 @@ def compile_callback(
     is needed together before.
     """
     return _uncollected(Callback, function, signature, fastmath, disk)  # type: ignore[no-any-return]
+
+
+_compiling = ForkSafeLock()
+
+
+def compiled(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what a compiling function returns for these arguments; once a process."""
+    with _compiling:
+        return _compile_once(function, *args)
+
+
+@cache  # for good: addresses must outlive the networks that hold them
+def _compile_once(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)

@@ -242,7 +242,7 @@ class Network:
         Assign a new array to set them.
         """
         with self._alone as engine:
-            flat = engine.parameters()
+            flat = engine.parameters.copy()
         flat.flags.writeable = False
         return flat
 
@@ -258,7 +258,7 @@ class Network:
                 f"{flat[self.n_edges + absent[0]]}"
             )
         with self._alone as engine:
-            engine.set_parameters(flat)
+            engine.parameters.take_over(flat)
 
     @property
     def weights(self) -> EdgeValues:
@@ -389,8 +389,8 @@ class Network:
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._alone as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
-        if not self._engine.all_train:
-            gradient[~self._engine.trained] = 0
+        if not self._engine.parameters.all_train:
+            gradient[~self._engine.parameters.trained] = 0
         return value, gradient
 
     def evaluate(

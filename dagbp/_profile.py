@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._engine import Engine, aligned, new_clock
+from dagbp._buffers import aligned, new_clock
+from dagbp._engine import Engine
 from dagbp._errors import DivergenceError
 from dagbp._features import Problem
 from dagbp._kernels import timing
@@ -95,13 +96,13 @@ def take_profile(engine: Engine, problem: Problem, update: Update, limit: int | 
     """
     n = len(problem.features)
     schedule = engine.scheduler.choose(n, limit)
-    before = engine.parameters()
+    before = engine.parameters.copy()
     times = np.zeros((schedule.n_threads, timing.N_TIMES), np.int64)
     try:
         seconds = _step_time(engine, problem, update, schedule)
         timed = _step_time(engine, problem, update, schedule, times)
     finally:
-        engine.set_parameters(before)
+        engine.parameters.take_over(before)
     spent = times[:, : timing.N_PARTS].sum(axis=0)
     by_part = timed * spent / max(1, spent.sum())
     gflops, bandwidth = peak_gflops(engine.dtype.str) * schedule.n_threads, copy_bandwidth()
@@ -165,8 +166,8 @@ def _bytes(engine: Engine, n_samples: int) -> dict[str, float]:
     size = engine.dtype.itemsize
     return {
         "copy in": 2.0 * n_samples * engine.plan.n_inputs * size,
-        "reduction, optimizer": 4.0 * engine.n_values * size,
-        "refresh of weights": engine.n_values * (2.0 * size + 4),
+        "reduction, optimizer": 4.0 * engine.parameters.n_values * size,
+        "refresh of weights": engine.parameters.n_values * (2.0 * size + 4),
     }
 
 

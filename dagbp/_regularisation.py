@@ -144,7 +144,7 @@ def _coefficients(
         chosen = _parameters_of(names, engine, penalty)
         l1[chosen] += penalty.l1
         l2[chosen] += penalty.l2
-    l1[~engine.trained] = l2[~engine.trained] = 0
+    l1[~engine.parameters.trained] = l2[~engine.parameters.trained] = 0
     return (l1, l2) if l1.any() or l2.any() else (None, None)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._buffers import aligned
 from dagbp._drawing import Drawing, plan_drawing
-from dagbp._engine import aligned
 from dagbp._errors import UnreachableWarning
 from dagbp._history import TrainingState
 from dagbp._plan import Plan
@@ -53,7 +53,7 @@ def keep(net: "Network", training: bool) -> Saved:
     with net._alone as engine:  # parameters and state of the same step
         plan, run = engine.plan, net._last_run() if training else None
         if run is not None:
-            slots = [_as_drawn(plan, engine.in_user_order(slot)) for slot in run.moments]
+            slots = [_as_drawn(plan, engine.parameters.in_user_order(slot)) for slot in run.moments]
             size = len(plan.in_src) + len(plan.node)
             run = replace(
                 run,
@@ -64,7 +64,7 @@ def keep(net: "Network", training: bool) -> Saved:
         return Saved(
             drawing=net._names.drawing,
             graph=net._graph,
-            parameters=_as_drawn(plan, engine.parameters()),
+            parameters=_as_drawn(plan, engine.parameters.copy()),
             n_threads=net.n_threads,
             dense_above=net._dense_above,
             schedule=net._ways,
@@ -84,9 +84,9 @@ def bring_back(net: "Network", saved: Saved) -> None:
     net.parameters = _from_drawn(plan, saved.parameters)
     if saved.training is not None:
         run = saved.training
-        kept = aligned((len(run.moments), len(net._engine.values)), net.dtype)
+        kept = aligned((len(run.moments), len(net._engine.parameters.values)), net.dtype)
         for slot, values in zip(kept, run.moments, strict=True):
-            slot[:] = net._engine.by_parameter(_from_drawn(plan, values))
+            slot[:] = net._engine.parameters.by_parameter(_from_drawn(plan, values))
         last = None if run.parameters is None else _from_drawn(plan, run.parameters)
         net._training = replace(run, moments=kept, parameters=last)
         net._history = run.history

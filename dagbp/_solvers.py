@@ -40,7 +40,7 @@ def solve(
     _refuse(solver, options)
     if len(problem.features) == 0 or options.epochs == 0:
         return History()
-    if not engine.trained.any():
+    if not engine.parameters.trained.any():
         raise OptionError("no parameter of the network trains, so there is nothing to solve for")
     bounds = bounds_by_parameter(network._names, engine, solver.bounds)
     network._training = None
@@ -82,7 +82,7 @@ class _Run:
     ) -> None:
         self._network, self._engine, self._options = network, engine, options
         self._problem, self._validation = problem, validation
-        self._trained, self._all = engine.trained, engine.parameters()
+        self._trained, self._all = engine.parameters.trained, engine.parameters.copy()
         self._iterate = self._all[self._trained].astype(np.float64)
         self._began, self.history = time.perf_counter(), History()
         self._progress = Progress(network, self.history, int(options.epochs), float("nan"))
@@ -135,7 +135,7 @@ class _Run:
     def _take(self, x: Float64) -> None:
         """Make x the parameters that train."""
         self._all[self._trained] = x
-        self._engine.set_parameters(self._all)
+        self._engine.parameters.take_over(self._all)
 
     def _value_and_gradient(self, x: Float64) -> tuple[float, Float64]:
         largest = np.finfo(self._engine.dtype).max

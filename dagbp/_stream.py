@@ -9,7 +9,7 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
 
-from dagbp._engine import new_clock
+from dagbp._buffers import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._features import Problem
 from dagbp._history import TrainingState

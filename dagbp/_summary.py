@@ -55,7 +55,7 @@ def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
 
 def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
     biases = int(drawing.has_bias.sum())
-    trained = int(engine.trained.sum())
+    trained = int(engine.parameters.trained.sum())
     return {
         "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, "
         f"{biases:,} biases; {trained:,} trained",
@@ -65,10 +65,11 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
 def _running(engine: Engine, thread_limit: int | None, batch_size: int) -> dict[str, str]:
     schedule = engine.scheduler.choose(batch_size, thread_limit)
     lanes = schedule.row_bytes // engine.dtype.itemsize
+    slot = readable(engine.parameters.values.nbytes)
     return {
         "memory": f"{readable(engine.network_bytes())} for the network, and for a training step at "
         f"batch {batch_size:,} {readable(engine.step_bytes(schedule))}; "
-        f"{readable(engine.values.nbytes)} for each number an optimizer keeps of a parameter",
+        f"{slot} for each number an optimizer keeps of a parameter",
         "schedule": f"{_threads(engine, schedule)}; {engine.dtype}, tiles of {lanes} samples "
         f"({schedule.row_bytes} bytes a node)",
         "kernels": _kernels(engine),

@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from dagbp._engine import Dropout, Engine, aligned, compiled, new_clock
+from dagbp._buffers import Dropout, aligned, new_clock
+from dagbp._engine import Engine
 from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionError
 from dagbp._features import Problem
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._initialise import generator
+from dagbp._jit import compiled
 from dagbp._kernels import restraint
 from dagbp._kernels.records import (
     AGAIN,
@@ -109,11 +111,11 @@ def start(
     moments: Array | None = None,
 ) -> Update:
     """Return the optimizer with a fresh state, or with `moments`, and what restrains it."""
-    n_values = len(engine.values)
+    n_values = len(engine.parameters.values)
     if moments is None:
-        require(optimizer.slots * engine.values.nbytes, f"the state of {optimizer!r}")
+        require(optimizer.slots * engine.parameters.values.nbytes, f"the state of {optimizer!r}")
         moments = aligned((optimizer.slots, n_values), engine.dtype)
-    runs = engine.runs
+    runs = engine.parameters.runs
     given = Regularisation() if regularisation is None else regularisation
     limits = optimizer.clips()
     prepare: Any = 0
@@ -129,7 +131,7 @@ def start(
         state=moments,
         n_runs=len(runs),
         runs=runs,
-        keep=engine.keep,
+        keep=engine.parameters.keep,
         reduce=0,
         prepare=prepare,
         limits=limits,
@@ -142,7 +144,7 @@ def start(
 
 
 def _by_parameter(engine: Engine, values: npt.NDArray[np.float64] | None) -> Array | None:
-    return None if values is None else engine.by_parameter(values.astype(engine.dtype))
+    return None if values is None else engine.parameters.by_parameter(values.astype(engine.dtype))
 
 
 class Source(ABC):
@@ -378,7 +380,7 @@ class Run:
             with told(callback, "restore", progress):
                 callback.restore(match.content)
         if state.parameters is not None:
-            self.engine.set_parameters(state.parameters)
+            self.engine.parameters.take_over(state.parameters)
 
     def state(self) -> TrainingState:
         """Return the run's state now, whose moments the next step changes."""
@@ -448,9 +450,9 @@ class Run:
         """Tell that the run has ended; keep the parameters of its last step if they change."""
         if not self._hooked["on_train_end"]:
             return
-        self._kept = self.engine.parameters()  # in what is saved at the end, too
+        self._kept = self.engine.parameters.copy()  # in what is saved at the end, too
         self._tell("on_train_end")
-        if np.array_equal(self._kept, self.engine.parameters()):
+        if np.array_equal(self._kept, self.engine.parameters.copy()):
             self._kept = None
 
     def _hooks(self) -> dict[str, list[Callback]]:

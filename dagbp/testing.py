@@ -118,7 +118,7 @@ def gradcheck(
     if not is_number(limit) or limit <= 0:
         raise OptionError(f"tolerance must be a number > 0, or None, got {tolerance!r}")
     _, gradient = net.loss_and_gradient(X, Y, loss, sample_weight=sample_weight)
-    trained = np.flatnonzero(net._engine.trained)
+    trained = np.flatnonzero(net._engine.parameters.trained)
     if len(trained) == 0:
         raise DataError("no parameter of the network trains, so there is nothing to check")
     if len(trained) > most:

@@ -131,7 +131,7 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.nodes["a"]["pos"] == (0.5, -1.0)
     assert back.nodes["a"]["picture"].tolist() == [0, 1, 2]
     assert back.edges["a", "y"]["kind"] == {"x": None}
-    assert not dagbp.load(tmp_path / "net")._engine.trained[0]
+    assert not dagbp.load(tmp_path / "net")._engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
     with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph hold what cannot be"):
         dagbp.compile(G).save(tmp_path / "net")

@@ -15,7 +15,7 @@ from numba.core.dispatcher import Dispatcher
 
 import dagbp
 import dagbp._kernels
-from dagbp import _engine, _jit
+from dagbp import _jit
 from dagbp._kernels import run
 
 PACKAGE = Path(dagbp.__file__).parent
@@ -55,7 +55,7 @@ def test_one_signature_a_dtype(dtype):
         exercise(*first, batch_size, 1)
     before = {name: len(kernel.signatures) for name, kernel in kernels()}
     entries = run.predict, run.inspect, run.evaluate, run.train
-    compiled = [_engine.compiled(run.compile_entry, entry, np.dtype(dtype)) for entry in entries]
+    compiled = [_jit.compiled(run.compile_entry, entry, np.dtype(dtype)) for entry in entries]
     graphs = [
         dagbp.random_dag(40, 200, 5, 3, seed=1, activation="tanh"),
         dagbp.layered([2, 9, 9, 4], density=0.5, activation="gelu", seed=2),
@@ -69,7 +69,7 @@ def test_one_signature_a_dtype(dtype):
         exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 64, 150][k % 4], 1 + k % 2)
     after = {name: len(kernel.signatures) for name, kernel in kernels()}
     for entry, before_ in zip(entries, compiled, strict=True):
-        assert _engine.compiled(run.compile_entry, entry, np.dtype(dtype)) is before_
+        assert _jit.compiled(run.compile_entry, entry, np.dtype(dtype)) is before_
     for entry in ("single.predict", "single.learn"):
         name = f"dagbp._kernels.{entry}"
         assert after[name] == before[name] > 0

@@ -76,8 +76,9 @@ def test_both_copies_agree_after_training(dtype, n_threads):
     X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
     net.fit(X, Y, epochs=3, batch_size=150, **OPTIONS)
     n = engine.wiring.n_slots
-    assert np.array_equal(engine.flat[:n], engine.values[engine.wiring.plan.in_slot])
-    assert np.array_equal(engine.flat[n:], engine.values[n : engine.n_values])
+    flat, values = engine.parameters.flat, engine.parameters.values
+    assert np.array_equal(flat[:n], values[engine.wiring.plan.in_slot])
+    assert np.array_equal(flat[n:], values[n : engine.parameters.n_values])
 
 
 @pytest.mark.parametrize("batch_size", [64, 100, 150])

@@ -203,7 +203,7 @@ def data(case, n, seed=0):
 def held_values(net):
     """Return the values of the held zeros in both copies of the parameters."""
     engine, wiring = net._engine, net._engine.wiring
-    weights = engine.flat[: wiring.n_slots], engine.values[: wiring.n_slots]
+    weights = engine.parameters.flat[: wiring.n_slots], engine.parameters.values[: wiring.n_slots]
     keeps = wiring.in_keep, wiring.out_keep
     return np.concatenate([w[keep == 0] for w, keep in zip(weights, keeps, strict=True)])
 
@@ -253,14 +253,16 @@ def test_training_agrees_and_held_zeros_stay_zero(name, n_threads, frozen):
             X, Y, optimizer=OPTIMIZERS[name], epochs=3, batch_size=70, seed=0, verbose=0
         )
         engine = net._engine
-        assert np.array_equal(net.parameters, engine.in_user_order(engine.values))
+        assert np.array_equal(
+            net.parameters, engine.parameters.in_user_order(engine.parameters.values)
+        )
         if engine.wiring.n_held:
             zeros = held_values(net)
             assert len(zeros) == 2 * engine.wiring.n_held
             assert (zeros == 0).all()
         moved = net.parameters != before
-        assert not moved[~engine.trained].any()
-        assert moved[engine.trained].mean() > 0.8
+        assert not moved[~engine.parameters.trained].any()
+        assert moved[engine.parameters.trained].mean() > 0.8
         results[dense_above] = history.loss, net.parameters, net.predict(X)
     for dense_above in DENSITIES:
         for one, two in zip(results[dense_above], results[UNFILLED], strict=True):

@@ -87,8 +87,8 @@ def test_what_other_threads_read_is_whole():
 
     def read():
         while not done.is_set():
-            engine = pickle.loads(pickle.dumps(net))._engine
-            torn.append(not np.array_equal(engine.flat, engine.in_user_order(engine.values)))
+            copied = pickle.loads(pickle.dumps(net))._engine.parameters
+            torn.append(not np.array_equal(copied.flat, copied.in_user_order(copied.values)))
 
     thread = threading.Thread(target=read)
     thread.start()

@@ -190,7 +190,8 @@ def start(*args):
 dagbp._training.start = start
 taken = step(net)
 (schedule,) = net._engine._buffers
-print(taken, net._engine.step_bytes(schedule), optimizer.slots * net._engine.values.nbytes)
+slot = net._engine.parameters.values.nbytes
+print(taken, net._engine.step_bytes(schedule), optimizer.slots * slot)
 """
 
 

@@ -141,4 +141,6 @@ def test_parameters_and_their_copy_agree_after_training(n_threads):
     X, Y = rng.normal(size=(640, 40)), rng.normal(size=(640, 20))
     net.fit(X, Y, epochs=2, batch_size=320, seed=0, verbose=0)
     engine = net._engine
-    assert np.array_equal(engine.flat, engine.in_user_order(engine.values))
+    assert np.array_equal(
+        engine.parameters.flat, engine.parameters.in_user_order(engine.parameters.values)
+    )

@@ -127,7 +127,7 @@ def test_a_mask_of_edges():
     net.fit(X, Y, penalties=[Penalty(l2=0.5, edges=mask)], **ONE_STEP)
     other.fit(X, Y, **ONE_STEP)
     start, chosen = network().parameters, np.append(mask, np.zeros(len(net.biases), np.bool_))
-    chosen &= net._engine.trained
+    chosen &= net._engine.parameters.trained
     assert_near(net.parameters, other.parameters - RATE * 0.5 * start * chosen, 1e-12)
 
 
@@ -173,7 +173,9 @@ def test_max_norm(limit, n_threads, dtype):
     frozen = [e for e in CASE.G.edges if e not in trained_edges()]
     start = network(dtype)
     assert all(net.weights[e] == start.weights[e] for e in frozen)
-    assert np.array_equal(net.parameters, net._engine.in_user_order(net._engine.values))
+    assert np.array_equal(
+        net.parameters, net._engine.parameters.in_user_order(net._engine.parameters.values)
+    )
 
 
 def test_max_norm_by_node():
@@ -259,7 +261,7 @@ def test_the_gradient_is_that_of_the_masked_network():
     assert loss == loss_at(start)
     assert abs(loss - network().evaluate(X, Y)) > 1e-3
     gradient, h = (start - net.parameters) / RATE, 1e-5
-    trained = np.flatnonzero(net._engine.trained)
+    trained = np.flatnonzero(net._engine.parameters.trained)
     for k in trained:
         up, down = start.copy(), start.copy()
         up[k] += h

@@ -136,7 +136,6 @@ class Work(NamedTuple):
     row: Any  # (G, 2) rows: loss and weight of each sample
     tile_loss: Any  # (G,) float64
     transposed: Any  # (G, lanes, stride): deltas by sample, where there are dense panels
-    gradient: Any  # (P,)
     scratch: Any  # (SEGMENT_ROWS,) rows, this thread's
     loss: Any  # (8,) float64, this thread's: the summed loss, the update's finiteness
     group: Any  # G
@@ -158,7 +157,6 @@ class Work(NamedTuple):
     last_strip: Any
     first_row: Any
     last_row: Any
-    gradients: Any  # (n_crews, P): those of all crews
     losses: Any  # (n_threads, 8)
     squares: Any  # (blocks,) float64: of the gradient, where its norm is clipped
     barrier: Any  # (64,) int64: arrivals, and the abort flag a few cache lines on
@@ -171,12 +169,14 @@ class Work(NamedTuple):
     n_cleared: Any
     first_cleared: Any  # its share of its crew's gradient
     last_cleared: Any
-    drop: Any  # address of `dropout.drop`, or 0
-    stays: Any  # (n,) float64: with what probability each row stays
-    drop_key: Any  # (2,) uint64: the run's seed and the number of the step
-    tick: Any  # address of `timing.add_time`, or 0
-    clock: Any
-    times: Any  # (N_TIMES,) int64
+    gradient: Any = None  # (P,): this crew's
+    gradients: Any = None  # (n_crews, P): those of all crews
+    drop: Any = 0  # address of `dropout.drop`, or 0
+    stays: Any = None  # (n,) float64: with what probability each row stays
+    drop_key: Any = None  # (2,) uint64: the run's seed and the number of the step
+    tick: Any = 0  # address of `timing.add_time`, or 0
+    clock: Any = 0
+    times: Any = None  # (N_TIMES,) int64
 
 
 class Update(NamedTuple):

@@ -1,5 +1,7 @@
 """A spin barrier over LLVM atomics, for threads that run the same kernel without the GIL."""
 
+import ctypes
+import os
 from functools import cache
 
 import numpy as np
@@ -75,3 +77,13 @@ def meet_crew(work):
     """Meet, if the crew is several threads."""
     if work.members > ONE:
         meet_all(work)
+
+
+@cache
+def yield_address():
+    """Return the address of the C function that gives the rest of a time slice away."""
+    if os.name == "nt":
+        function = ctypes.windll.kernel32.SwitchToThread
+    else:
+        function = ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value
