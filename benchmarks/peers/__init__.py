@@ -8,7 +8,7 @@ A peer is a class in a module here, with
 - ``set_batch(X, Y)``: what the steps train on;
 - ``step()``: one training step, done when it returns: forward, squared error (summed over outputs,
   averaged over samples, no ½), backward, the gradient of every weight and bias, and plain SGD at a
-  learning rate of 1e-9, so that the parameters practically stay;
+  learning rate of 1e-15, so that the parameters practically stay;
 - ``gradient()``: that gradient, flat, in the order of the parameters;
 - ``raw_gradient()``: that gradient, left in whatever layout the peer has it;
 - ``predict(X)``: the outputs.

@@ -6,7 +6,7 @@ import numpy as np
 
 from .levels import make_levels
 
-LEARNING_RATE = 1e-9
+LEARNING_RATE = 1e-15
 
 
 class ByHand(ABC):

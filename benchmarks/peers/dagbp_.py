@@ -7,7 +7,7 @@ import numpy as np
 
 import dagbp
 
-OPTIONS = {"optimizer": "sgd", "learning_rate": 1e-9, "verbose": 0, "seed": 0}
+OPTIONS = {"optimizer": "sgd", "learning_rate": 1e-15, "verbose": 0, "seed": 0}
 
 
 class Dagbp:

@@ -9,7 +9,7 @@ from jax.experimental import sparse
 
 from .layers import Layers
 
-LEARNING_RATE = 1e-9
+LEARNING_RATE = 1e-15
 
 
 class JaxStack(ABC):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .levels import make_levels
 
-LEARNING_RATE = 1e-9
+LEARNING_RATE = 1e-15
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from .layers import Layers
 
-LEARNING_RATE = np.float32(1e-9)
+LEARNING_RATE = np.float32(1e-15)
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 

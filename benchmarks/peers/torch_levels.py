@@ -4,7 +4,7 @@ import torch
 
 from .levels import make_levels
 
-LEARNING_RATE = 1e-9
+LEARNING_RATE = 1e-15
 
 
 class TorchExpertLevels:

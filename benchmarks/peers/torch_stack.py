@@ -6,7 +6,7 @@ import torch
 
 from .layers import Layers
 
-LEARNING_RATE = 1e-9
+LEARNING_RATE = 1e-15
 
 
 class TorchStack(ABC):
