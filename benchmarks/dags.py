@@ -238,7 +238,8 @@ def main():
     measuring.table(*summary(rows))
     name = "dags_large" if options.large else "dags"
     measuring.save(name, rows, options.quick)
-    measuring.figure(name, draw(rows), options.quick, panels=2)
+    height = 2 + 0.8 * len({row["case"] for row in rows})
+    measuring.figure(name, draw(rows), options.quick, panels=2, height=height)
 
 
 if __name__ == "__main__":
