@@ -106,7 +106,7 @@ def time_steps(contenders, rounds=5, least=0.02):
     least : float
         Seconds that a timed call lasts at least: it takes as many steps as that needs.
     """
-    counts = {name: _steps_in(peer, least) for name, peer in contenders.items()}
+    counts = {name: peers.steps_lasting(peer, least) for name, peer in contenders.items()}
     calls = {
         name: lambda peer=peer, count=counts[name]: peers.take_steps(peer, count)
         for name, peer in contenders.items()
@@ -135,19 +135,6 @@ def contest(problem, classes, threads=measuring.THREADS, quick=False, **limits):
             "note": c.note,
         }
     return rows
-
-
-def _steps_in(peer, seconds):
-    """Return how many steps last so long, warm."""
-    peers.take_steps(peer, 1)
-    count = 1
-    while True:
-        start = time.perf_counter()
-        peers.take_steps(peer, count)
-        took = time.perf_counter() - start
-        if took >= seconds:
-            return count
-        count = max(count + 1, min(10 * count, int(1.2 * count * seconds / took)))
 
 
 def _brief(error):

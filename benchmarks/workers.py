@@ -195,11 +195,10 @@ def _serve(place, path, reply):
 
 def _step_time(peer):
     """Return the median time of a step, over calls of as many steps as make one long enough."""
+    count = peers.steps_lasting(peer, LEAST_SECONDS)
     start = time.perf_counter()
-    peers.take_steps(peer, 1)
-    took = time.perf_counter() - start
-    count = 1 + int(LEAST_SECONDS / took)
-    least = 3 if took < 1 else 1
+    peers.take_steps(peer, count)
+    least = 3 if time.perf_counter() - start < 1 else 1
     return measuring.median_time(lambda: peers.take_steps(peer, count), 0.2, least) / count
 
 

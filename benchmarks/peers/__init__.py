@@ -22,6 +22,7 @@ A module that does not import, for want of its package, leaves its peers out, wh
 """
 
 import importlib
+import time
 import warnings
 
 import numpy as np
@@ -113,6 +114,19 @@ def take_steps(peer, count):
     else:
         for _ in range(count):
             peer.step()
+
+
+def steps_lasting(peer, seconds):
+    """Return how many steps, taken in one call, last so long, warm."""
+    take_steps(peer, 1)
+    count = 1
+    while True:
+        start = time.perf_counter()
+        take_steps(peer, count)
+        took = time.perf_counter() - start
+        if took >= seconds:
+            return count
+        count = max(count + 1, min(10 * count, int(1.2 * count * seconds / took)))
 
 
 class WrongGradientError(Exception):
