@@ -27,12 +27,10 @@ from dagbp._kernels.threads import compile_meet, yield_address
 from dagbp._kernels.timing import clock_address, compile_tick
 from dagbp._kernels.update import BLOCK
 from dagbp._schedule import Cuts, Schedule
-from dagbp._wiring import Wiring
+from dagbp._wiring import CACHE_LINE, Wiring
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
-
-CACHE_LINE = 64
 
 
 class Dropout(NamedTuple):

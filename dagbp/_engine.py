@@ -83,7 +83,7 @@ class Engine:
     wiring : Wiring
         The plan as kernels read it: held zeros filled in, panels, segments.
     parameters : Parameters
-        Their values, in all orders, and which of them `train` may change.
+        Weights and biases, in all orders, and which of them `train` may change.
     """
 
     def __init__(

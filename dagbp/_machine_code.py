@@ -271,8 +271,8 @@ class _Lower(Lower):
 class _Signatures:
     """Numba's typing context, which remembers what functions return for arguments of some types.
 
-    Inference asks for that at every call, twice or more in each function: five times for each time
-    that the answer is new.
+    Inference asks for that at every call, and again until the types of a function are settled:
+    mostly for what it has been told before.
     """
 
     _known: ClassVar[dict[Any, Any]] = {}

@@ -297,7 +297,7 @@ def clear(typingctx, pointer, first, last):
     """Write zeros to the elements first ... last - 1."""
 
     def codegen(context, builder, sig, args):
-        size = pointer.dtype.bitwidth // 8  # asking LLVM would take 10 ms
+        size = pointer.dtype.bitwidth // 8
         count = builder.mul(builder.sub(args[2], args[1]), ir.Constant(args[1].type, size))
         cgutils.memset(builder, builder.gep(args[0], [args[1]]), count, 0)
         return context.get_dummy_value()
