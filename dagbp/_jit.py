@@ -27,6 +27,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
 
 from dagbp._forking import ForkSafeLock
+from dagbp._kernels.target import KernelCallback, KernelDispatcher
 from dagbp._machine_code import InnerLibrary, OuterLibrary, compiler
 
 # `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
@@ -37,7 +38,6 @@ EXACT = {"nsz", "contract"}
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("dagbp's kernels are compiled; unset NUMBA_DISABLE_JIT to use it")
 
-_jit: Any = numba.jit
 # Kernels hold no Python objects and no arrays of their own: no reference counts, and nothing for
 # Numba's array rewrites to do, so both are left out of compiling.
 _OPTIONS = {
@@ -136,14 +136,14 @@ def jit(
     """
     if function is None:
         return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
-    return _jit(
+    options = {
         **_OPTIONS,
-        fastmath=fastmath,
-        forceinline=forceinline,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        pipeline_class=_INNER_COMPILER,
-    )(function)
+        "fastmath": fastmath,
+        "forceinline": forceinline,
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+    }
+    return KernelDispatcher(function, targetoptions=options, pipeline_class=_INNER_COMPILER)
 
 
 def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
@@ -159,7 +159,8 @@ def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call from Python; release the GIL; keep the code on disk."""
-    dispatcher = _jit(**_OPTIONS, fastmath=FAST, pipeline_class=_COMPILER)(function)
+    options = {**_OPTIONS, "fastmath": FAST}
+    dispatcher: Any = KernelDispatcher(function, targetoptions=options, pipeline_class=_COMPILER)
     _enable_cache(dispatcher, function)
     compile_ = dispatcher.compile
     dispatcher.compile = lambda signature: _uncollected(compile_, signature)
@@ -182,7 +183,8 @@ class Callback:
         options = _OPTIONS if disk else {"nopython": True, "error_model": "numpy"}
         options = {**options, "fastmath": fastmath}
         types = signature.args, signature.return_type
-        self._function: Any = CFunc(function, types, {}, options, pipeline_class=_COMPILER)
+        kind = KernelCallback if disk else CFunc
+        self._function: Any = kind(function, types, {}, options, pipeline_class=_COMPILER)
         if disk:
             _enable_cache(self._function, function)
         self._address: int | None = None

@@ -22,18 +22,16 @@ from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.llvm_bindings import create_pass_builder
 from numba.core.lowering import Lower
+from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import (
-    IRLegalization,
     NativeLowering,
     NoPythonBackend,
     NopythonTypeInference,
-    PreLowerStripPhis,
 )
 from numba.core.untyped_passes import (
     FixupArgs,
     InlineInlinables,
     IRProcessing,
-    ReconstructSSA,
     TranslateByteCode,
 )
 
@@ -285,7 +283,7 @@ class _Signatures:
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
         """Return the signature of a call, None if there is none."""
-        call = function, tuple(args), tuple(kws.items())
+        call = self._context, function, tuple(args), tuple(kws.items())
         found = self._known.get(call)
         if found is None:
             found = self._context.resolve_function_type(function, args, kws)
@@ -306,11 +304,23 @@ class _Inference(NopythonTypeInference):
             state.typingctx = context
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Blocks(IRProcessing):
+    """Numba's without the lifetimes of variables, which nothing asks for."""
+
+    _name = "dagbp_blocks"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
+        return True
+
+
 def compiler(library: type[Library]) -> Any:
     """Return a compiler whose last pass puts code into libraries of this class.
 
     Its passes are those of Numba's that do something for kernels, where there are no closures, no
-    arrays to rewrite and no blocks of `with`.
+    arrays to rewrite, no blocks of `with` and nothing to count references of, and where a variable
+    has one type throughout.
     """
 
     @register_pass(mutates_CFG=True, analysis_only=False)
@@ -326,8 +336,8 @@ def compiler(library: type[Library]) -> Any:
             state.library.enable_object_caching()
             return bool(super().run_pass(state))
 
-    untyped = TranslateByteCode, FixupArgs, IRProcessing, InlineInlinables, ReconstructSSA
-    typed = _Inference, PreLowerStripPhis, IRLegalization, Lowering, NoPythonBackend
+    untyped = TranslateByteCode, FixupArgs, _Blocks, InlineInlinables
+    typed = _Inference, Lowering, NoPythonBackend
 
     class Compiler(CompilerBase):
         def define_pipelines(self) -> list[Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import numba
 import numpy as np
 import pytest
 from numba.core import types
@@ -16,7 +17,7 @@ from dagbp import _jit, _machine_code
 POINTER = types.CPointer(types.float64)
 
 
-@_jit.jit
+@numba.njit
 def doubled(value):
     return value + value
 

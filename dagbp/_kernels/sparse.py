@@ -172,8 +172,8 @@ def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
             de_dx, sums = many_back(de_dx, xi, weights, targets, k, d)
             add_vector(gradient, k, sums)
         for k in range(whole, rest, few):
-            de_dx, sums = few_back(de_dx, xi, weights, targets, k, d)
-            add_vector(gradient, k, sums)
+            de_dx, few_sums = few_back(de_dx, xi, weights, targets, k, d)
+            add_vector(gradient, k, few_sums)
     else:
         for k in range(first, whole, many):
             add_vector(gradient, k, many_products(xi, targets, k, d))
