@@ -16,11 +16,10 @@ from dagbp._buffers import Buffers, Dropout, step_bytes
 from dagbp._data import Targets
 from dagbp._features import Features, Problem
 from dagbp._jit import compiled
-from dagbp._kernels import parts, run
+from dagbp._kernels import parts, readers, run
 from dagbp._kernels.dense import compile_panels
 from dagbp._kernels.mixed import compile_mixed
 from dagbp._kernels.random import compile_shuffle
-from dagbp._kernels.readers import compile_reader
 from dagbp._kernels.records import (
     ABORT,
     BROKEN,
@@ -132,15 +131,13 @@ class Engine:
 
     def _new_net(self, entry: Any, row_bytes: int, signals: bool) -> Frame:
         """Return a new one: addresses last, what takes longest to compile first."""
-        learn, read, write = (
-            compiled(parts.compile_part, part, self.dtype, row_bytes) if part else 0
-            for part in (
-                parts.learn if entry is not run.predict else None,
-                parts.read,
-                _WRITES.get(entry),
-            )
-        )
+        back = entry is not run.predict
+        learn = compiled(parts.compile_part, parts.learn, self.dtype, row_bytes) if back else 0
         compiled(run.compile_entry, entry, self.dtype)
+        read, write = (
+            compiled(parts.compile_part, part, self.dtype, row_bytes) if part else 0
+            for part in (parts.read, _WRITES.get(entry))
+        )
         dense: dict[str, Any] = {}
         if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
             dense = compiled(compile_panels, self.dtype, row_bytes)
@@ -410,22 +407,33 @@ class Engine:
         order: npt.NDArray[np.int64] | None = None,
     ) -> Data:
         """Return samples as kernels take them."""
-        reader: Any = 0
-        if not X.direct:
-            kinds = X.indptr is not None, self.dtype, X.values.dtype
-            reader = compiled(compile_reader, *kinds)
+        places = self._places[X.indptr is not None]
+        form = readers.read_squares if X.direct and places is None else readers.read_rows
+        if X.indptr is not None:
+            form = readers.read_csr
+        wanted, read_targets = None, 0
+        if targets is not None:
+            wanted, read = targets.values, readers.read_squares
+            if targets.labels is not None:
+                wanted, read = targets.labels, readers.read_labels
+            assert wanted is not None
+            read_targets = self._reader(read, wanted)
         return Data(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,
             n_outputs=len(self.plan.outputs),
             features=X.values,
-            reader=reader,
+            read_features=self._reader(form, X.values),
+            read_targets=read_targets,
             stride=X.stride,
             indptr=X.indptr,
             indices=X.indices,
-            places=self._places[X.indptr is not None],
-            targets=None if targets is None else targets.values,
-            labels=None if targets is None else targets.labels,
+            places=places,
+            targets=wanted,
             weight=weight,
             order=order,
         )
+
+    def _reader(self, form: Callable[..., None], source: Array) -> Any:
+        """Return the address of a function that copies such samples into tiles."""
+        return compiled(readers.compile_reader, form, self.dtype, source.dtype)

@@ -88,7 +88,7 @@ def read_features(
             require(array.size * dtype.itemsize, f"a copy of {name} in {dtype}")
     values = numeric(X, dtype, name)
     _check_shape(values.shape, labels, name)
-    return Features(values, len(values))
+    return Features(values, len(values), values.shape[1])
 
 
 def _check_shape(shape: tuple[int, ...], labels: Sequence[Hashable], name: str) -> None:

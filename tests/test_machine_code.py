@@ -148,9 +148,9 @@ print(*order)
 def test_what_a_step_needs_is_begun_before_anything_is_waited_for():
     """Else threads would take turns.
 
-    Loss, optimizer, shuffle, learn, read, train; rows of two activations.
+    Loss, optimizer, reader, shuffle, learn, train, read; rows of two activations.
     """
     done = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
     order = done.stdout.split()
-    assert order[:10] == ["begin"] * 10
-    assert set(order[10:]) == {"address"}
+    assert order[:11] == ["begin"] * 11
+    assert set(order[11:]) == {"address"}

@@ -95,21 +95,21 @@ DENSE_PARTS = (
 class Data(NamedTuple):
     """Samples in rows; None for what is not given, a null pointer in a kernel.
 
-    Features are C-contiguous and of the net's dtype, or whatever `reader` reads; see `readers`.
+    Features and targets are whatever their readers read, see `readers`.
     """
 
     n_samples: Any
     n_inputs: Any
     n_outputs: Any
     features: Any  # (N, n_inputs), or the stored entries of a sparse matrix
-    reader: Any  # address of a function in `readers`, or 0
+    read_features: Any  # addresses of functions in `readers`
+    read_targets: Any
     stride: Any  # elements from one row of features to the next
     indptr: Any  # (N + 1,) int64, of a sparse matrix in CSR form, and
     indices: Any  # int32, the columns of its entries
     places: Any  # (n_inputs,) int64: column of each input's row, or None for 0, 1, 2, ...; of a
     # sparse matrix the row of each column
-    targets: Any  # (N, n_outputs), or None
-    labels: Any  # (N,) int64 in place of targets, or None
+    targets: Any  # (N, n_outputs), or labels (N,) int64, or None
     weight: Any  # (N,) float64, or None for ones
     order: Any  # (N,) int64, or None for 0, 1, 2, ...
 
@@ -398,7 +398,6 @@ open_data = _opener(
         "indptr": types.int64,
         "indices": types.int32,
         "targets": Real,
-        "labels": types.int64,
         "weight": types.float64,
         "order": types.int64,
         "places": types.int64,

@@ -4,71 +4,25 @@ import numpy as np
 
 from dagbp._jit import jit
 from dagbp._kernels.net import drop_rows
+from dagbp._kernels.readers import BLOCK
 from dagbp._kernels.records import LOSS, N_ROWS, WEIGHT
 from dagbp._kernels.timing import COPY_IN, LOSSES, tick
-from dagbp._kernels.transpose import copy_square, new_starts, side
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
     as_element,
     call_address,
-    fill,
     given,
     lanes,
     least,
     load,
+    null,
     offset,
     row_pointer,
     store,
 )
 
 u = np.uintp
-BLOCK = u(16)  # columns that a member copies together: whole squares of any side
-
-
-@jit
-def sample_index(data, position):
-    """Return which sample stands at `position`."""
-    return u(data.order[position]) if given(data.order) else position
-
-
-@jit
-def copy_in(data, source, columns, moved, first, count, tile, member, members):
-    """tile[j][b] = source[sample first + b, j]; lanes beyond `count` repeat the last sample.
-
-    If moved, of column data.places[j] in place of j. Repeated samples stay in the range of real
-    ones: no overflow that the batch itself has not. The members of a crew take turns at blocks of
-    rows. Squares of samples and columns are transposed between registers, what is left of the
-    columns goes one by one.
-    """
-    width, square = lanes(tile), side(source)
-    cells, starts = row_pointer(tile, ZERO), new_starts(source)
-    for b in range(ZERO, width, square):
-        for c in range(square):
-            starts[c] = sample_index(data, first + least(b + c, count - ONE)) * columns
-        for block in range(member * BLOCK, columns, members * BLOCK):
-            stop = least(block + BLOCK, columns)
-            whole = block
-            if moved == ZERO:
-                whole += (stop - block) // square * square
-            for j in range(block, whole, square):
-                copy_square(source, starts, j, cells, j * width + b, width)
-            for j in range(whole, stop):
-                column = u(data.places[j]) if moved != ZERO else j
-                for c in range(square):
-                    cells[j * width + b + c] = source[starts[c] + column]
-
-
-@jit
-def copy_labels_in(data, first, count, tile):
-    """tile[j][b] = 1 if the label of sample first + b is j else 0."""
-    width = lanes(tile)
-    cells = row_pointer(tile, ZERO)
-    for j in range(data.n_outputs):
-        store(tile, j, fill(tile, 0))
-    for b in range(width):
-        sample = sample_index(data, first + least(b, count - ONE))
-        cells[u(data.labels[sample]) * width + b] = as_element(cells, 1)
 
 
 @jit
@@ -78,15 +32,28 @@ def targets_in(data, work, g, first, count, scale):
     Lanes beyond `count` weigh nothing.
     """
     y, row = offset(work.y, g * data.n_outputs), offset(work.row, g * N_ROWS)
-    if given(data.labels):
-        copy_labels_in(data, first, count, y)
-    else:
-        copy_in(data, data.targets, data.n_outputs, ZERO, first, count, y, ZERO, ONE)
+    args = (
+        row_pointer(y, ZERO),
+        data.targets,
+        ZERO,
+        data.indptr,
+        data.indices,
+        data.order,
+        null(data.places),
+        data.n_outputs,
+        first,
+        count,
+        lanes(y),
+        ZERO,
+        ONE,
+    )
+    call_address(data.read_targets, args)
     cells = row_pointer(row, WEIGHT)
     for b in range(lanes(row)):
         weight = scale if b < count else 0.0
         if b < count and given(data.weight):
-            weight *= data.weight[sample_index(data, first + b)]
+            sample = u(data.order[first + b]) if given(data.order) else first + b
+            weight *= data.weight[sample]
         cells[b] = as_element(cells, weight)
 
 
@@ -120,27 +87,22 @@ def group_in(net, data, work, first, count):
         start = g * net.width
         some = least(net.width, count - start)
         x = offset(work.x, g * net.n_nodes)
-        source, columns = data.features, data.n_inputs
-        if data.reader != ZERO:
-            args = (
-                row_pointer(x, ZERO),
-                source,
-                data.stride,
-                data.indptr,
-                data.indices,
-                data.order,
-                data.places,
-                columns,
-                first + start,
-                some,
-                lanes(x),
-                work.member,
-                work.members,
-            )
-            call_address(data.reader, args)
-        else:
-            moved, turns = u(given(data.places)), (work.member, work.members)
-            copy_in(data, source, columns, moved, first + start, some, x, *turns)
+        args = (
+            row_pointer(x, ZERO),
+            data.features,
+            data.stride,
+            data.indptr,
+            data.indices,
+            data.order,
+            data.places,
+            data.n_inputs,
+            first + start,
+            some,
+            lanes(x),
+            work.member,
+            work.members,
+        )
+        call_address(data.read_features, args)
         if work.drop != ZERO:
             for block in range(work.member * BLOCK, net.n_inputs, work.members * BLOCK):
                 stop = least(block + BLOCK, net.n_inputs)
