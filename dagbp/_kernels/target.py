@@ -37,12 +37,23 @@ def _typed():
 
 @cache
 def _lowered():
-    """Import what turns expressions into LLVM's."""
+    """Import what turns expressions into LLVM's.
+
+    Complex numbers because Numba 0.62 keeps the code of intrinsics in the first registry of the
+    target that asks last, which must be the same for both.
+    """
     from numba.core import optional  # noqa: F401
-    from numba.cpython import builtins, enumimpl, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401
+    from numba.cpython import (  # noqa: F401
+        builtins,
+        cmathimpl,
+        mathimpl,
+        numbers,
+        rangeobj,
+        tupleobj,
+    )
     from numba.np import npyimpl
 
-    return mathimpl.registry, npyimpl.registry
+    return cmathimpl.registry, mathimpl.registry, npyimpl.registry
 
 
 class _Convention(BaseCallConv):
