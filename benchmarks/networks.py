@@ -45,7 +45,9 @@ class Case(NamedTuple):
     @property
     def computed(self):
         """The nodes that are no inputs, ascending: those with a bias."""
-        return np.setdiff1d(np.arange(self.n_nodes), self.inputs)
+        fed = np.ones(self.n_nodes, np.bool_)
+        fed[self.inputs] = False
+        return np.flatnonzero(fed)
 
 
 # --- layers ---

@@ -10,6 +10,7 @@ The order is part of what users see (`Network.parameters`), so it is the same on
 numbers are whole, and no constant depends on the processor.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +28,13 @@ Bool = npt.NDArray[np.bool_]
 LEAST, FULL = 32, 75
 GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
 RUN = 16  # consecutive rows that make a run by themselves
-ROUNDS = 4  # of buckets, each by other hashes
+ROUNDS = 6  # of buckets, each by other hashes
 WORK = 4  # steps in vain that clustering takes for each edge, at most
 SLICE = 1_000_000  # edges hashed together
 # Likeness: edges shared over edges of either, in thousandths. Rows join a cluster from ALIKE on;
 # one whose likeness with its own is SAME leads no other.
 ALIKE, SAME = 200, 667
+AGREE = 12  # one row of a bucket out of so many must agree with its leader once more
 
 
 class View(NamedTuple):
@@ -138,10 +140,8 @@ def _runs(keys: list[Int64], none: int) -> Int64:
 
 def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
     """Return the plan with these of its rows in this order."""
-    n, row = len(order), inverse(order)
-    narrow = row.astype(np.int32)
-    target = np.repeat(narrow, np.diff(plan.in_ptr))
-    in_ptr, in_src, slot = by_target(n, narrow[plan.in_src], target)
+    row, out_edge = inverse(order), inverse(plan.in_slot)
+    in_ptr, in_src, slot = by_target(order, plan.out_ptr, out_edge, plan.out_dst)
     out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
     return plan._replace(
         node=plan.node[order],
@@ -167,29 +167,32 @@ def _clusters(view: View, back: View, stretch: Int64) -> Int64:
     """Return the number from 1 on of each row's cluster of alike rows, 0 for none, (n,)."""
     cluster, best, shared, seen = (np.zeros(len(stretch), np.int64) for _ in range(4))
     state = np.array([0, WORK * len(view.other)])
-    for round_ in range(ROUNDS):
-        leaders = _leaders(view, stretch, best, round_)
+    hashes = [_least_hash(view, round_) for round_ in range(ROUNDS + 1)]
+    for first, second in pairwise(hashes):
+        leaders = _leaders(view, stretch, best, first, second)
         if len(leaders):
             given = leaders, stretch, *view, *back
             _call(_gather, given, (cluster, best, shared, seen, state), LEAST)
     return cluster
 
 
-def _leaders(view: View, stretch: Int64, best: Int64, round_: int) -> Int64:
+def _leaders(view: View, stretch: Int64, best: Int64, first: Int64, second: Int64) -> Int64:
     """Return a row of each bucket, that with most edges, of the largest bucket first.
 
     A bucket is the rows of one stretch whose neighbours have the same least hash. Two rows are in
-    one with a chance that is their likeness, and many together hardly by chance.
+    one with a chance that is their likeness. Many may be so by chance, who share one neighbour that
+    many have; then few of them agree with the leader in the second of two independent hashes.
     """
     degree = np.diff(view.ptr)
     rows = np.flatnonzero((degree >= LEAST // 2) & (best < SAME))
-    key = stretch[rows] << 32 | _least_hash(view, round_)[rows]
+    key = stretch[rows] << 32 | first[rows]
     order = np.lexsort((degree[rows], key))
     last = np.flatnonzero(np.diff(key[order], append=-1))
     size = np.diff(last, prepend=-1)
-    large = np.flatnonzero(size >= LEAST // 4)
-    large = large[np.argsort(-size[large], kind="stable")]
-    return rows[order[last[large]]]
+    leader, second = rows[order[last]], second[rows[order]]
+    agree = np.add.reduceat(second == np.repeat(second[last], size), last - size + 1, dtype=int) - 1
+    large = np.flatnonzero((size >= LEAST // 4) & (agree > 0) & (AGREE * agree >= size))
+    return leader[large[np.argsort(-size[large], kind="stable")]]
 
 
 def _least_hash(view: View, round_: int) -> Int64:

@@ -16,11 +16,12 @@ SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
 SLICE = 1_000_000  # edges drawn together: their random numbers take 64 bytes each
 
 
-def draw_weights(
+def draw_parameters(
     drawing: Drawing, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Return weights (E,) in in-edge order: those the drawing gives, and random ones for the rest.
+    """Return the weights (E,) in in-edge order, and behind them the biases of the computed rows.
 
+    Weights that the drawing does not give are random.
     ``"glorot"``: uniform with variance 2 / (in-degree of the target + out-degree of the source)
     (Glorot and Bengio, 2010); ``"he"``: normal, 2 / in-degree (He et al., 2015); ``"lecun"``:
     normal, 1 / in-degree (LeCun et al., 1998); ``"zeros"``; ``"auto"``: what suits the target's
@@ -33,9 +34,17 @@ def draw_weights(
     schemes = names if scheme == "auto" else [scheme] * len(names)
     by_node = np.array([SCHEMES.index(name) for name in schemes], np.int8)[drawing.activation]
     in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)
-    weights = np.empty(len(plan.in_src), dtype)
+    n_edges, computed = len(plan.in_src), plan.node[plan.n_inputs :]
+    parameters = np.empty(n_edges + len(computed), dtype)
+    weights = parameters[:n_edges]
+    parameters[n_edges:] = drawing.bias[computed]
+    none_drawn = not np.isnan(drawing.weight).any()
     for first, last in row_slices(plan.in_ptr, SLICE):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
+        given = drawing.weight[plan.in_edge[slots]]
+        if none_drawn:
+            weights[slots] = given
+            continue
         target = np.repeat(np.arange(first, last), in_degree[first:last])
         fan_in, fan_out = in_degree[target], out_degree[plan.in_src[slots]]
         normal = random.standard_normal(len(target))
@@ -48,9 +57,8 @@ def draw_weights(
         }
         suited = by_node[plan.node[target]]
         drawn = np.choose(suited, [choices.get(name, normal) for name in SCHEMES])
-        given = drawing.weight[plan.in_edge[slots]]
         weights[slots] = np.where(np.isnan(given), drawn, given)
-    return weights
+    return parameters
 
 
 def generator(seed: Any) -> np.random.Generator:
@@ -78,11 +86,19 @@ def real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
     """Refuse initial values that the network's precision cannot hold."""
-    largest = np.finfo(dtype).max
-    for i in np.flatnonzero(np.abs(drawing.weight) > largest)[:1]:  # never so for the NaN of none
+    largest = float(np.finfo(dtype).max)
+    if _magnitude(drawing.weight) > largest:
+        i = int(np.argmax(np.abs(drawing.weight) > largest))
         edge = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
         raise GraphError(f"edge {edge!r} has weight {drawing.weight[i]}, which is beyond {dtype}")
-    for i in np.flatnonzero(np.abs(drawing.bias) > largest)[:1]:
+    if _magnitude(drawing.bias) > largest:
+        i = int(np.argmax(np.abs(drawing.bias) > largest))
         raise GraphError(
             f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
         )
+
+
+def _magnitude(values: npt.NDArray[np.float64]) -> float:
+    """Return the largest magnitude, of what is a number."""
+    most, least = np.fmax.reduce(values, initial=0.0), np.fmin.reduce(values, initial=0.0)
+    return float(max(most, -least))

@@ -16,7 +16,7 @@ from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._features import Problem, read_features
 from dagbp._fill import check_dense_above
 from dagbp._graph import draw, write_networkx
-from dagbp._initialise import check_representable, draw_weights, real_dtype
+from dagbp._initialise import check_representable, draw_parameters, real_dtype
 from dagbp._plan import Plan
 from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._schedule import WAYS
@@ -71,9 +71,7 @@ class Network:
         self._dense_above, self._ways = dense_above, schedule
         self._build(drawing, plan, graph, real)
         check_representable(drawing, real)
-        weights = draw_weights(drawing, plan, init, seed, real)
-        bias = drawing.bias[plan.node[plan.n_inputs :]].astype(real)
-        self.parameters = np.concatenate([weights, bias])
+        self.parameters = draw_parameters(drawing, plan, init, seed, real)
 
     def _build(
         self,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from dagbp._jit import entry
 from dagbp._kernels import records
@@ -23,6 +24,7 @@ RUN_WORDS = int(records.RUN_WORDS)
 Int64 = npt.NDArray[np.int64]
 
 LEAST = 16  # shorter runs do not pay for a panel's set-up
+SLICE = 2**18  # edges looked at together
 
 
 class Panels(NamedTuple):
@@ -105,11 +107,14 @@ def _find_panels(
 
 def _has_run(other: Any) -> bool:
     """Return whether any LEAST consecutive slots hold consecutive rows, whoever's they are."""
-    if len(other) < LEAST:
-        return False
-    breaks = np.flatnonzero(np.diff(other) != 1)
-    edges = np.concatenate([[-1], breaks, [len(other) - 1]])
-    return bool(np.diff(edges).max() >= LEAST)
+    span = LEAST - 1
+    for first in range(0, len(other) - span, SLICE):
+        part = other[first : first + SLICE + span]
+        # Where a target's slots begin and end as a run does, they are one: sources ascend.
+        alike = np.flatnonzero(part[span:] - part[:-span] == span)
+        if (np.diff(sliding_window_view(part, LEAST)[alike]) == 1).all(axis=1).any():
+            return True
+    return False
 
 
 @entry

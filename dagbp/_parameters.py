@@ -71,7 +71,7 @@ class Parameters:
 
     def undo(self) -> None:
         """Set `values` back to what `flat` holds, which has not seen an update that failed."""
-        self.values[: self.n_values] = self._by_source(self.flat)
+        self._by_source(self.flat, self.values)
 
     @contextmanager
     def updated(self, in_strips: bool) -> Iterator[None]:
@@ -102,8 +102,7 @@ class Parameters:
     def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
         """Return what is in the user's order laid out like `values`, padding 0."""
         padded = aligned((len(self.values),), parameters.dtype)
-        padded[: self.n_values] = self._by_source(self._with_held(parameters, 0))
-        return padded
+        return self._by_source(self._with_held(parameters, 0), padded)
 
     def without_held(self, flat: Array) -> Array:
         """Return a copy of what is in the order of `flat` in the user's order."""
@@ -122,12 +121,11 @@ class Parameters:
         flat[n:] = parameters[self._n_edges :]
         return flat
 
-    def _by_source(self, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return what is in the order of `flat` in that of `values`, without its padding."""
+    def _by_source(self, flat: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Write what is in the order of `flat` to an array in that of `values`, and return it."""
         n = self._wiring.n_slots
-        values = np.empty_like(flat)
         values[self._wiring.plan.in_slot] = flat[:n]
-        values[n:] = flat[n:]
+        values[n : self.n_values] = flat[n:]
         return values
 
     # --- what trains ---
@@ -140,7 +138,8 @@ class Parameters:
         """
         if self.all_train:
             return np.array([[0, self.n_values]])
-        trained = self._by_source(self._with_held(self.trained, True))
+        flat = self._with_held(self.trained, True)
+        trained = self._by_source(flat, np.empty_like(flat))
         edges = np.diff(np.concatenate([[0], trained.astype(np.int8), [0]]))
         return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 

@@ -141,11 +141,9 @@ def make_plan(
     """
     src, dst = (np.require(ends, np.int32, ["C", "W"]) for ends in (src, dst))
     inputs, outputs = _int64(inputs), _int64(outputs)
-    level = _levels(n_nodes, src, dst, inputs)
-    node = _topological_order(level, inputs, None if kind is None else _int64(kind))
+    kind = None if kind is None else _int64(kind)
+    level, node, (in_ptr, in_src, in_edge) = _in_order(n_nodes, src, dst, inputs, kind)
     row = inverse(node)
-    narrow = row.astype(np.int32)
-    in_ptr, in_src, in_edge = by_target(n_nodes, narrow[src], narrow[dst])
     _refuse_repeats(in_ptr, in_src, in_edge)
     out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
     output_slot = np.full(n_nodes, -1, np.int64)
@@ -153,7 +151,7 @@ def make_plan(
     return Plan(
         node=node,
         row=row,
-        level=level[node],
+        level=level,
         in_ptr=in_ptr,
         in_src=in_src,
         in_edge=in_edge,
@@ -166,6 +164,19 @@ def make_plan(
         input_column=np.arange(len(inputs)),
         n_inputs=len(inputs),
     )
+
+
+def _in_order(
+    n_nodes: int, src: Int32, dst: Int32, inputs: Int64, kind: Int64 | None
+) -> tuple[Int64, Int64, tuple[Int64, Int32, Slots]]:
+    """Return each row's level and node, and the view by target."""
+    ptr, edge = grouped(src, n_nodes)
+    target = dst[edge]
+    level, done = _levels(ptr, target, inputs)
+    if not done.all():
+        raise CycleFound(_one_cycle(src, dst, ~done))
+    node = _topological_order(level, inputs, kind)
+    return level[node], node, by_target(node, ptr, edge, target)
 
 
 def depth(plan: Plan) -> int:
@@ -213,22 +224,23 @@ def _int64(values: npt.ArrayLike) -> Int64:
     return np.require(values, np.int64, ["C", "W"])
 
 
-def _levels(n_nodes: int, src: Int32, dst: Int32, inputs: Int64) -> Int64:
-    """Return each node's level, by drawing index; raise `CycleFound` if there is none."""
-    ptr, edge = grouped(src, n_nodes)
-    waiting = np.bincount(dst, minlength=n_nodes)
+def _levels(ptr: Int64, target: Int32, inputs: Int64) -> tuple[Int64, npt.NDArray[np.bool_]]:
+    """Return each node's level, by drawing index, and whether it has one: none is on a cycle.
+
+    target: of the edges by source, whose runs begin at `ptr`.
+    """
+    n_nodes = len(ptr) - 1
     level = np.ones(n_nodes, np.int64)
     level[inputs] = 0
-    arrays = ptr, dst[edge], waiting, level, np.empty(n_nodes, np.int64)
-    if len(src) + n_nodes <= SMALL:
+    arrays = ptr, target, np.zeros(n_nodes, np.int64), level, np.empty(n_nodes, np.int64)
+    if len(target) + n_nodes <= SMALL:
         lists = [array.tolist() for array in arrays]
-        done = _longest_paths.py_func(*lists)
+        _longest_paths.py_func(*lists)
         waiting, level = (np.array(values, np.int64) for values in lists[2:4])
     else:
-        done = _longest_paths(*arrays)
-    if done < n_nodes:
-        raise CycleFound(_one_cycle(src, dst, waiting > 0))
-    return level
+        _longest_paths(*arrays)
+        waiting = arrays[2]
+    return level, waiting == 0
 
 
 def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64:
@@ -242,12 +254,25 @@ def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64
     return np.concatenate([inputs, others[order]])
 
 
-def by_target(n_nodes: int, src: Int32, dst: Int32) -> tuple[Int64, Int32, Slots]:
-    """Return the pointers, source rows and edges of the view by target, sources ascending."""
-    _, by_source = grouped(src, n_nodes)
-    ptr, order = grouped(dst[by_source], n_nodes)
-    edge = by_source[order]
-    return ptr, src[edge], edge
+def by_target(node: Int64, ptr: Int64, edge: Slots, dst: Int32) -> tuple[Int64, Int32, Slots]:
+    """Return the pointers, source rows and edges of the view by target, sources ascending.
+
+    Parameters
+    ----------
+    node : int64 (n,)
+        Each row's number among those of the edges' ends.
+    ptr, edge, dst : int64 (n + 1,), Slots (E,), int32 (E,)
+        The edges by source: where each source's begin, which they are, and their targets.
+    """
+    n_nodes, n_edges, row = len(node), len(edge), inverse(node).astype(np.int32)
+    if n_edges + n_nodes <= SMALL:
+        source, target = row[np.repeat(np.arange(n_nodes), np.diff(ptr))], row[dst]
+        order = np.lexsort((source, target))
+        return grouped(target, n_nodes)[0], source[order], edge[order]
+    start = np.zeros(n_nodes + 2, np.int64)
+    in_src, in_edge = np.empty(n_edges, np.int32), np.empty_like(edge)
+    _sort_by_target(node, row, ptr, edge, dst, start, in_src, in_edge)
+    return start[:-1], in_src, in_edge
 
 
 def by_source(in_ptr: Int64, in_src: Int32) -> tuple[Int64, Int32, Slots]:
@@ -340,6 +365,23 @@ def _counting_sort(key: Any, start: Any, order: Any) -> None:
 
 
 @entry
+def _sort_by_target(  # type: ignore[no-untyped-def]
+    node, row, ptr, edge, dst, start, in_src, in_edge
+):
+    """Fill the view by target, in place: start (n + 2,) of zeros as above; see `by_target`."""
+    for j in dst:
+        start[row[j] + 2] += 1
+    for j in range(2, start.shape[0]):
+        start[j] += start[j - 1]
+    for i in range(node.shape[0]):
+        for k in range(ptr[node[i]], ptr[node[i] + 1]):
+            j = row[dst[k]] + 1
+            in_src[start[j]] = i
+            in_edge[start[j]] = edge[k]
+            start[j] += 1
+
+
+@entry
 def _transpose(in_ptr: Any, in_src: Any, start: Any, out_dst: Any, in_slot: Any) -> None:
     """Fill the view by source from that by target, in place: start (n + 2,) of zeros as above."""
     for i in in_src:
@@ -355,11 +397,13 @@ def _transpose(in_ptr: Any, in_src: Any, start: Any, out_dst: Any, in_slot: Any)
 
 
 @entry
-def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> int:
-    """level_j = max(level_j, 1 + max over i->j of level_i), in place; return the nodes finished.
+def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> None:
+    """level_j = max(level_j, 1 + max over i->j of level_i), in place.
 
-    `waiting` counts in-edges not yet seen, and stays positive on and behind a cycle.
+    waiting (n,) of zeros: counts in-edges not yet seen, and stays positive on and behind a cycle.
     """
+    for j in dst:
+        waiting[j] += 1
     tail = 0
     for i in range(len(waiting)):
         if waiting[i] == 0:
@@ -376,7 +420,6 @@ def _longest_paths(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> 
             if waiting[j] == 0:
                 queue[tail] = j
                 tail += 1
-    return tail
 
 
 @entry

@@ -61,12 +61,14 @@ def segments(kind: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> I
     cuts = np.flatnonzero(np.append(True, kind[1:] != kind[:-1])[:n])
     # Long stretches are cut further, where no panel is cut: every `most` rows, or a little before.
     last_allowed = np.maximum.accumulate(np.where(may, np.arange(n), 0))
-    while True:
-        lengths = np.diff(np.append(cuts, n))
-        long = np.flatnonzero(lengths > most[cuts])
-        if len(long) == 0:
-            return np.append(cuts, n)
-        cuts = np.sort(np.concatenate([cuts, last_allowed[cuts[long] + most[cuts[long]]]]))
+    ends = np.append(cuts[1:], n)
+    further = []
+    for k in np.flatnonzero(ends - cuts > most[cuts]).tolist():
+        cut, step = int(cuts[k]), int(most[cuts[k]])
+        while ends[k] - cut > step:
+            cut = int(last_allowed[cut + step])
+            further.append(cut)
+    return np.sort(np.concatenate([cuts, np.array(further, np.int64), [n]]))
 
 
 def cut_stages(level: Int64, work: Int64, members: int) -> Int64:

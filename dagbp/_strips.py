@@ -7,7 +7,7 @@ target's sum waits in memory meanwhile, which costs a load and a store a *piece*
 target in one strip. Pieces follow each other in an order of slots of their own.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,18 +79,29 @@ def strip_rows(plan: "Plan", kind: Int64, panels: "Panels", held: bool) -> Int64
 
 def _best_rows(source: npt.NDArray[np.int32], n_targets: int) -> int:
     """Return the number of sources a strip for the edges of a kind of rows, or 0."""
-    n_sources = len(np.unique(source))
+    sources = _distinct(source)
+    n_sources = len(sources)
     if n_sources * WIDE_ROW <= L1_BYTES:
         return 0
     n_segments = -(-n_targets // SEGMENT_ROWS)
     far = min(len(source), n_sources * n_segments)  # edges that bring their source to L1
     best, least_ns = 0, FAR_EDGE_NS * len(source)
     for size, edge_ns in EDGE_NS.items():
-        n_strips = len(np.unique(source // (size // WIDE_ROW)))
+        n_strips = len(_distinct(sources // (size // WIDE_ROW)))
         ns = edge_ns * (len(source) - far) + FAR_EDGE_NS * far + PIECE_NS * n_strips * n_targets
         if ns < least_ns:
             best, least_ns = size // WIDE_ROW, ns
     return best
+
+
+def _distinct(values: npt.NDArray[Any]) -> Int64:
+    """Return the distinct values: a mark for each of the range, where that is not much wider."""
+    least, most = int(values.min()), int(values.max())
+    if most - least > 8 * len(values):
+        return np.unique(values).astype(np.int64)
+    found = np.zeros(most - least + 1, np.bool_)
+    found[values - least] = True
+    return least + np.flatnonzero(found)
 
 
 def cut_strips(plan: "Plan", rows: Int64, segment: Int64) -> Strips | None:

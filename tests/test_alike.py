@@ -447,3 +447,18 @@ def test_each_kernel_has_one_signature(monkeypatch):
         compiled(shuffled(name)[0])
     for function in (_alike._gather, _alike._count_dense):
         assert len(function.signatures) == 1
+
+
+def test_rows_that_share_one_neighbour_by_chance_lead_no_cluster():
+    """All targets read one source, which has the least hash of all, and else strangers."""
+    rng, n, hub = np.random.default_rng(0), 4_000, 7
+    other = np.array([np.sort(rng.permutation(n)[:20]) for _ in range(500)])
+    ptr = np.arange(0, other.size + 1, 20)
+    ptr = np.concatenate([ptr, np.full(n - 500, ptr[-1])])
+    stretch, best = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    strangers = rng.integers(1, 2**32, n)
+    view = View(ptr, other.ravel().astype(np.int32))
+    same = np.full(n, hub)
+    assert len(_alike._leaders(view, stretch, best, same, strangers)) == 0
+    few = np.where(np.arange(n) % 4 == 3, 5, strangers)  # as if a quarter were alike
+    assert _alike._leaders(view, stretch, best, same, few).tolist() == [499]

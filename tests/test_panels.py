@@ -1,6 +1,7 @@
 """Dense panels: what is found is there, and they change no result but its rounding."""
 
 from itertools import pairwise
+from unittest import mock
 
 import networkx as nx
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
-from dagbp import _wiring
+from dagbp import _panels, _wiring
 from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._panels import (
     FIRST,
@@ -105,6 +106,29 @@ def test_equal_to_the_oracle(case, n, n_threads):
     Y = rng.normal(size=(n, len(case.outputs)))
     net = case.compile(dtype="float64", output_activation="tanh", n_threads=n_threads)
     assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
+
+
+def runs_of_targets(lengths):
+    """Return ascending rows for each target: runs of these lengths, with gaps between."""
+    rows = []
+    for of_target in lengths:
+        row = 0
+        for length in of_target:
+            rows += range(row, row + length)
+            row += length + 1
+    return np.array(rows, np.int32)
+
+
+LENGTHS = st.lists(st.lists(st.integers(1, _panels.LEAST + 1), max_size=4), max_size=6)
+
+
+@given(LENGTHS, st.integers(1, 40))
+def test_a_run_is_seen_wherever_slices_begin(lengths, size):
+    other = runs_of_targets(lengths)
+    breaks = [-1, *np.flatnonzero(np.diff(other) != 1).tolist(), len(other) - 1]
+    expected = max(b - a for a, b in pairwise(breaks)) >= _panels.LEAST
+    with mock.patch.object(_panels, "SLICE", size):
+        assert _panels._has_run(other) == expected
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-14)])

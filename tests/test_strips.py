@@ -103,6 +103,12 @@ def test_levels_of_few_edges_a_row_and_of_few_sources_have_none():
 # ---------------------------------------------------------------------------- what they compute
 
 
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=9), st.integers(0, 100), st.booleans())
+def test_distinct_values_of_a_narrow_and_of_a_wide_range(values, first, wide):
+    values = np.array(values, np.int32) * (100 if wide else 1) + np.int32(first)
+    assert _strips._distinct(values).tolist() == sorted(set(values.tolist()))
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_with_and_without_strips(dtype, tolerance, n_threads):
