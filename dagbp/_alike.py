@@ -191,7 +191,7 @@ def _leaders(view: View, stretch: Int64, best: Int64, first: Int64, second: Int6
     size = np.diff(last, prepend=-1)
     leader, second = rows[order[last]], second[rows[order]]
     agree = np.add.reduceat(second == np.repeat(second[last], size), last - size + 1, dtype=int) - 1
-    large = np.flatnonzero((size >= LEAST // 4) & (agree > 0) & (AGREE * agree >= size))
+    large = np.flatnonzero((size >= LEAST // 4) & (AGREE * agree >= size))
     return leader[large[np.argsort(-size[large], kind="stable")]]
 
 

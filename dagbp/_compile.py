@@ -43,7 +43,7 @@ def compile(
         Of nodes without that attribute.
     dtype : {"float32", "float64"}
     seed : int or numpy.random.Generator, optional
-        Of the initial weights.
+        Of the initial weights; a Generator is left as it is if all are given.
     init : {"auto", "glorot", "he", "lecun", "zeros"}
         Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
     n_threads : int, optional

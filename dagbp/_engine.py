@@ -278,7 +278,8 @@ class Engine:
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
         schedule = self.scheduler.choose(len(X), limit, back=False)
         buffers = self._buffers_of(schedule)
-        before = self._net(run.predict, schedule.row_bytes), pack(self._samples(X))
+        samples = self._samples(X)
+        before = self._net(run.predict, schedule.row_bytes), pack(samples)
         self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
@@ -291,8 +292,9 @@ class Engine:
         record = Record(values[0], values[1], values[2] if back else None)
         schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
         (work,) = self._buffers_of(schedule).learning()
+        samples = self._samples(X, targets)
         net = self._net(run.inspect, schedule.row_bytes, signals=True)
-        frames = net, pack(self._samples(X, targets)), pack(loss), work, pack(Result(*record))
+        frames = net, pack(samples), pack(loss), work, pack(Result(*record))
         self._entry(run.inspect)(None, *map(address, frames), back)
         return record
 

@@ -10,7 +10,6 @@ releases the GIL. `benchmarks/startup.py` shows what a first step takes.
 import ctypes
 import os
 import threading
-import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,6 +18,7 @@ from llvmlite.binding import ffi
 from numba.core import cgutils, config
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler import CompilerBase
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.llvm_bindings import create_pass_builder
 from numba.core.lowering import Lower
@@ -63,6 +63,9 @@ class Job:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="dagbp compiles")
         _running.add(self)
+        if config.LLVM_PASS_TIMINGS:  # type: ignore[attr-defined]  # LLVM's timers are global
+            self._run()
+            return
         try:
             self._thread.start()
         except RuntimeError:  # there can be no more threads
@@ -92,17 +95,32 @@ class Job:
             _running.discard(self)
 
 
-_running: weakref.WeakSet[Job] = weakref.WeakSet()
+_running: set[Job] = set()
 
 
 def _finish() -> None:
-    """Wait for all jobs: a forked child has none of their threads, but LLVM's locks as they are."""
+    """Wait for all jobs."""
     for job in list(_running):
         job.wait()
 
 
+def _before_fork() -> None:
+    """Wait for who compiles and for all jobs, and let none begin until there are two processes.
+
+    A forked child has none of their threads, but Numba's lock and LLVM's as they are.
+    """
+    global_compiler_lock.acquire()
+    _finish()
+
+
+def _after_fork() -> None:
+    global_compiler_lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_finish)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 def _compile(modules: list[str | bytes], options: dict[str, Any], layout: str) -> Made:
@@ -153,10 +171,12 @@ class Library(CodeLibrary):
 
     def add_ir_module(self, ir_module: Any) -> None:
         """Keep a module's assembly."""
+        self._raise_if_finalized()
         self._own.append(cgutils.normalize_ir_text(str(ir_module)))
 
     def add_linking_library(self, library: Any) -> None:
         """Keep a library of functions that these here call."""
+        self._raise_if_finalized()
         self._called.append(library)
 
     def finalize(self) -> None:

@@ -48,7 +48,7 @@ def segments(kind: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> I
 
     Examples
     --------
-    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 3, most=2)
+    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, most=2)
     array([0, 2, 3, 5])
     """
     n = len(kind)

@@ -462,3 +462,5 @@ def test_rows_that_share_one_neighbour_by_chance_lead_no_cluster():
     assert len(_alike._leaders(view, stretch, best, same, strangers)) == 0
     few = np.where(np.arange(n) % 4 == 3, 5, strangers)  # as if a quarter were alike
     assert _alike._leaders(view, stretch, best, same, few).tolist() == [499]
+    fewer = np.where(np.arange(n) % 25 == 24, 5, strangers)
+    assert len(_alike._leaders(view, stretch, best, same, fewer)) == 0

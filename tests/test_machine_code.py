@@ -103,6 +103,35 @@ def test_a_fork_waits_for_code_in_the_making(held):
     assert os.waitpid(child, 0)[1] == 0
 
 
+FORK = """
+import os, sys, threading, time
+import numpy as np
+import dagbp
+
+def fit():
+    net = dagbp.compile(dagbp.layered([3, 4, 2], seed=0), seed=0, n_threads=1)
+    net.fit(np.ones((9, 3)), np.ones((9, 2)), epochs=1, verbose=0)
+
+thread = threading.Thread(target=fit)
+thread.start()
+time.sleep(float(sys.argv[1]))
+child = os.fork()
+fit()
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("delay", ["0.1", "0.5"])
+def test_a_fork_while_another_thread_compiles(delay, tmp_path, monkeypatch):
+    """An empty cache: the thread is in Numba or waits for LLVM, whose locks the child gets."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, delay], check=True, timeout=60)
+
+
 def test_signatures_are_asked_for_once_but_missing_ones_again():
     asked, f = [], object()  # a function that nobody else asks for
 
@@ -140,17 +169,25 @@ def asked(self):
 
 _jit.Callback._begin, _jit.Callback.address = told, property(asked)
 net = dagbp.compile(dagbp.layered([3, 4, 2], seed=0), seed=0, n_threads=1)
-net.fit(np.ones((9, 3)), np.ones((9, 2)), epochs=1, verbose=0)
+X, Y = np.ones((9, 3)), np.ones((9, 2))
+CALL
 print(*order)
 """
 
 
-def test_what_a_step_needs_is_begun_before_anything_is_waited_for():
-    """Else threads would take turns.
-
-    Loss, optimizer, reader, shuffle, learn, train, read; rows of two activations.
-    """
-    done = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("call", "n_begun"),
+    [  # two activations' rows each; reader, and what is said
+        ("net.fit(X, Y, epochs=1, verbose=0)", 11),  # loss, optimizer, shuffle, learn, train, read
+        ("net.evaluate(X, Y)", 9),  # loss, learn, evaluate, read
+        ("net.predict(X)", 8),  # predict, read, write
+        ("net.forward(X)", 9),  # learn, inspect, read, write
+    ],
+)
+def test_what_a_call_needs_is_begun_before_anything_is_waited_for(call, n_begun):
+    """Else threads would take turns."""
+    code = ORDER.replace("CALL", call)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     order = done.stdout.split()
-    assert order[:11] == ["begin"] * 11
-    assert set(order[11:]) == {"address"}
+    assert order[:n_begun] == ["begin"] * n_begun
+    assert set(order[n_begun:]) == {"address"}

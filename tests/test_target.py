@@ -39,6 +39,23 @@ def test_loops_over_sizes_turn_as_in_python(first, last, step):
     np.testing.assert_array_equal(found, expected_found)
 
 
+@_jit.entry
+def large_turns(first, step, most):
+    """Return how many turns a loop takes to the last size there is, or `most`, and the last one."""
+    count, last = 0, np.uintp(0)
+    for k in range(np.uintp(first), np.uintp(2**64 - 1), np.uintp(step)):
+        count, last = count + 1, k
+        if count == most:
+            break
+    return count, last
+
+
+def test_sizes_may_have_all_64_bits():
+    assert large_turns(np.uint64(2**63 - 2**61), 2**61, 3) == (3, 2**63 + 2**61)
+    assert large_turns(np.uint64(2**64 - 5), 2, 9) == (2, 2**64 - 3)
+    assert large_turns(np.uint64(5), 1, 3) == (3, 7)
+
+
 @_jit.jit
 def parts(k, x):
     return k + 1, x / 2, k > 2

@@ -150,7 +150,7 @@ class _Context(CPUContext):
             fastmathpass.rewrite_module(mod, self.fastmath)
 
 
-# --- loops over sizes: up to the end, by any step but zero ----------------------------------------
+# --- loops over sizes: up to the end, which is less than 2**64 by more than a step ----------------
 
 _loops = Registry("dagbp's loops")
 _RANGE, _LOOP = types.unsigned_range_state64_type, types.unsigned_range_iter64_type
