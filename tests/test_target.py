@@ -142,6 +142,30 @@ def test_functions_of_users_are_compiled_as_ever_before_kernels_and_after(tmp_pa
     assert found[0] == found[1]
 
 
+AGAIN = """
+import sys
+import numpy as np
+import dagbp
+
+def predicted(package):
+    net = package.Network.from_edges([0, 1, 0, 2], [2, 2, 3, 3], n_nodes=4, seed=0)
+    net.fit(np.ones((9, 2)), np.ones((9, 1)), epochs=1, verbose=0)
+    return net.predict(np.ones((2, 2))).tolist()
+
+first, before = dagbp, predicted(dagbp)
+for name in [name for name in sys.modules if name.split(".")[0] == "dagbp"]:
+    del sys.modules[name]
+import dagbp
+assert dagbp is not first
+assert predicted(dagbp) == before == predicted(first)
+"""
+
+
+def test_the_package_can_be_imported_once_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    subprocess.run([sys.executable, "-c", AGAIN], check=True)
+
+
 def test_kernels_are_not_for_functions_of_others():
     @numba.njit
     def other(k):

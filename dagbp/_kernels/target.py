@@ -192,6 +192,7 @@ class _Target(CPUTarget):
         return _Typing()
 
 
+target_registry.pop("dagbp", None)  # of a package that was imported before, and is now once more
 target_registry["dagbp"] = Kernels
 _TARGET = _Target("dagbp")
 
