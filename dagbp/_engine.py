@@ -113,6 +113,7 @@ class Engine:
         self._buffers: dict[Schedule, Buffers] = {}
         self._entries: dict[Any, Callable[..., None]] = {}
         self._nets: dict[Any, Frame] = {}
+        self._readers: dict[Any, Any] = {}
         self._single: Single | None = None
 
     # --- what kernels receive ---
@@ -415,9 +416,8 @@ class Engine:
             form = readers.read_csr
         wanted, read_targets = None, 0
         if targets is not None:
-            wanted, read = targets.values, readers.read_squares
-            if targets.labels is not None:
-                wanted, read = targets.labels, readers.read_labels
+            wanted = targets.values if targets.labels is None else targets.labels
+            read = readers.read_squares if targets.labels is None else readers.read_labels
             assert wanted is not None
             read_targets = self._reader(read, wanted)
         return Data(
@@ -438,4 +438,7 @@ class Engine:
 
     def _reader(self, form: Callable[..., None], source: Array) -> Any:
         """Return the address of a function that copies such samples into tiles."""
-        return compiled(readers.compile_reader, form, self.dtype, source.dtype)
+        key = form, source.dtype
+        if key not in self._readers:
+            self._readers[key] = compiled(readers.compile_reader, form, self.dtype, source.dtype)
+        return self._readers[key]

@@ -4,7 +4,7 @@ import numpy as np
 
 from dagbp._jit import jit
 from dagbp._kernels.net import drop_rows
-from dagbp._kernels.readers import BLOCK
+from dagbp._kernels.readers import BLOCK, sample_index
 from dagbp._kernels.records import LOSS, N_ROWS, WEIGHT
 from dagbp._kernels.timing import COPY_IN, LOSSES, tick
 from dagbp._kernels.vector import (
@@ -16,7 +16,6 @@ from dagbp._kernels.vector import (
     lanes,
     least,
     load,
-    null,
     offset,
     row_pointer,
     store,
@@ -32,28 +31,13 @@ def targets_in(data, work, g, first, count, scale):
     Lanes beyond `count` weigh nothing.
     """
     y, row = offset(work.y, g * data.n_outputs), offset(work.row, g * N_ROWS)
-    args = (
-        row_pointer(y, ZERO),
-        data.targets,
-        ZERO,
-        data.indptr,
-        data.indices,
-        data.order,
-        null(data.places),
-        data.n_outputs,
-        first,
-        count,
-        lanes(y),
-        ZERO,
-        ONE,
-    )
+    args = (y, data, data.targets, data.n_outputs, first, count, lanes(y), ZERO, ONE)
     call_address(data.read_targets, args)
     cells = row_pointer(row, WEIGHT)
     for b in range(lanes(row)):
         weight = scale if b < count else 0.0
         if b < count and given(data.weight):
-            sample = u(data.order[first + b]) if given(data.order) else first + b
-            weight *= data.weight[sample]
+            weight *= data.weight[sample_index(data, first + b)]
         cells[b] = as_element(cells, weight)
 
 
@@ -87,21 +71,8 @@ def group_in(net, data, work, first, count):
         start = g * net.width
         some = least(net.width, count - start)
         x = offset(work.x, g * net.n_nodes)
-        args = (
-            row_pointer(x, ZERO),
-            data.features,
-            data.stride,
-            data.indptr,
-            data.indices,
-            data.order,
-            data.places,
-            data.n_inputs,
-            first + start,
-            some,
-            lanes(x),
-            work.member,
-            work.members,
-        )
+        turns = lanes(x), work.member, work.members
+        args = (x, data, data.features, data.n_inputs, first + start, some, *turns)
         call_address(data.read_features, args)
         if work.drop != ZERO:
             for block in range(work.member * BLOCK, net.n_inputs, work.members * BLOCK):

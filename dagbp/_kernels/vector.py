@@ -170,12 +170,6 @@ def given(typingctx, pointer):
 
 
 @intrinsic
-def null(typingctx, pointer):
-    """Return the null pointer of a pointer's type."""
-    return pointer(pointer), lambda context, builder, sig, args: ir.Constant(args[0].type, None)
-
-
-@intrinsic
 def slot_at(typingctx, narrow, wide, k):
     """Return element k of whichever of two tables of slots is there."""
 
