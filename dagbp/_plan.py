@@ -225,7 +225,7 @@ def _int64(values: npt.ArrayLike) -> Int64:
 
 
 def _levels(ptr: Int64, target: Int32, inputs: Int64) -> tuple[Int64, npt.NDArray[np.bool_]]:
-    """Return each node's level, by drawing index, and whether it has one: none is on a cycle.
+    """Return each node's level, by drawing index, and whether it is on no cycle nor behind one.
 
     target: of the edges by source, whose runs begin at `ptr`.
     """

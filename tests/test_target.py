@@ -85,6 +85,15 @@ def test_calls_return_what_python_returns(k, expected):
     assert double_in_place.py_func(values) is None
 
 
+@_jit.entry
+def is_in(k, n):
+    return k in range(n)
+
+
+def test_what_numba_has_written_in_python_is_compiled_for_kernels_too():
+    assert [is_in(k, 3) for k in (-1, 0, 2, 3)] == [False, True, True, False]
+
+
 FIRST_STEP = """
 import sys
 import numpy as np
