@@ -7,8 +7,8 @@ A peer is a class in a module here, with
   the order of the case's edges, then the computed nodes' biases, ascending;
 - ``set_batch(X, Y)``: what the steps train on;
 - ``step()``: one training step, done when it returns: forward, squared error (summed over outputs,
-  averaged over samples, no ½), backward, the gradient of every weight and bias, and plain SGD at a
-  learning rate of 1e-15, so that the parameters practically stay;
+  averaged over samples, no ½), backward, the gradient of every weight and bias, and plain SGD at
+  `LEARNING_RATE`;
 - ``gradient()``: that gradient, flat, in the order of the parameters;
 - ``raw_gradient()``: that gradient, left in whatever layout the peer has it;
 - ``predict(X)``: the outputs.
@@ -54,6 +54,10 @@ DAGS = (
     "ffnet_.Ffnet",
 )
 
+# Updates are computed, and parameters stay. A small rate does not do: 1e-9 moves last bits, by
+# which a signal may pass a kink, and 1e-15 leaves in the absent weights of dense layers what
+# becomes subnormal in products: at 1 % PyTorch's step then takes an Intel three times as long.
+LEARNING_RATE = 0.0
 TOLERANCE = 2e-5  # of the largest entry of the gradient
 MANY, RARE = 10_000_000, 100
 

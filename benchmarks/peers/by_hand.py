@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from . import LEARNING_RATE
 from .levels import make_levels
-
-LEARNING_RATE = 1e-15
 
 
 class ByHand(ABC):

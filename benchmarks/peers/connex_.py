@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
-LEARNING_RATE = 1e-15
+from . import LEARNING_RATE
 
 
 class Connex:

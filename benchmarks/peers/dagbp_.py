@@ -7,7 +7,9 @@ import numpy as np
 
 import dagbp
 
-OPTIONS = {"optimizer": "sgd", "learning_rate": 1e-15, "verbose": 0, "seed": 0}
+from . import LEARNING_RATE
+
+OPTIONS = {"optimizer": "sgd", "learning_rate": LEARNING_RATE, "verbose": 0, "seed": 0}
 
 
 class Dagbp:

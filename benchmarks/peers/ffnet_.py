@@ -4,7 +4,7 @@ import numpy as np
 from ffnet import ffnet
 from ffnet.fortran import _ffnet as propagation
 
-LEARNING_RATE = 1e-15
+from . import LEARNING_RATE
 
 
 class Ffnet:

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import sparse
 
+from . import LEARNING_RATE
 from .layers import Layers
-
-LEARNING_RATE = 1e-15
 
 
 class JaxStack(ABC):

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import LEARNING_RATE
 from .levels import make_levels
 
-LEARNING_RATE = 1e-15
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 

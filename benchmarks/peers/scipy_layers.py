@@ -5,9 +5,9 @@ import time
 import numpy as np
 import scipy.sparse as sp
 
+from . import LEARNING_RATE
 from .layers import Layers
 
-LEARNING_RATE = np.float32(1e-15)
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
-from .torch_stack import LEARNING_RATE, TorchStack
+from . import LEARNING_RATE
+from .torch_stack import TorchStack
 
 
 class TorchMatrices(TorchStack):

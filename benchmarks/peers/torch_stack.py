@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from . import LEARNING_RATE
 from .layers import Layers
-
-LEARNING_RATE = 1e-15
 
 
 class TorchStack(ABC):
