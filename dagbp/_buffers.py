@@ -62,8 +62,13 @@ def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
     return Clock(count, random, np.zeros(epochs), np.zeros(1), None)
 
 
+def signal_bytes(wiring: Wiring, schedule: Schedule) -> int:
+    """Return the bytes that kept signals take."""
+    return schedule.n_crews * schedule.group * len(wiring.plan.node) * schedule.row_bytes
+
+
 def step_bytes(wiring: Wiring, schedule: Schedule, n_values: int) -> int:
-    """Return the bytes of tiles and gradients of a step.
+    """Return the bytes of tiles and gradients of a step, without kept signals.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def step_bytes(wiring: Wiring, schedule: Schedule, n_values: int) -> int:
     """
     n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
     lanes = schedule.row_bytes // wiring.itemsize
-    rows = 2 * n + 3 * n_outputs + int(N_ROWS)
+    rows = n + 3 * n_outputs + int(N_ROWS)
     tile = rows * schedule.row_bytes + lanes * wiring.stride * wiring.itemsize
     scratch = schedule.n_threads * SEGMENT_ROWS * schedule.row_bytes
     gradients = schedule.n_crews * n_values * wiring.itemsize
@@ -85,7 +90,7 @@ class Buffers:
     Attributes
     ----------
     frames : list of uint64 arrays
-        Each thread's `Work`, without a gradient.
+        Each thread's `Work`, for what needs no gradient.
     gradients : (n_crews, P), or (n_crews, 0) as long as there is none
     losses, barrier, meetings
         As in `Work`; meetings of all threads, (n_threads, 8).
@@ -148,6 +153,20 @@ class Buffers:
         self.frames = [pack(work) for work in self._works]
         self._learning: list[Frame] = []
 
+    @property
+    def keeps_signals(self) -> bool:
+        """Whether there is room for every node's signal."""
+        return self._works[0].s is not None
+
+    def keep_signals(self) -> None:
+        """Make room for every node's signal."""
+        x = self._works[0].x
+        signals = aligned((len(self.gradients), *x.shape), x.dtype)
+        self._works = [work._replace(s=signals[work.crew]) for work in self._works]
+        self.frames = [pack(work) for work in self._works]
+        if self._learning:
+            self._learning = self.frames
+
     def learning(
         self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
     ) -> list[Frame]:
@@ -174,7 +193,7 @@ def _tiles(wiring: Wiring, dtype: np.dtype[Any], schedule: Schedule) -> dict[str
     """Return what the members of a crew share: a group of tiles."""
     group, lanes = schedule.group, schedule.row_bytes // dtype.itemsize
     n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
-    rows = {"x": n, "d": n, "out": n_outputs, "y": n_outputs, "e": n_outputs, "row": int(N_ROWS)}
+    rows = {"x": n, "out": n_outputs, "y": n_outputs, "e": n_outputs, "row": int(N_ROWS)}
     return {
         **{name: aligned((group, count, lanes), dtype) for name, count in rows.items()},
         "tile_loss": np.zeros(group),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._buffers import Buffers, Dropout, step_bytes
+from dagbp._buffers import Buffers, Dropout, signal_bytes, step_bytes
 from dagbp._data import Targets
 from dagbp._features import Features, Problem
 from dagbp._jit import compiled
@@ -25,6 +25,10 @@ from dagbp._kernels.records import (
     BROKEN,
     DENSE_PARTS,
     DIVERGED,
+    KEEP,
+    LEAVE,
+    RECTIFY,
+    REPLACE,
     SHUFFLE,
     STATUS,
     STAY,
@@ -66,6 +70,14 @@ class Record(NamedTuple):
     delta: Array | None = None
 
 
+_APPLIED = {"relu": RECTIFY, "identity": LEAVE}
+
+
+def _way(activation: activations.Activation) -> int:
+    """Return how kernels apply an activation where signals need not be kept."""
+    return int(KEEP if activation.reads_signal else _APPLIED.get(activation.name, REPLACE))
+
+
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
 _gather = ctypes.CFUNCTYPE(
     None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
@@ -99,9 +111,9 @@ class Engine:
         # Records, not names: a network keeps what it was made with when a name is overwritten.
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
-        in_place = [not one.reads_signal for one in self._activations]
-        self._in_place = np.array(in_place, np.uint8)[theta]
-        self._rows: Array | None = None
+        self._way = np.array([_way(one) for one in self._activations], np.uint8)[theta]
+        self._keeps = bool((self._way == KEEP).any())
+        self._rows: dict[bool, Array] = {}
         column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
         self._places = (column, inverse(column)) if moved else (None, None)
         alone = np.array([one.f is not None for one in self._activations], np.bool_)
@@ -147,21 +159,21 @@ class Engine:
         if self._in_strips(row_bytes):
             strip_sums = compiled(compile_strips, self.dtype, row_bytes)
         width = row_bytes // self.dtype.itemsize
-        in_place = None if signals else self._in_place
-        return self._pack_net(width, dense, in_place, strip_sums, read, learn, write)
+        way = None if signals else self._way
+        return self._pack_net(width, dense, way, strip_sums, read, learn, write)
 
     def _pack_net(
         self,
         width: int,
         dense: Mapping[str, Any],
-        in_place: Array | None = None,
+        way: Array | None = None,
         strip_sums: Any = 0,
         read: Any = 0,
         learn: Any = 0,
         write: Any = 0,
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
-        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses()
+        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses(way is None)
         parameters = self.parameters
         ins, outs = wiring.ins, wiring.outs
         strips = wiring.strips if self._in_strips(width * self.dtype.itemsize) else None
@@ -183,7 +195,7 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
-                in_place=in_place,
+                way=way,
                 **{part: dense.get(part, 0) for part in DENSE_PARTS},
                 read=read,
                 learn=learn,
@@ -213,13 +225,20 @@ class Engine:
         """Return whether tiles with such rows go by strips: narrow ones fit the caches."""
         return row_bytes == WIDE_ROW and self.wiring.strips is not None
 
-    def _addresses(self) -> Array:
-        """Return the addresses of each row's activation and its derivative, (2, n), once."""
-        if self._rows is None:
-            pairs = [activations.rows(one, self.dtype) for one in self._activations]
+    def _addresses(self, every: bool) -> Array:
+        """Return the addresses of each row's activation and its derivative, (2, n).
+
+        Those that kernels apply themselves are 0, and never compiled, unless `every` one is asked.
+        """
+        if every not in self._rows:
+            called = [every or _way(one) <= REPLACE for one in self._activations]
+            pairs = [
+                activations.rows(one, self.dtype) if call else (0, 0)
+                for one, call in zip(self._activations, called, strict=True)
+            ]
             table = np.array([[*map(int, pair)] for pair in pairs], np.uintp).reshape(-1, 2)
-            self._rows = np.ascontiguousarray(table[self._theta].T)
-        return self._rows
+            self._rows[every] = np.ascontiguousarray(table[self._theta].T)
+        return self._rows[every]
 
     def _is_alone(self, X: Features, limit: int | None, back: bool) -> bool:
         """Return whether X is one sample, to go by itself."""
@@ -228,7 +247,7 @@ class Engine:
     def _alone(self) -> Single:
         """Return what runs one sample by itself, kept from call to call."""
         if self._single is None:
-            theta, net = self._addresses()[0], self._pack_net(1, {})
+            theta, net = self._addresses(True)[0], self._pack_net(1, {})
             users = np.array([not one.builtin for one in self._activations], np.bool_)
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype
@@ -236,19 +255,26 @@ class Engine:
         self.parameters.catch_up()
         return self._single
 
-    def _buffers_of(self, schedule: Schedule) -> Buffers:
+    def _buffers_of(self, schedule: Schedule, signals: bool = False) -> Buffers:
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
-        What was kept for another schedule is given back first.
+        What was kept for another schedule is given back first. signals: as of `_net`.
         """
         if schedule not in self._buffers:
             self._buffers = {}
-            require(self.step_bytes(schedule), "a step's tiles and gradients")
+            more = signal_bytes(self.wiring, schedule) if signals and not self._keeps else 0
+            require(self.step_bytes(schedule) + more, "a step's tiles and gradients")
             cuts, in_strips = self.scheduler.cuts(schedule), self._in_strips(schedule.row_bytes)
             size = len(self.parameters.values)
             buffers = Buffers(self.wiring, self.dtype, size, schedule, cuts, in_strips)
+            if self._keeps:
+                buffers.keep_signals()
             self._buffers = {schedule: buffers}
-        return self._buffers[schedule]
+        buffers = self._buffers[schedule]
+        if signals and not buffers.keeps_signals:
+            require(signal_bytes(self.wiring, schedule), "the signals of a step's tiles")
+            buffers.keep_signals()
+        return buffers
 
     def release(self) -> None:
         """Give the buffers back."""
@@ -265,7 +291,8 @@ class Engine:
 
     def step_bytes(self, schedule: Schedule) -> int:
         """Return the bytes of tiles and gradients of a step."""
-        return step_bytes(self.wiring, schedule, len(self.parameters.values))
+        signals = signal_bytes(self.wiring, schedule) if self._keeps else 0
+        return signals + step_bytes(self.wiring, schedule, len(self.parameters.values))
 
     # --- calls ---
 
@@ -292,7 +319,7 @@ class Engine:
         values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
         record = Record(values[0], values[1], values[2] if back else None)
         schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
-        (work,) = self._buffers_of(schedule).learning()
+        (work,) = self._buffers_of(schedule, signals=True).learning()
         samples = self._samples(X, targets)
         net = self._net(run.inspect, schedule.row_bytes, signals=True)
         frames = net, pack(samples), pack(loss), work, pack(Result(*record))
@@ -350,14 +377,15 @@ class Engine:
         That is an exception, a loss that is not finite, or `watch`, called now and then, if it
         returns something true. times (n_threads, N_TIMES): what each thread's parts take is added.
         """
-        buffers = self._buffers_of(schedule)
+        signals = dropout is not None
+        buffers = self._buffers_of(schedule, signals)
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if schedule.n_crews > 1 or update.keep is not None:
             update = update._replace(reduce=compiled(compile_reduce, self.dtype))
         if clock.count[SHUFFLE]:
             clock = clock._replace(shuffle=compiled(compile_shuffle))
-        net = self._net(run.train, schedule.row_bytes, signals=dropout is not None)
+        net = self._net(run.train, schedule.row_bytes, signals=signals)
         before = net, pack(data), pack(problem.loss), pack(update)
         with self.parameters.updated(self._in_strips(schedule.row_bytes)):
             self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)

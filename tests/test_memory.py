@@ -93,6 +93,37 @@ def test_kept_buffers_are_not_asked_for_again(limit):
     assert np.array_equal(net.predict(X), expected)
 
 
+def test_signals_take_room_where_something_asks_for_them(limit):
+    """The slope of gelu does, `forward` does, and dropout; that of tanh reads x."""
+
+    def bytes_kept(net):
+        ((schedule, buffers),) = net._engine._buffers.items()
+        return net._engine.step_bytes(schedule), buffers.keeps_signals
+
+    plain, tanh, gelu = (
+        dagbp.compile(dagbp.layered([20, 50, 10], activation=one, seed=0), seed=0, n_threads=1)
+        for one in ("relu", "tanh", "gelu")
+    )
+    for net in (plain, tanh, gelu):
+        net.fit(X, Y, epochs=1, verbose=0)
+    of_gelu, kept = bytes_kept(gelu)
+    assert kept
+    n_rows, row_bytes = 80, next(iter(gelu._engine._buffers)).row_bytes
+    assert bytes_kept(plain) == bytes_kept(tanh) == (of_gelu - n_rows * row_bytes, False)
+    again = dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, n_threads=1)
+    again.fit(X, Y, epochs=1, verbose=0)
+    expected = again.loss_and_gradient(X, Y)
+    limit(n_rows * row_bytes - 1)
+    text = "^the signals of a step's tiles needs"
+    with pytest.raises(dagbp.MemoryLimitError, match=text):
+        again.fit(X, Y, epochs=1, dropout=0.5, optimizer="sgd", verbose=0)
+    limit(10**9)
+    again.fit(X, Y, epochs=1, dropout=0.5, optimizer="sgd", learning_rate=0.0, verbose=0)
+    assert bytes_kept(again)[1]
+    for found, one in zip(again.loss_and_gradient(X, Y), expected, strict=True):
+        assert np.array_equal(found, one)
+
+
 def test_a_larger_batch_refused_leaves_the_smaller_one(limit):
     net = network(n_threads=1)
     net.fit(X, Y, optimizer="sgd", batch_size=8, epochs=1, verbose=0)

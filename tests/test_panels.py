@@ -34,7 +34,7 @@ EXACT = 1e-12
 
 @st.composite
 def blocky(draw):
-    """Draw a net of wide complete layers with holes, skips and loose nodes."""
+    """Draw a net of wide complete layers with holes, skips and loose nodes; some have no inputs."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
     holes = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
@@ -43,9 +43,13 @@ def blocky(draw):
         layers.append(range(count, count + width))
         count += width
     G = nx.DiGraph()
-    G.add_nodes_from(range(count), activation="tanh")
-    for node in layers[0]:
-        del G.nodes[node]["activation"]
+    for layer in layers:
+        activation = draw(st.sampled_from(["tanh", "relu", "identity", "gelu"]))
+        for node in layer:
+            G.add_node(node, activation=activation, bias=rng.normal())
+    inputs = list(layers[0]) if draw(st.booleans()) else []  # else constants
+    for node in inputs:
+        G.nodes[node].clear()
     pairs = [(u, v) for a, b in pairwise(layers) for u in a for v in b]
     if len(layers) > 2 and rng.random() < 0.5:
         pairs += [(u, v) for u in layers[0] for v in layers[2]]
@@ -53,7 +57,7 @@ def blocky(draw):
     for u, v in pairs:
         if rng.random() >= holes:
             G.add_edge(u, v, weight=rng.normal() * scale)
-    return RandomNetwork(G, list(layers[0]), list(layers[-1]))
+    return RandomNetwork(G, inputs, list(layers[-1]))
 
 
 def programs(panels):

@@ -225,6 +225,25 @@ def test_what_overflows_is_not_finite_where_it_is_in_a_tile(activation, density,
         assert_near(np.asarray(found)[finite], np.asarray(expected)[finite], 1e-9)
 
 
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "gelu"])
+def test_nan_of_what_leads_nowhere_is_nan_everywhere(activation):
+    """Its x is not finite, though the loss is: alone, in a tile, and with all signals kept."""
+    G = nx.DiGraph()
+    G.add_nodes_from(["p", "q", "y"], activation="identity")
+    G.add_node("dead", activation=activation)
+    G.add_weighted_edges_from([("a", "p", 3e38), ("a", "q", -3e38), ("b", "y", 1.0)])
+    G.add_weighted_edges_from([("p", "dead", 2.0), ("q", "dead", 2.0)])
+    options = {"inputs": ["a", "b"], "outputs": ["y"], "dtype": "float32", "n_threads": 1}
+    net = dagbp.compile(G, **options)
+    X, Y = np.array([[10.0, 1.0]] * 2), np.zeros((2, 1))
+    one, two = net.loss_and_gradient(X[:1], Y[:1]), net.loss_and_gradient(X, Y)
+    assert one[0] == two[0] == 1
+    kept = net.backprop(X, Y)
+    assert np.isnan(kept.delta["dead"]).all()
+    assert np.isnan(kept.grad_bias["dead"])
+    assert np.array_equal(pattern(one[1]), pattern(two[1]))
+
+
 # ---------------------------------------------------------------------------- buffers
 
 

@@ -94,13 +94,9 @@ def mixed_sums(x, out, net, work, first, last):
     tick(work, SPARSE)
 
 
-def mixed_deltas(kind, net, work, g, first, last):
-    """de/dx_i of the rows first ... last - 1 of tile g into scratch, and dw_ij outside of runs.
-
-    Else as `net._de_dx`.
-    """
-    net, work = open_net(net, kind), open_work(work, kind)
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
+def mixed_deltas(x, net, work, g, first, last):
+    """Put de/dx_i of rows first ... last - 1 of tile g into scratch; add dw_ij outside of runs."""
+    net, work = open_net(net, x), open_work(work, x)
     e = offset(work.e, g * net.n_outputs)
     ptr, weights, targets = net.out_ptr, net.values, net.out_dst
     panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
@@ -114,7 +110,7 @@ def mixed_deltas(kind, net, work, g, first, last):
         if panel[i] != ZERO:
             rows = PANEL
             if computed:
-                call_address(net.panel_sums, (program, weights, d, sums))
+                call_address(net.panel_sums, (program, weights, x, sums))
                 tick(work, DENSE)
         for r in range(rows):
             de_dx = fill(x, 0)
@@ -122,10 +118,10 @@ def mixed_deltas(kind, net, work, g, first, last):
                 de_dx = load(sums, r)
             begin, end, xi = u(ptr[i]), u(ptr[i + ONE]), load(x, i)
             de_dx = _edges_out(
-                begin, end, weights, targets, program, r, xi, d, de_dx, gradient, computed
+                begin, end, weights, targets, program, r, xi, x, de_dx, gradient, computed
             )
             if given(keep) and any_nan(de_dx):
-                args = (weights, targets, keep, begin, end, d, offset(sums, r))
+                args = (weights, targets, keep, begin, end, x, offset(sums, r))
                 call_address(net.kept_sum, args)
                 de_dx = load(sums, r)
             if output_slot[i] >= 0:

@@ -9,9 +9,9 @@ crew of one has a single stage and never waits. See `dagbp._schedule`.
 import numpy as np
 
 from dagbp._jit import jit
-from dagbp._kernels.records import SEGMENT_ROWS, STORE
-from dagbp._kernels.sparse import edges_back, gathered
-from dagbp._kernels.sums import total
+from dagbp._kernels.records import KEEP, RECTIFY, REPLACE, SEGMENT_ROWS, STORE
+from dagbp._kernels.sparse import edges_back, few_count, gathered
+from dagbp._kernels.sums import add_vector, row_totals, total
 from dagbp._kernels.threads import meet_crew
 from dagbp._kernels.timing import ACTIVATIONS, DENSE, SPARSE, tick
 from dagbp._kernels.vector import (
@@ -22,9 +22,11 @@ from dagbp._kernels.vector import (
     fill,
     given,
     lanes,
+    least_positive,
     load,
     offset,
     row_pointer,
+    select,
     store,
 )
 
@@ -36,7 +38,7 @@ TWO = u(2)
 def forward(net, work, first_sample, tiles):
     """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j) into x, in topological order.
 
-    s_j goes into d, or, where nothing asks for it again, into x itself. x, d: `tiles` tiles of n
+    s_j goes into s, or, where nothing asks for it again, into x itself. x, s: `tiles` tiles of n
     rows; x holds the inputs' features. Tiles take turns at each segment, so that its weights are
     read from memory once. With dropout, x_j = theta_j(s_j) m_j.
     """
@@ -46,51 +48,61 @@ def forward(net, work, first_sample, tiles):
             first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
             for g in range(tiles):
                 x = offset(work.x, g * net.n_nodes)
-                s = x
-                if not given(net.in_place) or net.in_place[first] == ZERO:
-                    s = offset(work.d, g * net.n_nodes)
-                if given(net.strips) and net.strips[k] != ZERO:
-                    _strip_sums(net, work, x, s, k, first, last)
-                else:
-                    _sums(net, work, x, s, first, last)
-                rows = row_pointer(s, first), row_pointer(x, first)
-                call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
+                way, s = _way(net, first), x
+                if way == KEEP:
+                    s = offset(work.s, g * net.n_nodes)
+                _sums(net, work, x, s, k, first, last, 0.0 if way == RECTIFY else -np.inf)
+                if way <= REPLACE:
+                    rows = row_pointer(s, first), row_pointer(x, first)
+                    call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
                 tick(work, ACTIVATIONS)
         meet_crew(work)
 
 
 @jit
-def _sums(net, work, x, out, first, last):
-    """out[j] <- s_j of the rows j = first ... last - 1."""
-    if net.mixed_sums != ZERO:
-        call_address(net.mixed_sums, (x, out, net, work, first, last))
-        return
-    ptr, weights, sources = net.in_ptr, net.flat, net.in_src
-    bias = offset(weights, net.n_edges)
-    for j in range(first, last):
-        s = fill(x, bias[j - net.n_inputs])
-        store(out, j, gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, s))
+def _way(net, row):
+    """Return how a row's activation is applied."""
+    return u(net.way[row]) if given(net.way) else KEEP
+
+
+@jit
+def _sums(net, work, x, out, k, first, last, floor):
+    """out[j] <- s_j, or `floor` where that is more, of segment k: rows j = first ... last - 1."""
+    bias = offset(net.flat, net.n_edges - net.n_inputs)
+    in_strips = given(net.strips) and net.strips[k] != ZERO
+    if in_strips or net.mixed_sums != ZERO:
+        if in_strips:
+            program = offset(net.strip_ptr, u(net.strips[k]))
+            args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
+            call_address(net.strip_sums, args)
+        else:
+            call_address(net.mixed_sums, (x, out, net, work, first, last))
+        if floor > -np.inf:
+            for j in range(first, last):
+                store(out, j, _at_least(load(out, j), fill(x, floor)))
+    else:
+        ptr, weights, sources = net.in_ptr, net.flat, net.in_src
+        for j in range(first, last):
+            s = gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, fill(x, bias[j]))
+            store(out, j, _at_least(s, fill(x, floor)))
     tick(work, SPARSE)
 
 
 @jit
-def _strip_sums(net, work, x, out, k, first, last):
-    """out[j] <- s_j of segment k, the rows j = first ... last - 1, strip by strip of sources."""
-    program = offset(net.strip_ptr, u(net.strips[k]))
-    bias = offset(net.flat, net.n_edges - net.n_inputs)
-    args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
-    call_address(net.strip_sums, args)
-    tick(work, SPARSE)
+def _at_least(s, floor):
+    """Return the greater; NaN where s is."""
+    return select(s < floor, floor, s)
 
 
 @jit
 def backward(net, work, first_sample, tiles, back):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
 
-    In reverse topological order; work.d ends up holding delta, of s where the slope reads it. The
-    gradient has weights in out-edge order, then biases. Inputs need no delta: theirs is the last
-    stage. back: ADD or STORE.
+    In reverse topological order. delta_i takes the place of x_i, which only the edges that leave i
+    read: half the rows to hold in the caches, and each is there when it is written. The gradient
+    has weights in out-edge order, then biases. Inputs need no delta and keep their x: theirs is the
+    last stage. back: ADD or STORE.
     """
     for stage in range(work.out_stages):
         cut = stage * (work.members + ONE) + work.member
@@ -118,50 +130,78 @@ def _products(net, work, tiles, first, last, fresh):
 
 @jit
 def _deltas(net, work, sample, g, first, last):
-    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw.
-
-    With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
-    itself, which overwrites x_i: nothing reads that any more.
-    """
-    _de_dx(net, work, g, first, last)
+    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
+    x, way = offset(work.x, g * net.n_nodes), _way(net, first)
+    _de_dx(net, work, x, g, first, last, way)
     if first < net.n_inputs:
         return
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
-    s, values = row_pointer(d, first), row_pointer(x, first)
-    slope, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
-    if work.drop != ZERO:
-        call_address(net.theta[first], (s, values, size))
-    call_address(net.d_theta[first], (s, values, slope, s, size))
-    drop_rows(net, work, d, first, last, sample)
-    bias = offset(work.gradient, net.n_edges)
-    for i in range(first, last):
-        bias[i - net.n_inputs] += total(load(d, i))
+    if way <= REPLACE:
+        s = x if way == REPLACE else offset(work.s, g * net.n_nodes)
+        _slopes(net, work, x, s, first, last)
+        drop_rows(net, work, x, first, last, sample)
+    bias = offset(work.gradient, net.n_edges - net.n_inputs)
+    some = few_count(x)
+    several = first + (last - first) // some * some
+    for i in range(first, several, some):
+        add_vector(bias, i, row_totals(x, i))
+    for i in range(several, last):
+        bias[i] += total(load(x, i))
     if net.transpose_rows != ZERO:
         transposed = offset(work.transposed, g * net.stride * lanes(x))
-        call_address(net.transpose_rows, (d, net.column, first, last, transposed, net.stride))
+        call_address(net.transpose_rows, (x, net.column, first, last, transposed, net.stride))
     tick(work, ACTIVATIONS)
 
 
 @jit
-def _de_dx(net, work, g, first, last):
-    """de/dx_i of the rows first ... last - 1 of tile g, into scratch, and dw_ij.
+def _de_dx(net, work, x, g, first, last, way):
+    """Add dw_ij of the rows first ... last - 1 of tile g, and put de/dx_i into scratch.
 
-    But dw_ij of full blocks, which all tiles take together.
+    Where kernels apply the activation themselves, delta_i is put into x_i instead. dw_ij of full
+    blocks is left out: all tiles take it together.
     """
+    computed = first >= net.n_inputs
+    in_place = computed and way > REPLACE
+    out, base, gate = work.scratch, first, fill(x, -np.inf)
+    if in_place:
+        out, base = x, ZERO
+        if way == RECTIFY:
+            gate = fill(x, least_positive(x))
     if net.mixed_deltas != ZERO:
-        call_address(net.mixed_deltas, (work.x, net, work, g, first, last))
+        call_address(net.mixed_deltas, (x, net, work, g, first, last))
+        if in_place:
+            for i in range(first, last):
+                store(x, i, _gated(load(work.scratch, i - first), load(x, i), gate))
         return
-    x, d = offset(work.x, g * net.n_nodes), offset(work.d, g * net.n_nodes)
     e = offset(work.e, g * net.n_outputs)
     ptr, weights, targets, gradient = net.out_ptr, net.values, net.out_dst, work.gradient
-    output_slot, computed = net.output_slot, first >= net.n_inputs
+    output_slot = net.output_slot
     for i in range(first, last):
         begin, end, xi, zero = u(ptr[i]), u(ptr[i + ONE]), load(x, i), fill(x, 0)
-        de_dx = edges_back(begin, end, weights, targets, xi, d, zero, gradient, computed)
+        de_dx = edges_back(begin, end, weights, targets, xi, x, zero, gradient, computed)
         if output_slot[i] >= 0:
             de_dx = de_dx + load(e, u(output_slot[i]))
-        store(work.scratch, i - first, de_dx)
+        store(out, i - base, _gated(de_dx, xi, gate))
     tick(work, SPARSE)
+
+
+@jit
+def _gated(de_dx, x, gate):
+    """Return de/dx where x is at the gate or above; else x, which is 0 there, or NaN."""
+    return select(x >= gate, de_dx, x)
+
+
+@jit
+def _slopes(net, work, x, s, first, last):
+    """Turn x = theta(s) of these rows into delta = theta'(s) de/dx, by the activation's function.
+
+    With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
+    itself, which overwrites x_i first.
+    """
+    signals, values = row_pointer(s, first), row_pointer(x, first)
+    de_dx, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
+    if work.drop != ZERO:
+        call_address(net.theta[first], (signals, values, size))
+    call_address(net.d_theta[first], (signals, values, de_dx, values, size))
 
 
 @jit

@@ -64,9 +64,9 @@ def write_all(kind, net, data, work, out, first, count, back):
     net, data = open_net(net, kind), open_data(data, kind)
     work, out = open_work(work, kind), open_result(out, kind)
     if back != ZERO:
-        tile.copy_all_out(net, data.n_samples, work.d, first, count, out.delta)
+        tile.copy_all_out(net, data.n_samples, work.x, first, count, out.delta)
     else:
-        tile.copy_all_out(net, data.n_samples, work.d, first, count, out.s)
+        tile.copy_all_out(net, data.n_samples, work.s, first, count, out.s)
         tile.copy_all_out(net, data.n_samples, work.x, first, count, out.x)
 
 

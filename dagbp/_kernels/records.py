@@ -45,10 +45,9 @@ class Net(NamedTuple):
     out_dst: Any  # (E,) int32: rows of targets, by source
     outputs: Any  # (n_outputs,) int64: rows
     output_slot: Any  # (n,) int64: position among the outputs, or -1
-    theta: Any  # (n,) uint64: address of the activation's row function
+    theta: Any  # (n,) uint64: address of the activation's row function, if it is called
     d_theta: Any  # (n,) uint64: address of its derivative's
-    in_place: Any  # (n,) uint8: whether x replaces s, which the derivative does not read; null if
-    # all signals are to be kept
+    way: Any  # (n,) uint8: how the activation is applied, see `KEEP`; null if all is KEEP
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
     transpose_rows: Any
@@ -128,8 +127,7 @@ class Work(NamedTuple):
     `_schedule`. Rows are tile rows, one sample a lane.
     """
 
-    x: Any  # (G, n) rows: activations
-    d: Any  # (G, n) rows: signals that are kept on the way forward, deltas on the way back
+    x: Any  # (G, n) rows: activations; on the way back a row's delta takes its place
     out: Any  # (G, n_outputs) rows: activations of the outputs, in their order
     y: Any  # (G, n_outputs) rows: targets
     e: Any  # (G, n_outputs) rows: de/dx of the outputs
@@ -169,6 +167,7 @@ class Work(NamedTuple):
     n_cleared: Any
     first_cleared: Any  # its share of its crew's gradient
     last_cleared: Any
+    s: Any = None  # (G, n) rows: signals, where some are kept
     gradient: Any = None  # (P,): this crew's
     gradients: Any = None  # (n_crews, P): those of all crews
     drop: Any = 0  # address of `dropout.drop`, or 0
@@ -241,6 +240,10 @@ LOSS, WEIGHT, N_ROWS = _indices(3)
 # What `parts.learn` does on the way back: nothing, add to the gradient, or do so where the gradient
 # of full blocks has not been cleared: there the group's first tile is stored.
 STAY, ADD, STORE = _indices(3)
+# Values of Net.way: the activation is called and s kept, for the derivative or for the user; it is
+# called, and x takes the place of s; kernels rectify the sums themselves; x is s. In this order:
+# up to REPLACE it is called.
+KEEP, REPLACE, RECTIFY, LEAVE = _indices(4)
 # Columns of Work.loss: one cache line a thread.
 VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
 # Rows that a segment has at most: a multiple of PANEL_ROWS, and its scratch fits L1.
@@ -372,7 +375,7 @@ open_net = _opener(
         "output_slot": types.int64,
         "theta": types.uint64,
         "d_theta": types.uint64,
-        "in_place": types.uint8,
+        "way": types.uint8,
         "values": Real,
         "flat": Real,
         "in_segment": types.int64,
@@ -406,7 +409,7 @@ open_data = _opener(
 open_loss = _opener(Loss, {"hyper": types.float64})
 open_work = _opener(
     Work,
-    {name: Tile for name in ("x", "d", "out", "y", "e", "row", "scratch")}
+    {name: Tile for name in ("x", "s", "out", "y", "e", "row", "scratch")}
     | {name: Real for name in ("transposed", "gradient", "gradients")}
     | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
     | {"drop_key": types.uint64}

@@ -16,7 +16,7 @@ from numba.core import types
 from numba.core.typing.templates import signature
 
 from dagbp._jit import compile_callback
-from dagbp._kernels.vector import align_stack, chunk_lanes, load_chunk, store_chunk
+from dagbp._kernels.vector import align_stack, chunk_lanes, load_chunk, select, store_chunk
 
 u = np.uintp
 
@@ -29,11 +29,11 @@ def forward(s, x, n):
 
 
 def backward(s, x, g, d, n):
-    """Template: d = g df(s, x), 64 bytes at a time."""
+    """Template: d = g df(s, x), 64 bytes at a time; 0 where df is, whatever g is."""
     align_stack()
     for i in range(u(0), n, chunk_lanes(s)):
         slope = df(load_chunk(s, i), load_chunk(x, i))  # noqa: F821
-        store_chunk(d, i, load_chunk(g, i) * slope)
+        store_chunk(d, i, select(slope == 0, 0, load_chunk(g, i) * slope))
 
 
 def scalar_forward(s, x, n):

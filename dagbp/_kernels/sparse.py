@@ -11,7 +11,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._jit import jit
-from dagbp._kernels.sums import add_vector, all_totals, register_lanes, total
+from dagbp._kernels.sums import add_vector, all_totals, few_lanes, register_lanes, total
 from dagbp._kernels.vector import (
     REGISTER_BYTES,
     Vec,
@@ -141,7 +141,7 @@ def _together(count_of):
 # in some chains where a row is so short that multiply-adds would wait for each other, and the
 # inner products <x_i, delta_j>, each in its lane; `*_products` these alone.
 many_count, many_back, many_products = _together(register_lanes)
-few_count, few_back, few_products = _together(lambda vec: min(4, register_lanes(vec)))
+few_count, few_back, few_products = _together(few_lanes)
 
 
 @jit(forceinline=True)

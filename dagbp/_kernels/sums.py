@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vector import REGISTER_BYTES, load_vector, store_vector
+from dagbp._kernels.vector import REGISTER_BYTES, Vec, load_vector, store_vector
 
 
 def shuffle(builder, a, b, picks):
@@ -38,6 +38,11 @@ def total(typingctx, a):
 def register_lanes(vec):
     """Return how many lanes of a vector go in one register."""
     return min(vec.lanes, REGISTER_BYTES * 8 // vec.dtype.bitwidth)
+
+
+def few_lanes(vec):
+    """Return how many totals to take at once where there are few: of a row's last edges, say."""
+    return min(4, register_lanes(vec))
 
 
 def all_totals(builder, vec, product, count):
@@ -99,6 +104,22 @@ def _picks(n, size, count, units):
         for unit in units
         for lane in range(size)
     ]
+
+
+@intrinsic
+def row_totals(typingctx, tile, first):
+    """Return the totals of a tile's rows from `first`, each in its lane: a few of them, 2 or 4."""
+    vec = Vec(tile.dtype, tile.lanes)
+    count = few_lanes(vec)
+
+    def codegen(context, builder, sig, args):
+        def row(c):
+            place = builder.add(args[1], ir.Constant(args[1].type, c))
+            return load_vector(context, builder, builder.gep(args[0], [place]), vec, 64)
+
+        return all_totals(builder, vec, row, count)
+
+    return Vec(tile.dtype, count)(tile, types.uintp), codegen
 
 
 @intrinsic

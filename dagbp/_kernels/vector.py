@@ -244,6 +244,15 @@ def lanes(typingctx, tile):
 
 
 @intrinsic
+def least_positive(typingctx, tile):
+    """Return the smallest number above 0 of a tile's dtype, a compile-time constant."""
+    dtype = np.float32 if tile.dtype == types.float32 else np.float64
+    least = float(np.finfo(dtype).smallest_subnormal)
+    constant = ir.Constant(_ir_scalar(tile.dtype), least)
+    return tile.dtype(tile), lambda context, builder, sig, args: constant
+
+
+@intrinsic
 def row_pointer(typingctx, tile, row):
     """Return a C pointer to the first lane of row `row`."""
     pointer_type = types.CPointer(tile.dtype)
