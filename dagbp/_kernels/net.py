@@ -178,9 +178,10 @@ def _de_dx(net, work, x, g, first, last, way):
     for i in range(first, last):
         begin, end, xi, zero = u(ptr[i]), u(ptr[i + ONE]), load(x, i), fill(x, 0)
         de_dx = edges_back(begin, end, weights, targets, xi, x, zero, gradient, computed)
-        if output_slot[i] >= 0:
-            de_dx = de_dx + load(e, u(output_slot[i]))
-        store(out, i - base, _gated(de_dx, xi, gate))
+        if computed:
+            if output_slot[i] >= 0:
+                de_dx = de_dx + load(e, u(output_slot[i]))
+            store(out, i - base, _gated(de_dx, xi, gate))
     tick(work, SPARSE)
 
 
