@@ -115,15 +115,15 @@ def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
     return np.array(stages, np.int64)
 
 
-# Four vector registers a row, and never less than two cache lines; narrow tiles for small batches.
-WIDE_ROW = max(128, 4 * REGISTER_BYTES)
-NARROW_ROW = 64
+# Bytes of a tile's row, and what such a tile takes over the widest: four vector registers, never
+# less than two cache lines, and fewer for small batches. `benchmarks/scaling.py` shows batches.
+TILE_COST = {64: 0.4, 128: 0.67, 256: 1.0} if REGISTER_BYTES == 64 else {64: 0.6, 128: 1.0}
+NARROW_ROW, WIDE_ROW = min(TILE_COST), max(TILE_COST)
 
 
-# What a wide tile takes, in ns: edges and nodes as `Network.profile` shows them on AVX-512, narrow
-# tiles as `benchmarks/scaling.py` does over batches; meetings and AVX2 are assumed. Ratios count.
+# What a wide tile takes, in ns: edges and nodes as `Network.profile` shows them on AVX-512, what is
+# below assumed. Ratios count.
 SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
-NARROW_COST = 0.4 if REGISTER_BYTES == 64 else 0.6  # a narrow tile's over a wide one's
 ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
 MEETING_NS = 800.0
@@ -220,7 +220,7 @@ class Scheduler:
 
     def _one_ns(self, back: bool) -> float:
         """Return what one narrow tile takes on one thread."""
-        return max(1.0, self._tile_ns * NARROW_COST * (1.0 if back else 1 / 3))
+        return max(1.0, self._tile_ns * TILE_COST[NARROW_ROW] * (1.0 if back else 1 / 3))
 
     def _choose(self, n_samples: int, limit: int | None, back: bool) -> Schedule:
         row_bytes, tiles, tile_ns = self._width(n_samples)
@@ -254,10 +254,10 @@ class Scheduler:
 
     def _width(self, n_samples: int) -> tuple[int, int, float]:
         """Return a row's bytes, the number of tiles, and what one takes there and back."""
-        wide, narrow = (row // self._wiring.itemsize for row in (WIDE_ROW, NARROW_ROW))
-        if -(-n_samples // narrow) * NARROW_COST < -(-n_samples // wide):
-            return NARROW_ROW, max(1, -(-n_samples // narrow)), self._tile_ns * NARROW_COST
-        return WIDE_ROW, max(1, -(-n_samples // wide)), self._tile_ns
+        size = n_samples * self._wiring.itemsize
+        tiles = {row_bytes: max(1, -(-size // row_bytes)) for row_bytes in TILE_COST}
+        chosen = min(TILE_COST, key=lambda row_bytes: tiles[row_bytes] * TILE_COST[row_bytes])
+        return chosen, tiles[chosen], self._tile_ns * TILE_COST[chosen]
 
     def _crew(self, members: int, row_bytes: int) -> tuple[int, float]:
         """Return how often a crew meets on the way forward, and what of the work takes its time.

@@ -17,6 +17,7 @@ import dagbp
 import dagbp._kernels
 from dagbp import _jit
 from dagbp._kernels import run
+from dagbp._schedule import TILE_COST
 
 PACKAGE = Path(dagbp.__file__).parent
 
@@ -50,7 +51,7 @@ def exercise(graph, dtype, activation, loss, optimizer, batch_size, n_threads):
 def test_one_signature_a_dtype(dtype):
     """Over topologies, activations, losses, optimizers, batch sizes and numbers of threads."""
     clipped = dagbp.optimizers.SGD(learning_rate=0.01, clip_norm=1.0, clip_value=0.5)
-    for batch_size in (7, 150):  # of narrow tiles, and of wide ones
+    for batch_size in (7, 15, 30, 150):  # of tiles of every width
         first = dagbp.layered([3, 4, 2], seed=0), dtype, "relu", "squared_error", "adam"
         exercise(*first, batch_size, 1)
     before = {name: len(kernel.signatures) for name, kernel in kernels()}
@@ -66,15 +67,16 @@ def test_one_signature_a_dtype(dtype):
         loss = list(LOSSES)[k % len(LOSSES)]
         targets_fit = "softmax" not in loss
         loss = loss if targets_fit else "binary_cross_entropy"
-        exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 64, 150][k % 4], 1 + k % 2)
+        exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 30, 150][k % 4], 1 + k % 2)
     after = {name: len(kernel.signatures) for name, kernel in kernels()}
     for entry, before_ in zip(entries, compiled, strict=True):
         assert _jit.compiled(run.compile_entry, entry, np.dtype(dtype)) is before_
     for entry in ("single.predict", "single.learn"):
         name = f"dagbp._kernels.{entry}"
         assert after[name] == before[name] > 0
-    # At most one for each dtype and width of tiles: wide, narrow, and none in entry points.
-    assert {name: count for name, count in after.items() if count > 2 * 3} == {}
+    # At most one for each dtype and width of tiles; entry points have none.
+    most = 2 * (len(TILE_COST) + 1)
+    assert {name: count for name, count in after.items() if count > most} == {}
 
 
 SCRIPT = """

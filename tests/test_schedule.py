@@ -17,7 +17,15 @@ from dagbp import _plan, _schedule
 from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._plan import Plan, make_plan
-from dagbp._schedule import NARROW_ROW, WIDE_ROW, Schedule, Scheduler, cut_stages, segments
+from dagbp._schedule import (
+    NARROW_ROW,
+    TILE_COST,
+    WIDE_ROW,
+    Schedule,
+    Scheduler,
+    cut_stages,
+    segments,
+)
 from dagbp.optimizers import SGD, Adam
 
 EXACT = 1e-12
@@ -243,7 +251,7 @@ def test_what_is_chosen_fits_the_batch_and_the_limit(name, dtype, ways, n, limit
     chosen = engine.scheduler.choose(n, limit, back)
     lanes = chosen.row_bytes // engine.dtype.itemsize
     tiles = max(1, -(-n // lanes))
-    assert chosen.row_bytes in (NARROW_ROW, WIDE_ROW)
+    assert chosen.row_bytes in TILE_COST
     assert chosen.row_bytes == WIDE_ROW or n < 2 * WIDE_ROW // engine.dtype.itemsize
     assert chosen.n_threads == chosen.n_crews * chosen.members >= 1
     assert limit is None or chosen.n_threads <= limit
@@ -262,8 +270,9 @@ def test_a_few_samples_take_narrow_tiles_and_many_take_wide_ones():
     for dtype in ("float32", "float64"):
         scheduler, size = engine_of("small", dtype, "auto").scheduler, np.dtype(dtype).itemsize
         assert scheduler.choose(1, None).row_bytes == NARROW_ROW
-        assert scheduler.choose(NARROW_ROW // size, None).row_bytes == NARROW_ROW
-        for tiles in (1, 2, 10):
+        for row_bytes in TILE_COST:  # a batch that fills one tile takes that
+            assert scheduler.choose(row_bytes // size, None).row_bytes == row_bytes
+        for tiles in (2, 3, 10):
             assert scheduler.choose(tiles * WIDE_ROW // size, None).row_bytes == WIDE_ROW
 
 
@@ -456,7 +465,7 @@ def test_groups_and_crews_change_nothing_but_rounding(case, dtype, tolerance):
     X, Y = random_samples(1, case, 200)
     crews = [(1, 1), (1, 2), (1, 4), (2, 1), (3, 1), (4, 1)]
     plain = None
-    for row_bytes in (NARROW_ROW, WIDE_ROW):
+    for row_bytes in TILE_COST:
         one = None
         for group in (1, 2, 4):
             for n_crews, members in crews:
