@@ -121,8 +121,8 @@ TILE_COST = {64: 0.4, 128: 0.67, 256: 1.0} if REGISTER_BYTES == 64 else {64: 0.6
 NARROW_ROW, WIDE_ROW = min(TILE_COST), max(TILE_COST)
 
 
-# What a wide tile takes, in ns: edges and nodes as `Network.profile` shows them on AVX-512, what is
-# below assumed. Ratios count.
+# What a wide tile takes, in ns, as `Network.profile` shows it on AVX-512; meetings are assumed, and
+# all of AVX2. Ratios count.
 SPARSE_NS, DENSE_NS, NODE_NS = 4.5, 2.0, 40.0  # an edge there and back, by itself or in a panel
 ALONE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
 REDUCE_NS = 0.2  # a parameter's gradient into the sum, for each crew
