@@ -204,6 +204,8 @@ class Engine:
                 flat=parameters.flat,
                 in_segment=wiring.in_segment,
                 out_segment=wiring.out_segment,
+                in_mixed=wiring.in_mixed,
+                out_mixed=wiring.out_mixed,
                 strips=strips and strips.of_segment,
                 strip_ptr=strips and strips.program,
                 strip_src=strips and strips.source,

@@ -28,12 +28,12 @@ SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 # From which share of its edges on a block runs faster filled, if it has many sources side by side,
 # and if few. Measured with 784 and 1,024 sources (`benchmarks/layers.py`, from 50 % to 100 %), and
-# with 16 to 128 (`benchmarks/blocks.py`); in between assumed. AVX-512 of an Intel, and of a Zen 4,
-# where multiply-adds take twice the time and edges do not; AVX2 of a Zen 3.
+# with 16 to 128 (`benchmarks/blocks.py`); in between assumed. AVX-512 of an Intel of 2 MiB L2, and
+# of a Zen 4, where multiply-adds take twice the time and edges do not; AVX2 of a Zen 3.
 if CPU == "znver4":
     FAR_SHARE, NEAR_SHARE = 0.66, 0.8
 else:
-    FAR_SHARE, NEAR_SHARE = (0.58, 0.77) if REGISTER_BYTES == 64 else (0.6, 0.82)
+    FAR_SHARE, NEAR_SHARE = (0.58, 0.83) if REGISTER_BYTES == 64 else (0.6, 0.82)
 MANY_SOURCES = 384
 PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
 

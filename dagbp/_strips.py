@@ -16,7 +16,6 @@ from dagbp._kernels.vector import CPU, REGISTER_BYTES
 from dagbp._schedule import WIDE_ROW
 
 if TYPE_CHECKING:
-    from dagbp._panels import Panels
     from dagbp._plan import Plan
 
 Int64 = npt.NDArray[np.int64]
@@ -60,19 +59,19 @@ class Strips(NamedTuple):
     value_slot: npt.NDArray[np.uint32]
 
 
-def strip_rows(plan: "Plan", kind: Int64, panels: "Panels", held: bool) -> Int64:
+def strip_rows(plan: "Plan", kind: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
     """Return for each row how many sources a strip of its edges has, 0 where there are none.
 
-    Rows of one kind, level and activation, that have panels or may have held zeros, have none.
+    None are where rows of a kind, level and activation, are mixed: have panels or held zeros.
     """
     rows = np.zeros(len(kind), np.int64)
-    if held or plan.in_slot.dtype != np.uint32:
+    if plan.in_slot.dtype != np.uint32:
         return rows
     first = np.flatnonzero(np.append(True, np.diff(kind) != 0)[: len(kind)])
     last = np.append(first[1:], len(kind))
     degree = (plan.in_ptr[last] - plan.in_ptr[first]) / np.maximum(1, last - first)
     for a, b in zip(first[degree >= LEAST_DEGREE], last[degree >= LEAST_DEGREE], strict=True):
-        if not panels.of_row[a:b].any():
+        if not mixed[a:b].any():
             rows[a:b] = _best_rows(plan.in_src[plan.in_ptr[a] : plan.in_ptr[b]], b - a)
     return rows
 

@@ -39,6 +39,8 @@ class Wiring:
         The dense panels of the forward and of the backward pass.
     in_segment, out_segment : int64
         First rows of the segments of the computed rows, and of all rows; the end is last.
+    in_mixed, out_mixed : uint8
+        Of each segment, whether some of its rows have panels or held zeros.
     strips : Strips, or None
         The segments of in-edges that run in strips of sources.
     column : int64 (n,)
@@ -68,14 +70,18 @@ class Wiring:
             self.out_keep[plan.in_slot] = self.in_keep
         chunk = CACHE_LINE // dtype.itemsize
         self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
+        in_mixed = (self.ins.of_row != 0) | _has_held(self.in_keep, plan.in_ptr)
+        out_mixed = (self.outs.of_row != 0) | _has_held(self.out_keep, plan.out_ptr)
         computed = slice(n_inputs, n)
-        strips = strip_rows(plan, kind, self.ins, held=self.n_held > 0)
+        strips = strip_rows(plan, kind, in_mixed)
         most = np.where(strips > 0, STRIP_SEGMENT_ROWS, SEGMENT_ROWS)[computed]
         self.in_segment = n_inputs + segments(
             kind[computed], self.ins.of_row[computed], PANEL_ROWS, most
         )
         self.strips = cut_strips(plan, strips, self.in_segment)
         self.out_segment = segments(kind, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
+        self.in_mixed = _any_in(self.in_segment, in_mixed)
+        self.out_mixed = _any_in(self.out_segment, out_mixed)
         self._lines = in_panels(plan, kind, chunk) if self.ins.n_edges else None
         self._copies: dict[bool, Copies] = {}
         self.column = columns(self.outs, n)
@@ -102,6 +108,19 @@ class Wiring:
         """Return all arrays."""
         own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
         return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row, *(self.strips or ())]
+
+
+def _has_held(keep: npt.NDArray[np.uint8] | None, ptr: Int64) -> npt.NDArray[np.bool_]:
+    """Return which rows have held zeros, (n,)."""
+    held = np.zeros(len(ptr) - 1, np.bool_)
+    if keep is not None:
+        held[np.searchsorted(ptr, np.flatnonzero(keep == 0), side="right") - 1] = True
+    return held
+
+
+def _any_in(segment: Int64, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Return of each segment whether one of its rows is marked."""
+    return np.logical_or.reduceat(rows, segment[:-1]).view(np.uint8)
 
 
 def _kinds(plan: Plan, theta: Int64, alone: npt.NDArray[np.bool_]) -> Int64:

@@ -172,3 +172,25 @@ def test_parameters_and_their_copy_agree_after_training(n_threads):
     assert np.array_equal(
         engine.parameters.flat, engine.parameters.in_user_order(engine.parameters.values)
     )
+
+
+def test_rows_without_panels_and_held_zeros_go_as_in_a_sparse_net():
+    """A dense core, some edges of which are held at zero, leaves the segments beside it plain."""
+    G = dagbp.layered([150, 140, 130, 7], density=0.5, seed=0)
+    sparse = dagbp.compile(G, seed=0, n_threads=1)
+    core = [[f"{layer}{k}" for k in range(48)] for layer in "uv"]
+    G.add_nodes_from(core[1], activation="relu")
+    pairs = [(a, b) for a in core[0] for b in core[1]]
+    G.add_edges_from(pair for k, pair in enumerate(pairs) if k % 20)  # 95 % of them
+    wired = dagbp.compile(G, seed=0, n_threads=1)._engine.wiring
+    assert wired.n_held > 0
+    for segment, mixed, rows in (
+        (wired.in_segment, wired.in_mixed, wired.ins.of_row),
+        (wired.out_segment, wired.out_mixed, wired.outs.of_row),
+    ):
+        assert len(mixed) == len(segment) - 1
+        assert 0 < mixed.sum() < len(mixed) / 2
+        for k, (first, last) in enumerate(pairwise(segment)):
+            assert mixed[k] or not rows[first:last].any()
+    plain = sparse._engine.wiring
+    assert plain.in_mixed.sum() == plain.out_mixed.sum() == 0

@@ -71,7 +71,7 @@ def _sums(net, work, x, out, k, first, last, floor):
     """out[j] <- s_j, or `floor` where that is more, of segment k: rows j = first ... last - 1."""
     bias = offset(net.flat, net.n_edges - net.n_inputs)
     in_strips = given(net.strips) and net.strips[k] != ZERO
-    if in_strips or net.mixed_sums != ZERO:
+    if in_strips or net.in_mixed[k] != ZERO:
         if in_strips:
             program = offset(net.strip_ptr, u(net.strips[k]))
             args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
@@ -110,10 +110,11 @@ def backward(net, work, first_sample, tiles, back):
         while k > u(work.out_cuts[cut]):
             k -= ONE
             first, last = u(net.out_segment[k]), u(net.out_segment[k + ONE])
-            if net.outer_products != ZERO:
+            mixed = u(net.out_mixed[k])
+            if mixed != ZERO:
                 _products(net, work, tiles, first, last, u(back == STORE))
             for g in range(tiles):
-                _deltas(net, work, first_sample + g * net.width, g, first, last)
+                _deltas(net, work, first_sample + g * net.width, g, first, last, mixed)
         meet_crew(work)
 
 
@@ -129,10 +130,10 @@ def _products(net, work, tiles, first, last, fresh):
 
 
 @jit
-def _deltas(net, work, sample, g, first, last):
+def _deltas(net, work, sample, g, first, last, mixed):
     """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
     x, way = offset(work.x, g * net.n_nodes), _way(net, first)
-    _de_dx(net, work, x, g, first, last, way)
+    _de_dx(net, work, x, g, first, last, way, mixed)
     if first < net.n_inputs:
         return
     if way <= REPLACE:
@@ -153,7 +154,7 @@ def _deltas(net, work, sample, g, first, last):
 
 
 @jit
-def _de_dx(net, work, x, g, first, last, way):
+def _de_dx(net, work, x, g, first, last, way, mixed):
     """Add dw_ij of the rows first ... last - 1 of tile g, and put de/dx_i into scratch.
 
     Where kernels apply the activation themselves, delta_i is put into x_i instead. dw_ij of full
@@ -166,7 +167,7 @@ def _de_dx(net, work, x, g, first, last, way):
         out, base = x, ZERO
         if way == RECTIFY:
             gate = fill(x, least_positive(x))
-    if net.mixed_deltas != ZERO:
+    if mixed != ZERO:
         call_address(net.mixed_deltas, (x, net, work, g, first, last))
         if in_place:
             for i in range(first, last):

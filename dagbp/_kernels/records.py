@@ -62,6 +62,8 @@ class Net(NamedTuple):
     flat: Any  # (E + n - n_inputs,)
     in_segment: Any  # int64: first rows of the segments of computed rows, and n; see `_segments`
     out_segment: Any  # int64: likewise of all rows
+    in_mixed: Any  # (n_segments,) uint8: whether rows of a segment have panels or held zeros
+    out_mixed: Any
     strips: Any  # (n_segments,) int64: where in strip_ptr a segment of in-edges has its program, 0
     # for none; null if none has: these and the next see `_strips`
     strip_ptr: Any  # int64
@@ -385,6 +387,8 @@ open_net = _opener(
         "strip_slot": types.uint32,
         "strip_weights": Real,
         "out_segment": types.int64,
+        "in_mixed": types.uint8,
+        "out_mixed": types.uint8,
         "in_panel": types.int64,
         "in_runs": types.int64,
         "out_panel": types.int64,
