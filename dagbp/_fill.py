@@ -34,7 +34,7 @@ if CPU == "znver4":
     FAR_SHARE, NEAR_SHARE = 0.66, 0.8
 else:
     FAR_SHARE, NEAR_SHARE = (0.58, 0.83) if REGISTER_BYTES == 64 else (0.6, 0.82)
-MANY_SOURCES = 384
+MANY_SOURCES = 640
 PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
 
 

@@ -462,13 +462,13 @@ def held_share(sizes, density):
 def test_a_wide_layer_is_filled_as_a_whole_or_not_at_all():
     """Cells differ by chance: some would lie above the limit, and others below."""
     limit = _fill.FAR_SHARE
-    assert held_share([480, 480], limit + 0.03) == 1
-    assert held_share([480, 480], limit - 0.03) == 0
+    assert held_share([672, 672], limit + 0.03) == 1
+    assert held_share([672, 672], limit - 0.03) == 0
 
 
 def test_blocks_of_few_sources_need_to_be_fuller():
     between = (_fill.FAR_SHARE + _fill.NEAR_SHARE) / 2
-    assert held_share([480, 96], between) == 1
-    assert held_share([96, 480], between) == 0
-    assert held_share([96, 480], _fill.NEAR_SHARE + 0.03) == 1
-    assert held_share([16, 480], 0.98) == 0
+    assert held_share([672, 96], between) == 1
+    assert held_share([96, 672], between) == 0
+    assert held_share([96, 672], _fill.NEAR_SHARE + 0.03) == 1
+    assert held_share([16, 672], 0.98) == 0
