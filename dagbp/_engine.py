@@ -262,6 +262,7 @@ class Engine:
 
         What was kept for another schedule is given back first. signals: as of `_net`.
         """
+        signals = signals or self._keeps
         if schedule not in self._buffers:
             self._buffers = {}
             more = signal_bytes(self.wiring, schedule) if signals and not self._keeps else 0
@@ -269,7 +270,7 @@ class Engine:
             cuts, in_strips = self.scheduler.cuts(schedule), self._in_strips(schedule.row_bytes)
             size = len(self.parameters.values)
             buffers = Buffers(self.wiring, self.dtype, size, schedule, cuts, in_strips)
-            if self._keeps:
+            if signals:
                 buffers.keep_signals()
             self._buffers = {schedule: buffers}
         buffers = self._buffers[schedule]
