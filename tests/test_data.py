@@ -10,6 +10,7 @@ from comparing import assert_near
 
 import dagbp
 from dagbp import DataError, OptionError
+from dagbp._data import numeric
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25, 1], [-1.0, 0], [0.5, 0.5], [2.0, -1], [-0.125, 0]])
@@ -318,6 +319,16 @@ def test_numbers_beyond_single_precision_are_refused():
     ):
         network("float32").predict([[1e39, 0]])
     assert np.isfinite(network("float64").predict([[1e39, 0]])).all()
+
+
+def test_finite_values_whose_sum_is_none_are_taken():
+    largest = np.finfo(np.float32).max
+    array = np.full((110, 100), largest, np.float32)
+    assert numeric(array, array.dtype, "X") is array
+    array[:, ::2] *= -1
+    array[109, 99] = np.nan
+    with pytest.raises(DataError, match=r"X must be finite, got nan at index \(109, 99\)"):
+        numeric(array, array.dtype, "X")
 
 
 def test_no_samples():
