@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from dagbp._history import History, TrainingState
     from dagbp._profile import Profile
     from dagbp._regularisation import Penalty, Regularisation
-    from dagbp._training import Options, Source
+    from dagbp._source import Source
+    from dagbp._training import Options
     from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
@@ -510,7 +511,8 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._training import Minibatches, Options
+        from dagbp._minibatches import Minibatches
+        from dagbp._training import Options
 
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
@@ -586,8 +588,9 @@ class Network:
         >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
         3
         """
+        from dagbp._minibatches import seeds
         from dagbp._stream import Batches
-        from dagbp._training import Options, seeds
+        from dagbp._training import Options
 
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         asked = epochs, verbose, callbacks, restrained, resume

@@ -3,6 +3,10 @@
 from math import isfinite
 from numbers import Real
 
+import numpy as np
+
+from dagbp._errors import OptionError
+
 
 def is_number(value: object) -> bool:
     """Return whether `value` is a finite real number that float64 can hold; bools are none."""
@@ -12,3 +16,11 @@ def is_number(value: object) -> bool:
         return isfinite(value)
     except OverflowError:  # an int or a Fraction beyond float64
         return False
+
+
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number in a range."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        limit = "" if most is None else f" and <= {most:,}"
+        raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")

@@ -14,7 +14,8 @@ from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._features import Problem
 from dagbp._history import TrainingState
 from dagbp._kernels.records import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, Clock
-from dagbp._training import Run, Source
+from dagbp._source import Source
+from dagbp._training import Run
 from dagbp._turn import Turn
 
 AHEAD = 2  # batches that are ready before they are needed

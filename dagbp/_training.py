@@ -7,27 +7,23 @@ A *source* takes the steps: `Minibatches` of arrays, whole epochs inside compile
 import math
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from dagbp._buffers import Dropout, aligned, new_clock
+from dagbp._buffers import Dropout, aligned
 from dagbp._engine import Engine
 from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionError
 from dagbp._features import Problem
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
-from dagbp._initialise import generator
 from dagbp._jit import compiled
 from dagbp._kernels import restraint
 from dagbp._kernels.records import (
-    AGAIN,
     DIVERGED,
     EPOCH,
     EPOCH_BEGAN,
@@ -37,18 +33,17 @@ from dagbp._kernels.records import (
     NOW,
     RATE,
     SEED,
-    SHUFFLE,
     STATUS,
     STEP,
     UPDATES,
-    Clock,
     Update,
 )
 from dagbp._kernels.restraint import compile_restraint
 from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
-from dagbp._numbers import is_number
+from dagbp._numbers import check_whole, is_number
 from dagbp._regularisation import Regularisation
+from dagbp._source import Source
 from dagbp._version import __version__
 from dagbp.callbacks import Callback, Progress, Schedule
 from dagbp.losses import Loss
@@ -96,14 +91,6 @@ class Options:
             raise OptionError(f"resume must be True, False or 'optimizer', got {self.resume!r}")
 
 
-def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Refuse what is no whole number in a range."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
-        limit = "" if most is None else f" and <= {most:,}"
-        raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")
-
-
 def start(
     engine: Engine,
     optimizer: Optimizer,
@@ -145,123 +132,6 @@ def start(
 
 def _by_parameter(engine: Engine, values: npt.NDArray[np.float64] | None) -> Array | None:
     return None if values is None else engine.parameters.by_parameter(values.astype(engine.dtype))
-
-
-class Source(ABC):
-    """Where steps come from.
-
-    Attributes
-    ----------
-    clock : Clock
-        Epochs, steps and updates so far.
-    steps_per_epoch : int or None
-        None where nobody knows before the end of an epoch.
-    one_by_one : bool
-        Whether it hands back after each step.
-    """
-
-    clock: Clock
-    steps_per_epoch: int | None
-    one_by_one: bool
-
-    @abstractmethod
-    def advance(self, run: "Run") -> None:
-        """Take steps up to the clock's last epoch and update, or to where `run.watch` stops it."""
-
-    @abstractmethod
-    def state(self) -> tuple[float, float]:
-        """Return the loss and the weight of the epoch in progress, as `TrainingState` has them."""
-
-    @abstractmethod
-    def config(self) -> dict[str, str]:
-        """Return what a resumed run must have in common with the first one."""
-
-    @abstractmethod
-    def resume(self, state: TrainingState) -> None:
-        """Set the clock to where a state stands."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give back what is open; the run has ended."""
-
-
-class Minibatches(Source):
-    """Shuffled minibatches of arrays; the kernels go through whole epochs by themselves."""
-
-    one_by_one = False
-
-    def __init__(
-        self, problem: Problem, batch_size: int, shuffle: bool, epochs: int, seed: Any
-    ) -> None:
-        self.seed = str(seed) if seed is None or isinstance(seed, int) else "a generator"
-        check_whole("batch_size", batch_size, 1)
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise OptionError(f"shuffle must be True or False, got {shuffle!r}")
-        self.problem, self.n_samples = problem, len(problem.features)
-        self.batch_size = int(min(batch_size, max(1, self.n_samples)))
-        self.shuffle = bool(shuffle)
-        shuffle_seed, self.drop_seed = seeds(seed)
-        self.clock = new_clock(epochs, self.batch_size, self.shuffle, shuffle_seed)
-        self.order = np.arange(self.n_samples)
-        self.steps_per_epoch = -(-self.n_samples // self.batch_size)
-
-    def advance(self, run: "Run") -> None:
-        """Run the kernels."""
-        count = self.clock.count
-        if self.n_samples == 0:
-            count[EPOCH] = count[LAST_EPOCH]
-            return
-        schedule = run.engine.scheduler.choose(self.batch_size, run.thread_limit)
-        run.engine.train(
-            self.problem,
-            self.order,
-            run.update,
-            self.clock,
-            schedule,
-            run.watch,
-            dropout=run.dropout,
-        )
-
-    def state(self) -> tuple[float, float]:
-        """Return the loss of the epoch in progress."""
-        count, losses = self.clock.count, self.clock.epoch_loss
-        epoch = int(count[EPOCH] - (count[STEP] == 0))  # or of the last, whose end may be untold
-        return float(losses[epoch]) if 0 <= epoch < len(losses) else 0.0, 0.0
-
-    def config(self) -> dict[str, str]:
-        """Return batch size, shuffling and samples, of which it looks at the first and the last."""
-        features, targets, few = self.problem.features.values, self.problem.targets, 32
-        sample = 0
-        for values in (features, targets.values, targets.labels):
-            if values is not None:
-                sample = crc32(values[:few].tobytes() + values[-few:].tobytes(), sample)
-        return {
-            "batch_size": str(self.batch_size),
-            "shuffle": str(self.shuffle),
-            "samples": str(self.n_samples),
-            "checksum of samples": f"{sample:08x}",
-            "seed": self.seed,
-        }
-
-    def resume(self, state: TrainingState) -> None:
-        """Set the clock, and have the order of an epoch in progress drawn once more."""
-        n_steps = -(-self.n_samples // self.batch_size)
-        if state.step >= max(1, n_steps):
-            raise OptionError(
-                f"resume=True: the last run was at step {state.step} of an epoch, which has "
-                f"{n_steps}"
-            )
-        count, random = self.clock.count, self.clock.random
-        count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
-        random[NOW] = random[EPOCH_BEGAN] = state.random
-        if self.shuffle and state.step:
-            count[SHUFFLE] = AGAIN
-        pending = state.epoch if state.step else state.epoch - 1
-        if 0 <= pending < len(self.clock.epoch_loss):
-            self.clock.epoch_loss[pending] = state.epoch_loss
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class Run:
@@ -637,9 +507,3 @@ def _checked_factors(schedule: Schedule, factors: Any, size: int) -> npt.NDArray
             f"{factors!r}"
         )
     return rates
-
-
-def seeds(seed: Any) -> tuple[int, int]:
-    """Return the seeds of the shuffle and of the dropout masks."""
-    random = generator(seed)
-    return int(random.integers(2**63)), int(random.integers(2**63))
