@@ -28,7 +28,9 @@ Bool = npt.NDArray[np.bool_]
 LEAST, FULL = 32, 75
 GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
 RUN = 16  # consecutive rows that make a run by themselves
-ROUNDS = 6  # of buckets, each by other hashes
+# Of buckets, each by other hashes; fewer where the first IN_VAIN find no cluster among more than
+# SLICE edges, whose blocks would be many or large if they held one edge out of GAIN.
+ROUNDS, IN_VAIN = 6, 2
 WORK = 4  # steps in vain that clustering takes for each edge, at most
 SLICE = 1_000_000  # edges hashed together
 # Likeness: edges shared over edges of either, in thousandths. Rows join a cluster from ALIKE on;
@@ -167,8 +169,10 @@ def _clusters(view: View, back: View, stretch: Int64) -> Int64:
     """Return the number from 1 on of each row's cluster of alike rows, 0 for none, (n,)."""
     cluster, best, shared, seen = (np.zeros(len(stretch), np.int64) for _ in range(4))
     state = np.array([0, WORK * len(view.other)])
-    hashes = [_least_hash(view, round_) for round_ in range(ROUNDS + 1)]
-    for first, second in pairwise(hashes):
+    hashes = (_least_hash(view, number) for number in range(ROUNDS + 1))
+    for done, (first, second) in enumerate(pairwise(hashes)):
+        if done == IN_VAIN and state[0] == 0 and len(view.other) > SLICE:
+            break
         leaders = _leaders(view, stretch, best, first, second)
         if len(leaders):
             given = leaders, stretch, *view, *back
