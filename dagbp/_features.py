@@ -37,7 +37,7 @@ class Features:
     stride : int
         Elements from one row to the next.
     direct : bool
-        Whether kernels read `values` without a reader.
+        Whether `values` are C-contiguous and of the network's dtype.
     indptr, indices : int64 (n_samples + 1,), int32 (nnz,), or None
         Of a sparse matrix in CSR form.
     """
@@ -153,6 +153,9 @@ def _read_sparse(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name:
         rows.check_format(full_check=True)
     except ValueError as error:
         raise DataError(f"{name} is no valid sparse matrix: {error}") from error
+    if rows.dtype.kind == "f" and not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()  # of which only the sum may be beyond the dtype
     entries = np.ascontiguousarray(rows.data[: rows.indptr[-1]])
     if entries.dtype.char not in READABLE:
         entries = entries.astype(np.uint8 if entries.dtype == np.bool_ else dtype)

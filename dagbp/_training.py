@@ -367,7 +367,7 @@ class Run:
             n_steps = (int(count[LAST_EPOCH]) - epoch) * per_epoch - step
             n_steps = max(1, min(n_steps, int(count[LAST_UPDATE] - count[UPDATES])))
             n_steps = 1 if self.source.one_by_one else n_steps
-            at = epoch + (step + np.arange(n_steps)) / per_epoch
+            at = epoch + (step + np.arange(n_steps)) / max(1, per_epoch)
         rates = np.full(len(at), self.progress.learning_rate)
         for schedule in self._schedules:
             with told(schedule, "factor", self.progress):

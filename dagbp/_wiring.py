@@ -1,5 +1,6 @@
 """A plan as kernels read it: blocks filled, panels found, segments cut, slots as narrow as fit."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,9 @@ class Wiring:
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""
-        own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return [*own, *self.plan[:-1], self.ins.of_row, self.outs.of_row, *(self.strips or ())]
+        parts = [self.plan, self.ins, self.outs, self._lines, self.strips, *self._copies.values()]
+        values = [*vars(self).values(), *chain.from_iterable(part or () for part in parts)]
+        return [value for value in values if isinstance(value, np.ndarray)]
 
 
 def _has_held(keep: npt.NDArray[np.uint8] | None, ptr: Int64) -> npt.NDArray[np.bool_]:

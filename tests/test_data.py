@@ -340,6 +340,16 @@ def test_no_samples():
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("n_threads", [1, None])
+def test_no_samples_after_some_in_full_blocks(n_threads):
+    net = dagbp.compile(dagbp.layered([32, 32, 2]), seed=0, n_threads=n_threads)
+    X, Y = np.ones((16, 32)), np.ones((16, 2))
+    assert net.loss_and_gradient(X, Y)[1].any()
+    value, gradient = net.loss_and_gradient(X[:0], Y[:0])
+    assert value == 0
+    assert not gradient.any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_whose_squares_overflow_are_taken(dtype):
     net = dagbp.Network.from_edges([0, 1], [2, 2], weight=[0.5, 0.25], dtype=dtype)

@@ -163,6 +163,16 @@ def test_bad_sparse_matrices(change, message):
         network().predict(change(X))
 
 
+def test_entries_of_one_place_whose_sum_overflows():
+    X = sparse.csr_array(([3e38, 3e38], [0, 0], [0, 2]), shape=(1, 1))
+    net = dagbp.compile(dagbp.layered([1, 1]), seed=0)
+    with pytest.raises(
+        DataError, match=r"X must be finite, got 6e\+38 at index \(0, 0\), which is"
+    ):
+        net.predict(X)
+    assert X.nnz == 2
+
+
 def with_entry(X, value):
     X.data[0] = value
     return X

@@ -216,6 +216,26 @@ def test_a_loss_of_ones_own(dtype):
 
 
 @pytest.mark.usefixtures("registry")
+def test_where_a_loss_of_ones_own_raises_it_is_not_a_number():
+    def f(x, y):
+        if y > 100:
+            raise ValueError
+        return (x - y) ** 2
+
+    dagbp.losses.register("fails", f, lambda x, y: 2 * (x - y))
+    net, x = pass_through(2), np.ones((5, 2))
+    assert net.loss_and_gradient(x, 0 * x, "fails")[0] == 2
+    y = 0 * x
+    y[3, 1] = 1e3
+    value, gradient = net.loss_and_gradient(x, y, "fails")
+    assert math.isnan(value)
+    assert np.isnan(gradient[: net.n_edges]).tolist() == [False, True]
+    with pytest.raises(dagbp.DivergenceError):
+        net.fit(x, y, loss="fails", verbose=0)
+    assert np.array_equal(net.parameters, pass_through(2).parameters)
+
+
+@pytest.mark.usefixtures("registry")
 def test_a_kink_and_jitted_functions_are_fine():
     f = njit(lambda x, y: abs(x - y))
     df = njit(lambda x, y: 1.0 if x > y else -1.0)

@@ -150,6 +150,18 @@ def test_held_zeros_and_the_frozen_are_not_penalised():
     assert_near(nets[0].parameters, nets[1].parameters, 1e-10)
 
 
+def test_a_penalty_beyond_the_dtype_counts_and_one_beyond_float64_diverges():
+    edge = {"src": [0], "dst": [1], "activation": "identity"}
+    step = {**ONE_STEP, "optimizer": SGD(learning_rate=1e-9), "penalties": [Penalty(l2=1e-3)]}
+    none = np.zeros((2, 1)), np.zeros((2, 1))
+    net = dagbp.Network.from_edges(**edge, weight=[1e25])
+    assert net.fit(*none, **step).loss == pytest.approx([0.5e-3 * 1e50])
+    net = dagbp.Network.from_edges(**edge, weight=[1e200], dtype="float64")
+    with pytest.raises(dagbp.DivergenceError):
+        net.fit(*none, **step)
+    assert net.weights[0, 1] == 1e200
+
+
 # ---------------------------------------------------------------------------- norms
 
 
@@ -176,6 +188,14 @@ def test_max_norm(limit, n_threads, dtype):
     assert np.array_equal(
         net.parameters, net._engine.parameters.in_user_order(net._engine.parameters.values)
     )
+
+
+def test_the_norm_of_weights_whose_squares_overflow():
+    net = dagbp.Network.from_edges(
+        [0, 1], [2, 2], weight=[3e200, 4e200], activation="identity", dtype="float64"
+    )
+    net.fit(np.zeros((2, 2)), [0.0, 0.0], max_norm=5.0, **ONE_STEP)
+    assert_near(net.parameters, [3.0, 4.0, 0.0], 1e-15)
 
 
 def test_max_norm_by_node():

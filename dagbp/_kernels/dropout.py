@@ -42,7 +42,7 @@ def drop(rows, stays, key, first, last, sample, lanes):
     """Multiply rows first ... last - 1 by m / stays, in place; m is 1 with probability `stays`.
 
     rows: (last - first, lanes), of the samples at positions `sample` and on. stays: by row of the
-    net; rows with 1 are left alone. m = 1 where the mixed bits are less than stays * 2^32.
+    net; rows with 1 are left alone. m = 1 where the mixed bits are at most stays * (2^32 - 1).
     """
     for row in range(first, last):
         if stays[row] < 1.0:

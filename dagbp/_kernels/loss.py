@@ -87,12 +87,18 @@ def elementwise_row(x, y, e, errors, hyper, n_outputs, lanes):
 
 
 def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
-    """Template: the sum over outputs of a user's scalar `f(x, y)`, with its derivative `df`."""
+    """Template: the sum over outputs of a user's scalar `f(x, y)`, with its derivative `df`.
+
+    NaN where one of them raises.
+    """
     for b in range(lanes):
         error = as_element(x, 0)
         for k in range(b, n_outputs * lanes, lanes):
-            error += f(x[k], y[k])  # noqa: F821
-            e[k] = df(x[k], y[k])  # noqa: F821
+            try:
+                error += f(x[k], y[k])  # noqa: F821
+                e[k] = df(x[k], y[k])  # noqa: F821
+            except Exception:
+                error = e[k] = as_element(x, np.nan)
         errors[b] = error
 
 

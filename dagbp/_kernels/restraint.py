@@ -29,7 +29,6 @@ def prepare(kind, net, update, work):
         add_squares(work, first, last)
         meet_all(work)
         clip(work, update.limits, first, last, net.n_values)
-        meet_all(work)
 
 
 @jit
@@ -46,8 +45,11 @@ def penalise(net, update, gradient, first, last):
             p, a, b = values[k], update.l1[k], update.l2[k]
             side = as_element(values, 1) if p > 0 else as_element(values, -1 if p < 0 else 0)
             gradient[k] += a * side + b * p
-            total += np.float64(a * side * p) + 0.5 * np.float64(b * p * p)
+            wide = np.float64(p)
+            total += (np.float64(a * side) + 0.5 * np.float64(b) * wide) * wide
         update.penalties[block // BLOCK] = total
+        if not math.isfinite(total):
+            gradient[block] = as_element(gradient, np.nan)  # seen after the update, as below
 
 
 @jit
@@ -96,11 +98,9 @@ def constrain(kind, net, update, first, last):
         if most[j] == np.inf:
             continue
         begin, end = u(net.in_ptr[j]), u(net.in_ptr[j + ONE])
-        square = 0.0
-        for k in range(begin, end):
-            if not given(keep) or keep[slot_at(net.in_slot, net.wide_slot, k)] != 0:
-                square += np.float64(flat[k]) * np.float64(flat[k])
-        norm = np.sqrt(square)
+        norm = _norm(net, keep, begin, end, 1.0)
+        if norm == np.inf:  # a square was beyond float64
+            norm = _norm(net, keep, begin, end, 2.0**600)
         if norm > most[j]:
             scale = as_element(flat, most[j] / norm)
             for k in range(begin, end):
@@ -108,6 +108,17 @@ def constrain(kind, net, update, first, last):
                 if not given(keep) or keep[slot] != 0:
                     flat[k] *= scale
                     values[slot] = flat[k]
+
+
+@jit
+def _norm(net, keep, begin, end, unit):
+    """Return the norm of the weights begin ... end - 1 of `flat` that train, squared in units."""
+    square = 0.0
+    for k in range(begin, end):
+        if not given(keep) or keep[slot_at(net.in_slot, net.wide_slot, k)] != 0:
+            weight = np.float64(net.flat[k]) / unit
+            square += weight * weight
+    return np.sqrt(square) * unit
 
 
 _FRAME, _INDEX = types.CPointer(types.uint64), types.uintp

@@ -94,15 +94,18 @@ def evaluate(kind, net_, data_, loss_, work_, back):
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
     if back != STAY:
-        _clear_gradient(work)
+        _clear_gradient(work, data.n_samples == ZERO)
     scale = 1.0 / np.float64(data.n_samples)
     _share_of_batch(kind, net_, data_, loss_, work_, net, work, ZERO, data.n_samples, scale, back)
 
 
 @jit
-def _clear_gradient(work):
-    """Clear this thread's share of its crew's gradient, but what the first tile stores."""
-    if work.n_crews > ONE:  # a crew may have no tile
+def _clear_gradient(work, no_tile):
+    """Clear this thread's share of its crew's gradient, but what the first tile stores.
+
+    no_tile: whether there is none.
+    """
+    if no_tile or work.n_crews > ONE:  # of several crews, one may have none
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:
         for k in range(work.n_cleared):
@@ -132,7 +135,7 @@ def train(kind, net_, data_, loss_, update_, work_, clock_):
     net, data = open_net(net_, kind), open_data(data_, kind)
     work = open_work(work_, kind)
     update, clock = open_update(update_, kind), open_clock(clock_, kind)
-    _clear_gradient(work)
+    _clear_gradient(work, data.n_samples == ZERO)
     taken = True
     while taken:
         if work.thread == ZERO:
