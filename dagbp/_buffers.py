@@ -90,7 +90,7 @@ class Buffers:
     Attributes
     ----------
     frames : list of uint64 arrays
-        Each thread's `Work`, for what needs no gradient.
+        Each thread's `Work`.
     gradients : (n_crews, P), or (n_crews, 0) as long as there is none
     losses, barrier, meetings
         As in `Work`; meetings of all threads, (n_threads, 8).
@@ -151,7 +151,6 @@ class Buffers:
             for thread in range(n_threads)
         ]
         self.frames = [pack(work) for work in self._works]
-        self._learning: list[Frame] = []
 
     @property
     def keeps_signals(self) -> bool:
@@ -164,29 +163,29 @@ class Buffers:
         signals = aligned((len(self.gradients), *x.shape), x.dtype)
         self._works = [work._replace(s=signals[work.crew]) for work in self._works]
         self.frames = [pack(work) for work in self._works]
-        if self._learning:
-            self._learning = self.frames
 
     def learning(
         self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
     ) -> list[Frame]:
         """Return each thread's `Work` with a gradient, and what else is given."""
-        if not self._learning:
+        if self._works[0].gradient is None:
             self.gradients = aligned((len(self.gradients), self._n_values), self.gradients.dtype)
             self._works = [
                 work._replace(gradient=self.gradients[work.crew], gradients=self.gradients)
                 for work in self._works
             ]
-            self._learning = [pack(work) for work in self._works]
+            self.frames = [pack(work) for work in self._works]
+        more: dict[str, Any] = {}
         if dropout is not None:
             drop = compiled(compile_drop, self.gradients.dtype).address
-            dropping = {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
-            return [pack(work._replace(**dropping)) for work in self._works]
+            more |= {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
         if times is not None:
-            ticks = {"tick": compile_tick().address, "clock": clock_address()}
-            pairs = zip(self._works, times, strict=True)
-            return [pack(work._replace(**ticks, times=row)) for work, row in pairs]
-        return self._learning
+            more |= {"tick": compile_tick().address, "clock": clock_address()}
+        if not more:
+            return self.frames
+        rows = [None] * len(self._works) if times is None else times
+        pairs = zip(self._works, rows, strict=True)
+        return [pack(work._replace(**more, times=row)) for work, row in pairs]
 
 
 def _tiles(wiring: Wiring, dtype: np.dtype[Any], schedule: Schedule) -> dict[str, Array]:
@@ -210,7 +209,7 @@ def _shares(
     result = []
     for thread, share in enumerate(wiring.shares(schedule.n_threads, in_strips)):
         member, (first, last) = thread % schedule.members, updated[thread]
-        holes = within(uncovered, first, last)
+        unstored = within(uncovered, first, last)
         result.append(
             {
                 "patches": share.patches,
@@ -223,8 +222,8 @@ def _shares(
                 "last_row": share.rows[1],
                 "first": first,
                 "last": last,
-                "cleared": holes,
-                "n_cleared": len(holes),
+                "unstored": unstored,
+                "n_unstored": len(unstored),
                 "first_cleared": cleared[member][0],
                 "last_cleared": cleared[member][1],
             }

@@ -71,23 +71,23 @@ def stretches(chosen: npt.NDArray[np.bool_]) -> Int64:
     return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 
 
-def within(stretches: Int64, first: int, last: int) -> Int64:
-    """Return the parts of stretches that are among the slots first ... last - 1."""
-    clipped = np.clip(stretches, first, last)
+def within(given: Int64, first: int, last: int) -> Int64:
+    """Return the parts of given stretches that are among the slots first ... last - 1."""
+    clipped = np.clip(given, first, last)
     return np.ascontiguousarray(clipped[clipped[:, 0] < clipped[:, 1]])
 
 
 def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) -> list[Share]:
     """Return what each of so many threads copies: about as much as the others of each kind."""
     by_length = _even(copies.patches[:, 2], shares)
-    stretches = _cut(copies.stretches, shares)
+    slots = _cut(copies.stretches, shares)
     n_strips = 0 if strips is None else len(strips.slot)
     in_strips = [n_strips * t // shares for t in range(shares + 1)]
     rows = plan.n_inputs + _even(1 + np.diff(plan.in_ptr)[plan.n_inputs :], shares)
     return [
         Share(
             copies.patches[by_length[t] : by_length[t + 1]],
-            stretches[t],
+            slots[t],
             (in_strips[t], in_strips[t + 1]),
             (int(rows[t]), int(rows[t + 1])),
         )
@@ -95,16 +95,16 @@ def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) ->
     ]
 
 
-def _cut(stretches: Int64, shares: int) -> list[Int64]:
-    """Return shares of stretches, of as many slots each, cut where need be."""
-    if len(stretches) == 0:
-        return [stretches] * shares
-    ends = np.cumsum(stretches[:, 1] - stretches[:, 0])
+def _cut(given: Int64, shares: int) -> list[Int64]:
+    """Return shares of given stretches, of as many slots each, cut where need be."""
+    if len(given) == 0:
+        return [given] * shares
+    ends = np.cumsum(given[:, 1] - given[:, 0])
     bounds = ends[-1] * np.arange(1, shares) // shares
     at = np.searchsorted(ends, bounds, side="right")
-    cuts = stretches[at, 1] - (ends[at] - bounds)
-    edges = [0, *cuts.tolist(), int(stretches[-1, 1])]
-    return [within(stretches, first, last) for first, last in pairwise(edges)]
+    cuts = given[at, 1] - (ends[at] - bounds)
+    edges = [0, *cuts.tolist(), int(given[-1, 1])]
+    return [within(given, first, last) for first, last in pairwise(edges)]
 
 
 def _even(work: Int64, shares: int) -> Int64:

@@ -6,7 +6,7 @@ Arrays come in checked and leave by rows and slots; labels and options stay with
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,18 +62,10 @@ LARGE = 2**26
 NO_LOSS = Loss(0, None)
 
 
-class Record(NamedTuple):
-    """Every node's values by row, (n, n_samples)."""
-
-    s: Array
-    x: Array
-    delta: Array | None = None
-
-
 _APPLIED = {"relu": RECTIFY, "identity": LEAVE}
 
 
-def _way(activation: activations.Activation) -> int:
+def _how_applied(activation: activations.Activation) -> int:
     """Return how kernels apply an activation where signals need not be kept."""
     return int(KEEP if activation.reads_signal else _APPLIED.get(activation.name, REPLACE))
 
@@ -111,13 +103,13 @@ class Engine:
         # Records, not names: a network keeps what it was made with when a name is overwritten.
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
-        self._way = np.array([_way(one) for one in self._activations], np.uint8)[theta]
-        self._keeps = bool((self._way == KEEP).any())
+        self._applied = np.array([_how_applied(one) for one in self._activations], np.uint8)[theta]
+        self._keeps = bool((self._applied == KEEP).any())
         self._rows: dict[bool, Array] = {}
         column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
         self._places = (column, inverse(column)) if moved else (None, None)
-        alone = np.array([one.f is not None for one in self._activations], np.bool_)
-        self.wiring = Wiring(plan, theta, alone[theta], dtype, dense_above)
+        own_segment = np.array([one.f is not None for one in self._activations], np.bool_)
+        self.wiring = Wiring(plan, theta, own_segment[theta], dtype, dense_above)
         self.scheduler = Scheduler(self.wiring, ways)
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
@@ -144,8 +136,9 @@ class Engine:
 
     def _new_net(self, entry: Any, row_bytes: int, signals: bool) -> Frame:
         """Return a new one: addresses last, what takes longest to compile first."""
-        back = entry is not run.predict
-        learn = compiled(parts.compile_part, parts.learn, self.dtype, row_bytes) if back else 0
+        learn = 0
+        if entry is not run.predict:
+            learn = compiled(parts.compile_part, parts.learn, self.dtype, row_bytes)
         compiled(run.compile_entry, entry, self.dtype)
         read, write = (
             compiled(parts.compile_part, part, self.dtype, row_bytes) if part else 0
@@ -159,21 +152,21 @@ class Engine:
         if self._in_strips(row_bytes):
             strip_sums = compiled(compile_strips, self.dtype, row_bytes)
         width = row_bytes // self.dtype.itemsize
-        way = None if signals else self._way
-        return self._pack_net(width, dense, way, strip_sums, read, learn, write)
+        applied = None if signals else self._applied
+        return self._pack_net(width, dense, applied, strip_sums, read, learn, write)
 
     def _pack_net(
         self,
         width: int,
         dense: Mapping[str, Any],
-        way: Array | None = None,
+        applied: Array | None = None,
         strip_sums: Any = 0,
         read: Any = 0,
         learn: Any = 0,
         write: Any = 0,
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
-        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses(way is None)
+        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses(applied is None)
         parameters = self.parameters
         ins, outs = wiring.ins, wiring.outs
         strips = wiring.strips if self._in_strips(width * self.dtype.itemsize) else None
@@ -195,7 +188,7 @@ class Engine:
                 output_slot=plan.output_slot,
                 theta=rows[0],
                 d_theta=rows[1],
-                way=way,
+                applied=applied,
                 **{part: dense.get(part, 0) for part in DENSE_PARTS},
                 read=read,
                 learn=learn,
@@ -233,7 +226,7 @@ class Engine:
         Those that kernels apply themselves are 0, and never compiled, unless `every` one is asked.
         """
         if every not in self._rows:
-            called = [every or _way(one) <= REPLACE for one in self._activations]
+            called = [every or _how_applied(one) <= REPLACE for one in self._activations]
             pairs = [
                 activations.rows(one, self.dtype) if call else (0, 0)
                 for one, call in zip(self._activations, called, strict=True)
@@ -242,11 +235,11 @@ class Engine:
             self._rows[every] = np.ascontiguousarray(table[self._theta].T)
         return self._rows[every]
 
-    def _is_alone(self, X: Features, limit: int | None, back: bool) -> bool:
+    def _is_single(self, X: Features, limit: int | None, back: bool) -> bool:
         """Return whether X is one sample, to go by itself."""
-        return len(X) == 1 and X.direct and self.scheduler.alone(limit, back)
+        return len(X) == 1 and X.direct and self.scheduler.single(limit, back)
 
-    def _alone(self) -> Single:
+    def _single_sample(self) -> Single:
         """Return what runs one sample by itself, kept from call to call."""
         if self._single is None:
             theta, net = self._addresses(True)[0], self._pack_net(1, {})
@@ -301,8 +294,8 @@ class Engine:
 
     def predict(self, X: Features, limit: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
-        if self._is_alone(X, limit, back=False):
-            return self._alone().predict(X.values)
+        if self._is_single(X, limit, back=False):
+            return self._single_sample().predict(X.values)
         size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
         if size > LARGE:  # to look takes longer than a small prediction
             require(size, f"the predictions for {len(X):,} samples")
@@ -314,31 +307,31 @@ class Engine:
         self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
         return out
 
-    def inspect(self, X: Features, targets: Targets | None, loss: Loss) -> Record:
+    def inspect(self, X: Features, targets: Targets | None, loss: Loss) -> Result:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
         size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
         require(size, f"every node's values for {len(X):,} samples")
         values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
-        record = Record(values[0], values[1], values[2] if back else None)
+        record = Result(values[0], values[1], values[2] if back else None)
         schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
         (work,) = self._buffers_of(schedule, signals=True).learning()
         samples = self._samples(X, targets)
         net = self._net(run.inspect, schedule.row_bytes, signals=True)
-        frames = net, pack(samples), pack(loss), work, pack(Result(*record))
+        frames = net, pack(samples), pack(loss), work, pack(record)
         self._entry(run.inspect)(None, *map(address, frames), back)
         return record
 
     def evaluate(self, problem: Problem, limit: int | None) -> float:
         """Return the mean loss."""
-        if self._is_alone(problem.features, limit, back=False):
-            return self._alone().evaluate(problem)
+        if self._is_single(problem.features, limit, back=False):
+            return self._single_sample().evaluate(problem)
         return self._evaluate(problem, limit, back=False)[0]
 
     def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient, in the user's order."""
-        if self._is_alone(problem.features, limit, back=True):
-            return self._alone().differentiate(problem)
+        if self._is_single(problem.features, limit, back=True):
+            return self._single_sample().differentiate(problem)
         value, gradients = self._evaluate(problem, limit, back=True)
         flat = np.empty(self.parameters.n_values, self.dtype)
         slots = address(self.wiring.plan.in_slot)

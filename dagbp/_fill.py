@@ -145,24 +145,25 @@ def cells(kind: Int64, group: Int64) -> Int64:
     return np.append(np.repeat(starts, parts) + CELL * part, len(kind))
 
 
-def _count(plan: Plan, cell: Int64, sizes: Int64, dense_above: float) -> tuple[Int64, Int64]:
+def _count(plan: Plan, cell: Int64, sizes: Int64, least: float) -> tuple[Int64, Int64]:
     """Return the numbers (target cell, source cell) as one number, and how many edges each has.
 
     Rows with a small part of a cell's edges are left out: fewer than half of what a block needs
-    on average. A count may so miss some edges, never enough to matter where most exist.
+    on average, the share `least`. A count may so miss some edges, never enough to matter where most
+    exist.
     """
     keys, counts = [], []
     for first, last in row_slices(plan.in_ptr, SLICE):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         source = cell[plan.in_src[slots]]
         degrees = np.diff(plan.in_ptr[first : last + 1])
-        if degrees.max(initial=0) < LEAST * dense_above:
+        if degrees.max(initial=0) < LEAST * least:
             continue
         row = np.repeat(np.arange(first, last), degrees)
         new = np.flatnonzero((np.diff(source) != 0) | (np.diff(row) != 0)) + 1
         begin = np.concatenate([[0], new])
         length = np.diff(np.append(begin, len(source)))
-        some = length >= dense_above / 2 * np.maximum(sizes[source[begin]], LEAST)
+        some = length >= least / 2 * np.maximum(sizes[source[begin]], LEAST)
         keys.append(cell[row[begin[some]]] * len(sizes) + source[begin[some]])
         counts.append(length[some])
     if not keys:

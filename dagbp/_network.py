@@ -95,7 +95,7 @@ class Network:
             self._dense_above,
             self._ways,
         )
-        self._alone = Turn(self._engine)
+        self._turn = Turn(self._engine)
         self._has_bias = drawing.has_bias[computed]
 
     @classmethod
@@ -239,7 +239,7 @@ class Network:
         order. `weights` and `biases` tell them by name. An absent bias is a zero that stays zero.
         Assign a new array to set them.
         """
-        with self._alone as engine:
+        with self._turn as engine:
             flat = engine.parameters.copy()
         flat.flags.writeable = False
         return flat
@@ -255,7 +255,7 @@ class Network:
                 f"node {node!r} has no bias, so its parameter must be 0, got "
                 f"{flat[self.n_edges + absent[0]]}"
             )
-        with self._alone as engine:
+        with self._turn as engine:
             engine.parameters.take_over(flat)
 
     @property
@@ -291,7 +291,7 @@ class Network:
             If X does not fit the inputs, or is not finite.
         """
         features = read_features(X, self._names.inputs, self.dtype)
-        with self._alone as engine:
+        with self._turn as engine:
             return engine.predict(features, self.n_threads)
 
     def forward(self, X: Any) -> Forward:
@@ -314,7 +314,7 @@ class Network:
         array([6.], dtype=float32)
         """
         features = read_features(X, self._names.inputs, self.dtype)
-        with self._alone as engine:
+        with self._turn as engine:
             record = engine.inspect(features, None, NO_LOSS)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
@@ -350,7 +350,7 @@ class Network:
         (1.0, 2.0, 6.0)
         """
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._alone as engine:
+        with self._turn as engine:
             record = engine.inspect(*problem[:3])
             value, flat = engine.differentiate(problem, self.n_threads)
         assert record.delta is not None
@@ -385,7 +385,7 @@ class Network:
             Zero for parameters that do not train, ready for `scipy.optimize`.
         """
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._alone as engine:
+        with self._turn as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
         if not self._engine.parameters.all_train:
             gradient[~self._engine.parameters.trained] = 0
@@ -407,7 +407,7 @@ class Network:
             As in `backprop`.
         """
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._alone as engine:
+        with self._turn as engine:
             return engine.evaluate(problem, self.n_threads)
 
     def fit(
@@ -604,7 +604,7 @@ class Network:
     @property
     def history(self) -> "History | None":
         """The history of the last run, also of one that was loaded; None if there is none."""
-        with self._alone:
+        with self._turn:
             return None if self._history is None else self._history.copy()
 
     def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
@@ -694,7 +694,7 @@ class Network:
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         if len(problem.features) == 0:
             raise DataError("X has no samples; a profile needs some")
-        with self._alone as engine:
+        with self._turn as engine:
             return take_profile(engine, problem, start(engine, chosen), self.n_threads)
 
     # --- out of it ---
@@ -747,9 +747,9 @@ class Network:
 
         The state of the last run goes too: it cannot be resumed any more.
         """
-        with self._alone as engine:
+        with self._turn as engine:
             engine.release()
-            if not self._alone.training:
+            if not self._turn.training:
                 self._training = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -790,7 +790,7 @@ class Network:
         """Run the source; callbacks may use the network between its steps."""
         from dagbp._training import Run
 
-        with self._alone.for_a_run() as engine:
+        with self._turn.for_a_run() as engine:
             return Run(self, engine, source, validation, options, drop_seed).go()
 
     def _solve(
@@ -802,7 +802,7 @@ class Network:
     ) -> "History":
         from dagbp._solvers import solve
 
-        with self._alone.for_a_run() as engine:
+        with self._turn.for_a_run() as engine:
             return solve(self, engine, solver, problem, validation, options)
 
     def _last_run(self) -> "TrainingState | None":

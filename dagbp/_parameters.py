@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._buffers import aligned
+from dagbp._copies import stretches
 from dagbp._wiring import Wiring
 
 Array = npt.NDArray[Any]
@@ -140,8 +141,7 @@ class Parameters:
             return np.array([[0, self.n_values]])
         flat = self._with_held(self.trained, True)
         trained = self._by_source(flat, np.empty_like(flat))
-        edges = np.diff(np.concatenate([[0], trained.astype(np.int8), [0]]))
-        return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+        return stretches(trained)
 
     @cached_property
     def keep(self) -> npt.NDArray[np.uint8] | None:

@@ -50,7 +50,7 @@ class Saved:
 
 def keep(net: "Network", training: bool) -> Saved:
     """Return what is to be kept; without `training`, not the state of the last run."""
-    with net._alone as engine:  # parameters and state of the same step
+    with net._turn as engine:  # parameters and state of the same step
         plan, run = engine.plan, net._last_run() if training else None
         if run is not None:
             slots = [_as_drawn(plan, engine.parameters.in_user_order(slot)) for slot in run.moments]

@@ -155,7 +155,7 @@ class _Run:
     def _diverge(self) -> None:
         """End where it began: raise, unless some callback ends the run in another way."""
         for callback in self._options.callbacks:
-            with told(callback, "on_divergence", self._progress), self._network._alone.lent():
+            with told(callback, "on_divergence", self._progress), self._network._turn.lent():
                 ends = callback.on_divergence(self._progress)
             if ends:
                 raise _Stop
@@ -198,7 +198,7 @@ class _Run:
 
     def _tell(self, method: str) -> None:
         for callback in self._options.callbacks:
-            with told(callback, method, self._progress), self._network._alone.lent():
+            with told(callback, method, self._progress), self._network._turn.lent():
                 getattr(callback, method)(self._progress)
 
 

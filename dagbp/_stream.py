@@ -98,7 +98,7 @@ class Batches(Source):
         """Return the next batch of the epoch, or None at its end, or where the run is stopped."""
         epoch = int(self.clock.count[EPOCH])
         if self._feed is None:
-            turn = run.progress.network._alone
+            turn = run.progress.network._turn
             self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, turn)
         problem = self._feed.get(run.watch)
         if problem is None and run.progress.stopped is None:

@@ -158,7 +158,7 @@ class Run:
         drop_seed: int,
     ) -> None:
         self.engine, self.source, self.thread_limit = engine, source, network.n_threads
-        self._validation, self._options, self._lend = validation, options, network._alone.lent
+        self._validation, self._options, self._lend = validation, options, network._turn.lent
         last = network._last_run()
         self._began = time.perf_counter()
         self._callbacks = list(options.callbacks)

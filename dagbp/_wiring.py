@@ -12,7 +12,7 @@ from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._panels import columns, in_panels, in_runs, out_panels
 from dagbp._plan import Plan
-from dagbp._schedule import segments
+from dagbp._segments import segments
 from dagbp._strips import SEGMENT_ROWS as STRIP_SEGMENT_ROWS
 from dagbp._strips import cut_strips, strip_rows
 
@@ -54,12 +54,12 @@ class Wiring:
         self,
         plan: Plan,
         theta: Int64,
-        alone: npt.NDArray[np.bool_],
+        own_segment: npt.NDArray[np.bool_],
         dtype: np.dtype[Any],
         dense_above: float | None,
     ) -> None:
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
-        kind = _kinds(plan, theta, alone)
+        kind = _kinds(plan, theta, own_segment)
         self.dense_above = dense_above
         plan, self.slot = fill_blocks(plan, kind, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize
@@ -125,12 +125,12 @@ def _any_in(segment: Int64, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8
     return np.logical_or.reduceat(rows, segment[:-1]).view(np.uint8)
 
 
-def _kinds(plan: Plan, theta: Int64, alone: npt.NDArray[np.bool_]) -> Int64:
+def _kinds(plan: Plan, theta: Int64, own_segment: npt.NDArray[np.bool_]) -> Int64:
     """Return a number for each row that tells its level and activation, and whether an input.
 
-    Rows to be alone each have one of their own.
+    Rows with a segment of their own each have another.
     """
     row = np.arange(len(theta))
     codes = theta.max(initial=0) + 1
-    kind = np.where(alone, -2 - row, plan.level * codes + theta)
+    kind = np.where(own_segment, -2 - row, plan.level * codes + theta)
     return np.where(row < plan.n_inputs, -1, kind)

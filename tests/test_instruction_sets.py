@@ -20,12 +20,12 @@ SCRIPT = """
 import sys
 import numpy as np
 import dagbp
-from dagbp import _network, _schedule
+from dagbp import _network, _segments
 from dagbp._kernels.vector import REGISTER_BYTES
 from dagbp.optimizers import SGD, Adam
 
 _network.available_cores = lambda: 64
-_schedule.WORTH_MEETING = 1000
+_segments.WORTH_MEETING = 1000
 GRAPHS = {
     "sparse": dagbp.random_dag(120, 900, 9, 4, activation="gelu", seed=0),
     "dense": dagbp.layered([19, 70, 45, 10], activation="tanh", seed=1),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
-from dagbp import _plan, _schedule
+from dagbp import _plan, _segments
 from dagbp._kernels.records import SEGMENT_ROWS
 from dagbp._kernels.vector import PANEL_ROWS
 from dagbp._plan import Plan, make_plan
@@ -23,9 +23,8 @@ from dagbp._schedule import (
     WIDE_ROW,
     Schedule,
     Scheduler,
-    cut_stages,
-    segments,
 )
+from dagbp._segments import cut_stages, segments
 from dagbp.optimizers import SGD, Adam
 
 EXACT = 1e-12
@@ -140,7 +139,7 @@ def test_stages_cover_every_segment_once_level_by_level(drawn, members):
 def shared_levels(edges=1):
     """Let crews share levels however small they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_schedule, "WORTH_MEETING", edges)
+        patch.setattr(_segments, "WORTH_MEETING", edges)
         yield patch
 
 

@@ -29,15 +29,15 @@ def raw(case):
 def in_tiles(case, **options):
     """Return the network compiled so that a single sample goes in a tile."""
     net = case.compile(schedule="levels", n_threads=1, **options)
-    assert not net._engine.scheduler.alone(1, back=True)
+    assert not net._engine.scheduler.single(1, back=True)
     return net
 
 
 def alone(case, **options):
     """Return the network compiled so that a single sample goes by itself."""
     net = case.compile(n_threads=1, **options)
-    assert net._engine.scheduler.alone(1, back=False)
-    assert net._engine.scheduler.alone(1, back=True)
+    assert net._engine.scheduler.single(1, back=False)
+    assert net._engine.scheduler.single(1, back=True)
     return net
 
 
@@ -304,9 +304,9 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 def test_levels_never_go_alone():
     """Their bits are those of any number of threads."""
     chosen = alone(RandomNetwork(*_three_outputs()))._engine.scheduler
-    assert chosen.alone(1, back=True)
+    assert chosen.single(1, back=True)
     chosen = Scheduler(chosen._wiring, "levels")
-    assert not any(chosen.alone(limit, back) for limit in (None, 1, 7) for back in (False, True))
+    assert not any(chosen.single(limit, back) for limit in (None, 1, 7) for back in (False, True))
 
 
 def test_many_threads_share_a_wide_net_and_no_other(monkeypatch):
@@ -319,7 +319,7 @@ def test_many_threads_share_a_wide_net_and_no_other(monkeypatch):
         assert net.n_edges > 300_000
         chosen = net._engine.scheduler
         for back in (False, True):
-            assert chosen.alone(1, back)
-            assert chosen.alone(2, back)
-            assert chosen.alone(None, back) == (not shared)
-            assert chosen.alone(16, back) == (not shared)
+            assert chosen.single(1, back)
+            assert chosen.single(2, back)
+            assert chosen.single(None, back) == (not shared)
+            assert chosen.single(16, back) == (not shared)

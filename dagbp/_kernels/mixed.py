@@ -39,7 +39,10 @@ PANEL = u(PANEL_ROWS)
 
 @jit(forceinline=True)
 def _edges_in(first, end, weights, sources, program, r, x, s):
-    """Return `gathered` over the slots first ... end - 1 outside the runs of panel row r."""
+    """Return `gathered` over the slots first ... end - 1 outside the runs of panel row r.
+
+    What follows the last run is a turn of the loop too: its code is there once.
+    """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
     for m in range(n_runs + ONE):
@@ -53,7 +56,10 @@ def _edges_in(first, end, weights, sources, program, r, x, s):
 
 @jit(forceinline=True)
 def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
-    """Return `edges_back` over the slots first ... end - 1 outside the runs of panel row r."""
+    """Return `edges_back` over the slots first ... end - 1 outside the runs of panel row r.
+
+    In the same form.
+    """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
     for m in range(n_runs + ONE):

@@ -3,7 +3,7 @@
 Fields that inner loops read are named at the top of a function: there LLVM loads them once.
 Rows go by *segments*: consecutive rows of one level and one activation, which is called once for
 all of them. A crew of several threads shares each stage's segments and meets after each stage; a
-crew of one has a single stage and never waits. See `dagbp._schedule`.
+crew of one has a single stage and never waits. See `dagbp._segments`.
 """
 
 import numpy as np
@@ -48,11 +48,11 @@ def forward(net, work, first_sample, tiles):
             first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
             for g in range(tiles):
                 x = offset(work.x, g * net.n_nodes)
-                way, s = _way(net, first), x
-                if way == KEEP:
+                applied, s = _applied(net, first), x
+                if applied == KEEP:
                     s = offset(work.s, g * net.n_nodes)
-                _sums(net, work, x, s, k, first, last, 0.0 if way == RECTIFY else -np.inf)
-                if way <= REPLACE:
+                _sums(net, work, x, s, k, first, last, 0.0 if applied == RECTIFY else -np.inf)
+                if applied <= REPLACE:
                     rows = row_pointer(s, first), row_pointer(x, first)
                     call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
@@ -61,9 +61,9 @@ def forward(net, work, first_sample, tiles):
 
 
 @jit
-def _way(net, row):
+def _applied(net, row):
     """Return how a row's activation is applied."""
-    return u(net.way[row]) if given(net.way) else KEEP
+    return u(net.applied[row]) if given(net.applied) else KEEP
 
 
 @jit
@@ -132,12 +132,12 @@ def _products(net, work, tiles, first, last, fresh):
 @jit
 def _deltas(net, work, sample, g, first, last, mixed):
     """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
-    x, way = offset(work.x, g * net.n_nodes), _way(net, first)
-    _de_dx(net, work, x, g, first, last, way, mixed)
+    x, applied = offset(work.x, g * net.n_nodes), _applied(net, first)
+    _de_dx(net, work, x, g, first, last, applied, mixed)
     if first < net.n_inputs:
         return
-    if way <= REPLACE:
-        s = x if way == REPLACE else offset(work.s, g * net.n_nodes)
+    if applied <= REPLACE:
+        s = x if applied == REPLACE else offset(work.s, g * net.n_nodes)
         _slopes(net, work, x, s, first, last)
         drop_rows(net, work, x, first, last, sample)
     bias = offset(work.gradient, net.n_edges - net.n_inputs)
@@ -154,24 +154,25 @@ def _deltas(net, work, sample, g, first, last, mixed):
 
 
 @jit
-def _de_dx(net, work, x, g, first, last, way, mixed):
+def _de_dx(net, work, x, g, first, last, applied, mixed):
     """Add dw_ij of the rows first ... last - 1 of tile g, and put de/dx_i into scratch.
 
     Where kernels apply the activation themselves, delta_i is put into x_i instead. dw_ij of full
     blocks is left out: all tiles take it together.
     """
     computed = first >= net.n_inputs
-    in_place = computed and way > REPLACE
-    out, base, gate = work.scratch, first, fill(x, -np.inf)
+    in_place = computed and applied > REPLACE
+    out, gate = work.scratch, fill(x, -np.inf)
     if in_place:
-        out, base = x, ZERO
-        if way == RECTIFY:
+        out = offset(x, first)
+        if applied == RECTIFY:
             gate = fill(x, least_positive(x))
     if mixed != ZERO:
         call_address(net.mixed_deltas, (x, net, work, g, first, last))
         if in_place:
             for i in range(first, last):
-                store(x, i, _gated(load(work.scratch, i - first), load(x, i), gate))
+                de_dx = load(work.scratch, i - first)
+                store(x, i, _gated(de_dx, load(x, i), gate))
         return
     e = offset(work.e, g * net.n_outputs)
     ptr, weights, targets, gradient = net.out_ptr, net.values, net.out_dst, work.gradient
@@ -182,7 +183,7 @@ def _de_dx(net, work, x, g, first, last, way, mixed):
         if computed:
             if output_slot[i] >= 0:
                 de_dx = de_dx + load(e, u(output_slot[i]))
-            store(out, i - base, _gated(de_dx, xi, gate))
+            store(out, i - first, _gated(de_dx, xi, gate))
     tick(work, SPARSE)
 
 

@@ -47,7 +47,7 @@ class Net(NamedTuple):
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function, if it is called
     d_theta: Any  # (n,) uint64: address of its derivative's
-    way: Any  # (n,) uint8: how the activation is applied, see `KEEP`; null if all is KEEP
+    applied: Any  # (n,) uint8: how the activation is applied, see `KEEP`; null if all is KEEP
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
     transpose_rows: Any
@@ -102,7 +102,7 @@ class Data(NamedTuple):
     n_samples: Any
     n_inputs: Any
     n_outputs: Any
-    features: Any  # (N, n_inputs), or the stored entries of a sparse matrix
+    features: Any  # address of (N, n_inputs), or of the stored entries of a sparse matrix
     read_features: Any  # addresses of functions in `readers`
     read_targets: Any
     stride: Any  # elements from one row of features to the next
@@ -110,7 +110,7 @@ class Data(NamedTuple):
     indices: Any  # int32, the columns of its entries
     places: Any  # (n_inputs,) int64: column of each input's row, or None for 0, 1, 2, ...; of a
     # sparse matrix the row of each column
-    targets: Any  # (N, n_outputs), or labels (N,) int64, or None
+    targets: Any  # address of (N, n_outputs), or of labels (N,) int64
     weight: Any  # (N,) float64, or None for ones
     order: Any  # (N,) int64, or None for 0, 1, 2, ...
 
@@ -126,7 +126,7 @@ class Work(NamedTuple):
     """One thread's place in its crew and its buffers, most of which the crew shares.
 
     A crew is the threads that take one group of G tiles through the net together; see
-    `_schedule`. Rows are tile rows, one sample a lane.
+    `_segments`. Rows are tile rows, one sample a lane.
     """
 
     x: Any  # (G, n) rows: activations; on the way back a row's delta takes its place
@@ -145,7 +145,7 @@ class Work(NamedTuple):
     n_crews: Any
     member: Any  # this thread's number in its crew, and the crew's size
     members: Any
-    in_stages: Any  # between the crew's meetings, see `_schedule`
+    in_stages: Any  # between the crew's meetings, see `_segments`
     out_stages: Any
     in_cuts: Any  # (in_stages, members + 1) int64: each member's segments
     out_cuts: Any  # (out_stages, members + 1) int64
@@ -165,8 +165,8 @@ class Work(NamedTuple):
     yield_address: Any
     first: Any  # this thread's share of the parameters, in whole blocks
     last: Any
-    cleared: Any  # (n_cleared, 2) int64: what of its share no tile stores, see `STORE`
-    n_cleared: Any
+    unstored: Any  # (n_unstored, 2) int64: what of its share no tile stores, see `STORE`
+    n_unstored: Any
     first_cleared: Any  # its share of its crew's gradient
     last_cleared: Any
     s: Any = None  # (G, n) rows: signals, where some are kept
@@ -242,8 +242,8 @@ LOSS, WEIGHT, N_ROWS = _indices(3)
 # What `parts.learn` does on the way back: nothing, add to the gradient, or do so where the gradient
 # of full blocks has not been cleared: there the group's first tile is stored.
 STAY, ADD, STORE = _indices(3)
-# Values of Net.way: the activation is called and s kept, for the derivative or for the user; it is
-# called, and x takes the place of s; kernels rectify the sums themselves; x is s. In this order:
+# Values of Net.applied: the activation is called and s kept, for the derivative or for the user; it
+# is called, and x takes the place of s; kernels rectify the sums themselves; x is s. In this order:
 # up to REPLACE it is called.
 KEEP, REPLACE, RECTIFY, LEAVE = _indices(4)
 # Columns of Work.loss: one cache line a thread.
@@ -377,7 +377,7 @@ open_net = _opener(
         "output_slot": types.int64,
         "theta": types.uint64,
         "d_theta": types.uint64,
-        "way": types.uint8,
+        "applied": types.uint8,
         "values": Real,
         "flat": Real,
         "in_segment": types.int64,
@@ -401,10 +401,8 @@ open_net = _opener(
 open_data = _opener(
     Data,
     {
-        "features": Real,
         "indptr": types.int64,
         "indices": types.int32,
-        "targets": Real,
         "weight": types.float64,
         "order": types.int64,
         "places": types.int64,
@@ -417,7 +415,7 @@ open_work = _opener(
     | {name: Real for name in ("transposed", "gradient", "gradients")}
     | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
     | {"drop_key": types.uint64}
-    | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches", "cleared")}
+    | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches", "unstored")}
     | {name: types.int64 for name in ("barrier", "meetings", "times")},
 )
 open_update = _opener(

@@ -62,41 +62,39 @@ u = np.uintp
 TWO = u(2)
 
 
-def predict(kind, net_, data_, work_, out):
+def predict(kind, net, data, work, out):
     """out.x <- the outputs of every sample, (N, n_outputs)."""
-    net, data = open_net(net_, kind), open_data(data_, kind)
-    work = open_work(work_, kind)
+    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
     size = work.group * net.width
     for first in range(work.crew * size, data.n_samples, work.n_crews * size):
         count = least(size, data.n_samples - first)
-        call_address(net.read, (kind, net_, data_, work_, first, count))
-        call_address(net.write, (kind, net_, work_, out, first, count))
+        call_address(net.read, (kind, net, data, work, first, count))
+        call_address(net.write, (kind, net, work, out, first, count))
 
 
-def inspect(kind, net_, data_, loss_, work_, out, back):
+def inspect(kind, net, data, loss, work, out, back):
     """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
     delta is that of each sample's own error: not averaged, not weighted. One thread, one tile a
     group; net.write is `parts.write_all`.
     """
-    net, data = open_net(net_, kind), open_data(data_, kind)
+    net, data = open_net(net, kind), open_data(data, kind)
     for first in range(ZERO, data.n_samples, net.width):
         count = least(net.width, data.n_samples - first)
-        call_address(net.read, (kind, net_, data_, work_, first, count))
-        call_address(net.write, (kind, net_, data_, work_, out, first, count, ZERO))
+        call_address(net.read, (kind, net, data, work, first, count))
+        call_address(net.write, (kind, net, data, work, out, first, count, ZERO))
         if back != ZERO:
-            call_address(net.learn, (kind, net_, data_, loss_, work_, first, count, 1.0, ADD))
-            call_address(net.write, (kind, net_, data_, work_, out, first, count, ONE))
+            call_address(net.learn, (kind, net, data, loss, work, first, count, 1.0, ADD))
+            call_address(net.write, (kind, net, data, work, out, first, count, ONE))
 
 
-def evaluate(kind, net_, data_, loss_, work_, back):
+def evaluate(kind, net, data, loss, work, back):
     """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
-    net, data = open_net(net_, kind), open_data(data_, kind)
-    work = open_work(work_, kind)
+    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
     if back != STAY:
         _clear_gradient(work, data.n_samples == ZERO)
     scale = 1.0 / np.float64(data.n_samples)
-    _share_of_batch(kind, net_, data_, loss_, work_, net, work, ZERO, data.n_samples, scale, back)
+    _share_of_batch(kind, net, data, loss, work, ZERO, data.n_samples, scale, back)
 
 
 @jit
@@ -108,33 +106,32 @@ def _clear_gradient(work, no_tile):
     if no_tile or work.n_crews > ONE:  # of several crews, one may have none
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:
-        for k in range(work.n_cleared):
-            clear(work.gradient, u(work.cleared[TWO * k]), u(work.cleared[TWO * k + ONE]))
+        for k in range(work.n_unstored):
+            clear(work.gradient, u(work.unstored[TWO * k]), u(work.unstored[TWO * k + ONE]))
 
 
 @jit
-def _share_of_batch(kind, net_, data_, loss_, work_, net, work, start, stop, scale, back):
+def _share_of_batch(kind, net, data, loss, work, start, stop, scale, back):
     """Take this crew's groups of samples through the net and back."""
     size = work.group * net.width
     work.loss[VALUE] = 0.0
     for first in range(start + work.crew * size, stop, work.n_crews * size):
         count = least(size, stop - first)
-        call_address(net.read, (kind, net_, data_, work_, first, count))
-        args = (kind, net_, data_, loss_, work_, first, count, scale, back)
+        call_address(net.read, (kind, net, data, work, first, count))
+        args = (kind, net, data, loss, work, first, count, scale, back)
         call_address(net.learn, args)
         if back == STORE:
             back = ADD
 
 
-def train(kind, net_, data_, loss_, update_, work_, clock_):
+def train(kind, net, data, loss, update, work, clock):
     """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all; one
     whose update is not finite is left for the caller to undo.
     """
-    net, data = open_net(net_, kind), open_data(data_, kind)
-    work = open_work(work_, kind)
-    update, clock = open_update(update_, kind), open_clock(clock_, kind)
+    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
+    update, clock = open_update(update, kind), open_clock(clock, kind)
     _clear_gradient(work, data.n_samples == ZERO)
     taken = True
     while taken:
@@ -147,14 +144,12 @@ def train(kind, net_, data_, loss_, update_, work_, clock_):
         start = u(clock.count[STEP]) * batch
         size = least(batch, data.n_samples - start)
         scale = 1.0 / np.float64(size)
-        _share_of_batch(
-            kind, net_, data_, loss_, work_, net, work, start, start + size, scale, STORE
-        )
+        _share_of_batch(kind, net, data, loss, work, start, start + size, scale, STORE)
         meet_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN:
             return
         number = u(clock.count[UPDATES] + 1)
-        taken = _step(kind, net_, update_, work_, net, update, work, number)
+        taken = _step(kind, net, update, work, number)
         if work.thread == ZERO:
             _end_step(net, data, update, work, clock, size, taken)
 
@@ -189,12 +184,12 @@ def _over_threads(work, column):
 
 
 @jit
-def _step(kind, net_, update_, work_, net, update, work, number):
+def _step(kind, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
     if not math.isfinite(_over_threads(work, VALUE)):
         return False
     if update.prepare != ZERO:
-        call_address(update.prepare, (kind, net_, update_, work_))
+        call_address(update.prepare, (kind, net, update, work))
     work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     meet_all(work)
@@ -206,7 +201,7 @@ def _step(kind, net_, update_, work_, net, update, work, number):
         first, last = work.first_row, work.last_row
         copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
         copy_biases(net, work)
-        call_address(update.constrain, (kind, net_, update_, first, last))
+        call_address(update.constrain, (kind, net, update, first, last))
         if given(net.strips):
             meet_all(work)
             copy_strips(net, work)

@@ -235,8 +235,8 @@ def apply(net, update, work, step):
             if end > stop:
                 break
             run += ONE
-        while hole < work.n_cleared:
-            begin, end = u(work.cleared[TWO * hole]), u(work.cleared[TWO * hole + ONE])
+        while hole < work.n_unstored:
+            begin, end = u(work.unstored[TWO * hole]), u(work.unstored[TWO * hole + ONE])
             if begin < stop:
                 clear(gradient, greatest(block, begin), least(stop, end))
             if end > stop:
