@@ -138,7 +138,8 @@ def default_nodes(
     n: int, inputs: Int64, outputs: Int64, activation: str, output_activation: str
 ) -> Nodes:
     """Return n nodes of which nothing is said: each but the inputs has a bias, trained from 0."""
-    names = np.full(n, activation, np.object_)
+    names = np.empty(n, np.object_)
+    names.fill(activation)  # the same text for all; `full` would copy it for each
     names[outputs] = output_activation
     names[inputs] = "identity"
     return Nodes(

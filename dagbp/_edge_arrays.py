@@ -100,7 +100,8 @@ def read_edges(
         trainable=_flags("trainable", trainable, len(src)),
     )
     ports = read_ports(labels, _finder(n), src, dst, inputs, outputs)
-    nodes = default_nodes(n, *ports, str(activation), output_activation)
+    default = str(activation) if uniform else "identity"
+    nodes = default_nodes(n, *ports, default, output_activation)
     if not uniform:
         _set_activations(nodes, activation, known)
     _set_biases(nodes, bias)

@@ -34,10 +34,10 @@ def read_ports(
             raise GraphError("outputs is empty; name at least one node")
         return chosen, read_out
     read_out = np.flatnonzero((np.bincount(src, minlength=n) == 0) & ~mask(n, chosen))
-    if not len(read_out):
-        raise GraphError(
-            "every node without out-edges is an input, which leaves no output; name the outputs"
-        )
+    if not len(read_out) and len(chosen) == n:
+        raise GraphError("every node is an input, which leaves no output; name the outputs")
+    if not len(read_out):  # each node leads on to another: a cycle, which the plan will show
+        read_out = np.flatnonzero(~mask(n, chosen))
     return chosen, read_out
 
 

@@ -1,6 +1,7 @@
 """Reading drawings: what each attribute and array means, the way back, and every refusal."""
 
 import re
+import tracemalloc
 from fractions import Fraction
 from itertools import pairwise
 
@@ -174,13 +175,29 @@ def test_views_are_graphs_too():
         (
             nx.empty_graph(1, nx.DiGraph),
             GraphError,
-            "every node without out-edges is an input, which leaves no output; name the outputs",
+            "every node is an input, which leaves no output; name the outputs",
         ),
     ],
 )
 def test_refused_graphs(G, error, match):
     with pytest.raises(error, match=f"^{re.escape(match)}$"):
         read(G)
+
+
+@pytest.mark.parametrize("before", [[], [("x", "a")]])
+def test_a_cycle_that_leaves_no_sink_is_named(before):
+    with pytest.raises(GraphError, match=r"the graph has a cycle: '[ab]' -> '[ab]' -> '[ab]'"):
+        dagbp.compile(nx.DiGraph([*before, ("a", "b"), ("b", "a")]))
+
+
+def test_an_activation_for_each_of_many_nodes():
+    n = 20_000
+    tracemalloc.start()
+    try:
+        edges([*range(n - 1)], [*range(1, n)], activation=["tanh"] * n)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
