@@ -17,7 +17,13 @@ import numpy.typing as npt
 from dagbp import _container, activations
 from dagbp._drawing import Drawing, mask
 from dagbp._edge_arrays import read_edges
-from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError
+from dagbp._errors import (
+    CheckpointError,
+    DagbpError,
+    DagbpWarning,
+    MemoryLimitError,
+    OptionError,
+)
 from dagbp._fill import check_dense_above
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._saved import Saved, new_network
@@ -35,6 +41,7 @@ Array = npt.NDArray[Any]
 
 def save(saved: Saved, path: str | os.PathLike[str]) -> None:
     """Write a network to a file. See `Network.save`."""
+    place = _place(path)
     arrays = Arrays()
     header = {
         "dagbp": __version__,
@@ -42,7 +49,14 @@ def save(saved: Saved, path: str | os.PathLike[str]) -> None:
         "graph": None if saved.graph is None else _graph_out(saved.graph, saved.drawing, arrays),
         "training": None if saved.training is None else _training_out(saved.training, arrays),
     }
-    _container.write(Path(path), header, arrays.found)
+    _container.write(place, header, arrays.found)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise OptionError(f"path must be a str or another path-like, got {path!r}") from None
 
 
 def load(path: str | os.PathLike[str]) -> "Network":
@@ -68,7 +82,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
     OSError
         If there is no such file, or it cannot be read.
     """
-    place = Path(path)
+    place = _place(path)
     header, found = _container.read(place)
     try:
         arrays = Arrays(found)

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import struct
 import time
 from collections.abc import Sequence
@@ -39,10 +40,17 @@ KINDS = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
 def write(path: Path, header: dict[str, Any], arrays: Sequence[Array]) -> None:
     """Write the file; what was at its place stays whole until the new one is.
 
+    A link stays, and what it names is written; a file that is there keeps its permissions.
+
     Raises
     ------
+    CheckpointError
+        If what is at its place is no regular file.
     OSError
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no regular file, whose place a network could take")
     table, parts, place = [], [], 0
     for array in arrays:
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
@@ -79,13 +87,17 @@ def _replacing(path: Path) -> Any:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb") as file:
+            if path.exists():
+                shutil.copymode(path, beside)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
+        if isinstance(error, OSError) and error.filename == str(beside):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if os.name != "nt":  # where a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)

@@ -120,6 +120,35 @@ def test_other_labels_are_refused_and_the_old_file_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links and modes of POSIX")
+def test_a_link_stays_and_a_file_keeps_its_mode(tmp_path):
+    file, link = tmp_path / "net", tmp_path / "latest"
+    network().save(file)
+    file.chmod(0o640)
+    link.symlink_to(file)
+    other = network()
+    other.parameters = 0 * other.parameters
+    other.save(link)
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert not dagbp.load(file).parameters.any()
+    assert sorted(tmp_path.iterdir()) == [link, file]
+
+
+def test_where_no_file_can_be(tmp_path):
+    with pytest.raises(CheckpointError, match=r"is no regular file, whose place"):
+        network().save(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(CheckpointError, match=r"pipe is no regular file"):
+            network().save(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match=r"missing.net'$"):
+        network().save(tmp_path / "missing" / "net")
+    for call in (network().save, dagbp.load):
+        with pytest.raises(OptionError, match=r"path must be a str or another path-like, got None"):
+            call(None)
+
+
 def test_attributes_survive_or_are_named(tmp_path):
     G = nx.DiGraph([("a", "y")], title="t", when=(1, {"k": [np.float32(0.5), {2}]}))
     G.nodes["a"].update(pos=(0.5, -1.0), picture=np.arange(3.0))
