@@ -9,7 +9,7 @@ import numpy.typing as npt
 MAX_EPOCHS = 10**9  # each keeps a loss
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What training did, epoch by epoch.
 
@@ -33,6 +33,19 @@ class History:
     n_updates: int = 0
     seconds: float = 0.0
     stopped: str | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: both losses from the first epoch to the last, steps and time."""
+        losses = [
+            f", {name} {values[0]:.4g} -> {values[-1]:.4g}"
+            for name, values in (("loss", self.loss), ("val_loss", self.val_loss))
+            if values
+        ]
+        stopped = "" if self.stopped is None else f"; {self.stopped}"
+        return (
+            f"<History: {len(self.loss):,} epochs{''.join(losses)}, {self.n_updates:,} steps in "
+            f"{self.seconds:.3g} s{stopped}>"
+        )
 
     def copy(self) -> "History":
         """Return a history that goes on by itself."""

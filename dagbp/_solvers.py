@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from dagbp._engine import Engine
-from dagbp._errors import DivergenceError, OptionError
+from dagbp._errors import DagbpError, DivergenceError, OptionError
 from dagbp._features import Problem
 from dagbp._history import History
 from dagbp._regularisation import bounds_by_parameter
@@ -43,12 +43,17 @@ def solve(
     if not engine.parameters.trained.any():
         raise OptionError("no parameter of the network trains, so there is nothing to solve for")
     bounds = bounds_by_parameter(network._names, engine, solver.bounds)
-    network._training = None
+    before, network._training = network._training, None
     run = _Run(network, engine, problem, validation, options)
     try:
         run.minimise(solver, bounds)
-    finally:
+    except BaseException:
+        if not run.history.loss:  # nothing has changed
+            network._training = before
+            raise
         network._history = run.history
+        raise
+    network._history = run.history
     return run.history
 
 
@@ -85,7 +90,8 @@ class _Run:
         self._trained, self._all = engine.parameters.trained, engine.parameters.copy()
         self._iterate = self._all[self._trained].astype(np.float64)
         self._began, self.history = time.perf_counter(), History()
-        self._progress = Progress(network, self.history, int(options.epochs), float("nan"))
+        self._progress = Progress(network, self.history, int(options.epochs), np.nan)
+        self._progress.validated = validation is not None
         self._last: tuple[bytes, float, Float64] | None = None
         self._bounds: optimize.Bounds | None = None
 
@@ -95,7 +101,7 @@ class _Run:
         if bounds is not None:
             low, high = (end[self._trained] for end in bounds)
             limits = self._bounds = optimize.Bounds(low, high)
-        self._iterate = start = self._within_bounds(self._iterate)
+        start = self._within_bounds(self._iterate)
         most = _most_iterations(solver, self._progress.n_epochs, len(start))
         options = {**most, **(solver.options or {})}
         try:
@@ -120,7 +126,9 @@ class _Run:
                 self._progress.stop(str(result.message))  # converged, or not
         except _Stop:
             pass
-        except optimize.OptimizeWarning as error:
+        except DagbpError:
+            raise
+        except (optimize.OptimizeWarning, TypeError, ValueError) as error:
             raise OptionError(f"method {solver.method!r} of scipy.optimize: {error}") from error
         finally:
             self._take(self._iterate)

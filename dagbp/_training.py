@@ -186,10 +186,12 @@ class Run:
             source.clock.count[UPDATES] = kept.optimizer_steps
         taken = resumed.n_updates if resumed else 0
         self._first_update = int(source.clock.count[UPDATES]) - taken
-        self._drop_seed = drop_seed
+        self._fresh, self._drop_seed = resumed is None, drop_seed
         self.dropout = _new_dropout(options.regularisation, drop_seed)
         rate = resumed.learning_rate if resumed else options.optimizer.learning_rate
-        self.progress = Progress(network, self.history, int(options.epochs), rate)
+        self.progress = Progress(
+            network, self.history, int(options.epochs), rate, validated=validation is not None
+        )
         self._told = [CallbackState(type(one).__name__, {}, 0, 0) for one in self._callbacks]
         self._kept: Array | None = None
         if resumed is not None:
@@ -288,9 +290,11 @@ class Run:
     def go(self) -> History:
         """Train; return the history. See `Network.fit`."""
         clock, progress, epochs = self.source.clock, self.progress, self.progress.n_epochs
+        network, first, ended = progress.network, int(clock.count[UPDATES]), False
+        before = network._training, network._history
         try:
             with self._bar() as self._progress_bar:
-                progress.network._training = self.state  # asked by who saves it now
+                network._training = self.state  # asked by who saves it now
                 self._place()
                 self._tell("on_train_begin")
                 self._end_step()  # of a run that was broken off before all were told
@@ -305,15 +309,24 @@ class Run:
                         self._diverge()
                         break
                 self._end()
+                ended = True
+        except KeyboardInterrupt:
+            progress.stop("interrupted", resumable=True)
+            self.history.stopped = progress.stopped
+            raise
         finally:
             self.source.close()
             self._place()
-            if self._validation is None:
-                self._record()
-            progress.network._training = None
-            progress.network._history = self.history
-            if clock.count[STATUS] != DIVERGED:  # where the optimizer's state is not finite
-                progress.network._training = self.state()
+            diverged = clock.count[STATUS] == DIVERGED
+            taken = int(clock.count[UPDATES]) - first
+            if self._fresh and not (taken or ended or diverged):  # the last run stays as it was
+                network._training, network._history = before
+            else:
+                if self._validation is None:
+                    self._record()
+                network._history = self.history
+                # Of a run that diverged the optimizer's state is not finite.
+                network._training = None if diverged else self.state()
         return self.history
 
     def _end(self) -> None:

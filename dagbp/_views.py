@@ -146,6 +146,10 @@ class Backprop:
 
 
 def _show(view: Mapping[Any, Any], things: str) -> str:
-    shown = [f"{key!r}: {view[key]!r}" for key, _ in zip(view, range(3), strict=False)]
+    shown = [f"{key!r}: {_brief(view[key])}" for key, _ in zip(view, range(3), strict=False)]
     more = ", ..." if len(view) > len(shown) else ""
     return f"<{len(view)} {things}: {{{', '.join(shown)}{more}}}>"
+
+
+def _brief(value: Any) -> str:
+    return f"array of {len(value):,}" if isinstance(value, np.ndarray) else repr(value)

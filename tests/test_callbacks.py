@@ -570,7 +570,50 @@ def test_bad_lists(bad, message):
         network().fit(X, Y, callbacks=bad, **OPTIONS)
 
 
-def test_monitoring_a_validation_that_is_not_there():
-    message = r"EarlyStopping monitors 'val_loss', but fit has no validation_data; give it some, or"
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize(
+    "monitor", [EarlyStopping, ReduceOnPlateau, lambda: ModelCheckpoint("a", monitor="val_loss")]
+)
+def test_monitoring_a_validation_that_is_not_there(monitor, optimizer):
+    message = r"\w+ monitors 'val_loss', but fit has no validation_data; give it some, or"
+    net, start = network(), network().parameters
     with pytest.raises(OptionError, match=message):
-        network().fit(X, Y, callbacks=[EarlyStopping()], **OPTIONS)
+        net.fit(X, Y, callbacks=[monitor()], optimizer=optimizer, verbose=0)
+    assert np.array_equal(net.parameters, start)
+
+
+class Refuse(Callback):
+    def on_train_begin(self, progress):
+        raise OptionError("not today")
+
+
+class NotANumber(Schedule):
+    def factor(self, epoch, n_epochs):
+        return np.full(len(epoch), np.nan)
+
+
+@pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
+def test_a_run_that_does_not_begin_leaves_the_last_one_as_it_was(callback):
+    net, other = network(), network()
+    for each in (net, other):
+        each.fit(X, Y, epochs=2, **OPTIONS)
+    with pytest.raises(OptionError):
+        net.fit(X, Y, epochs=4, callbacks=[callback], **OPTIONS)
+    with pytest.raises(OptionError):
+        net.fit(X, Y, optimizer="lbfgs", callbacks=[Refuse()], verbose=0)
+    assert net.history.loss == other.history.loss
+    for each in (net, other):
+        each.fit(X, Y, epochs=4, resume=True, **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+
+
+def test_an_interrupted_run_says_so_until_it_goes_on():
+    class Interrupt(Callback):
+        def on_epoch_end(self, progress):
+            raise KeyboardInterrupt
+
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, epochs=2, callbacks=[Interrupt()], **OPTIONS)
+    assert net.history.stopped == "interrupted"
+    assert net.fit(X, Y, epochs=2, resume=True, **OPTIONS).stopped is None

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
 import dagbp
-from dagbp import DataError, OptionError, _initialise, _network
+from dagbp import DataError, History, OptionError, _initialise, _network
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])
@@ -151,6 +151,14 @@ def test_texts():
         "<3 nodes: {'h': np.float64(0.25), 3: np.float64(0.0), 'y': np.float64(-0.5)}>"
     )
     assert repr(net.weights).startswith("<5 edges: {('a', 'h'): np.float64(0.5), ")
+    assert repr(net.forward(np.zeros((1000, 2)))).startswith(
+        "Forward(s=<3 nodes: {'h': array of 1,000, 3: array of 1,000, 'y': array of 1,000}>, x="
+    )
+    history = History([0.5, 0.25], [0.75, 1.0], 1_234, 0.5)
+    assert repr(history) == (
+        "<History: 2 epochs, loss 0.5 -> 0.25, val_loss 0.75 -> 1, 1,234 steps in 0.5 s>"
+    )
+    assert repr(History(stopped="no")) == "<History: 0 epochs, 0 steps in 0 s; no>"
 
 
 # ---------------------------------------------------------------------------- unusual networks

@@ -100,6 +100,8 @@ def test_bounds_by_name():
 def test_an_option_that_the_method_has_not():
     with pytest.raises(OptionError, match=r"'L-BFGS-B' of .*Unknown solver options: ftoll"):
         network().fit(X, Y, optimizer=Solver("lbfgs", options={"ftoll": 1e-9}))
+    with pytest.raises(OptionError, match=r"method 'L-BFGS-B' of scipy.optimize: "):
+        network().fit(X, Y, optimizer=Solver("lbfgs", options={"ftol": "x"}))
 
 
 @pytest.mark.parametrize("name", solvers())

@@ -45,6 +45,8 @@ class Progress:
         What the last step was taken with; NaN before the first.
     stopped : str or None
         Why the run is about to end.
+    validated : bool
+        Whether there is validation data.
     """
 
     network: "Network"
@@ -58,6 +60,7 @@ class Progress:
     val_loss: float = math.nan
     rate: float = math.nan
     stopped: str | None = None
+    validated: bool = False
     resumable: bool = field(default=False, repr=False)
 
     def stop(self, reason: str, *, resumable: bool = False) -> None:
@@ -200,6 +203,14 @@ class Best:
             return self._monitor
         return getattr(self._monitor, "__name__", "the monitored value")
 
+    def begin(self, progress: Progress) -> None:
+        """Refuse a run that has not what is monitored."""
+        if self._monitor == "val_loss" and not progress.validated:
+            raise OptionError(
+                f"{self._owner} monitors 'val_loss', but fit has no validation_data; give it some, "
+                "or monitor 'loss'"
+            )
+
     def improved(self, progress: Progress) -> bool:
         """Look at the value now; return whether it is better than any before."""
         value = self._value(progress)
@@ -212,11 +223,6 @@ class Best:
     def _value(self, progress: Progress) -> float:
         if not isinstance(self._monitor, str):
             return self._sign * float(self._monitor(progress))
-        if self._monitor == "val_loss" and not progress.history.val_loss:
-            raise OptionError(
-                f"{self._owner} monitors 'val_loss', but fit has no validation_data; give it some, "
-                "or monitor 'loss'"
-            )
         return self._sign * float(getattr(progress, self._monitor))
 
     def state(self) -> dict[str, Any]:

@@ -72,10 +72,12 @@ class ModelCheckpoint(Callback):
             self._best.reset()
 
     def on_train_begin(self, progress: Progress) -> None:
-        """See whether there is such a folder, before hours of training; remove what kills left."""
+        """See whether all is there, before hours of training; remove what kills have left."""
         folder = Path(self.path.format(epoch=0, n_updates=0)).parent
         if not folder.is_dir():
             raise OptionError(f"ModelCheckpoint: there is no folder {str(folder)!r}")
+        if self._best is not None:
+            self._best.begin(progress)
         remove_leftovers(Path(self.path))
 
     def on_step_end(self, progress: Progress) -> None:

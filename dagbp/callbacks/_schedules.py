@@ -200,6 +200,10 @@ class ReduceOnPlateau(Callback):
         """Forget other runs."""
         self._best.reset()
 
+    def on_train_begin(self, progress: Progress) -> None:
+        """See whether there is what is monitored."""
+        self._best.begin(progress)
+
     def on_epoch_end(self, progress: Progress) -> None:
         """Lower the rate if there was no improvement for long enough."""
         if not self._best.improved(progress) and self._best.wait >= self.patience:

@@ -61,6 +61,10 @@ class EarlyStopping(Callback):
         self._best.reset()
         self._parameters = None
 
+    def on_train_begin(self, progress: Progress) -> None:
+        """See whether there is what is monitored."""
+        self._best.begin(progress)
+
     def on_epoch_end(self, progress: Progress) -> None:
         """Keep the parameters if they are the best; stop if there were none for too long."""
         if self._best.improved(progress):
