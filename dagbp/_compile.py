@@ -39,7 +39,7 @@ def compile(
         without out-edges, in graph order. An output may feed other nodes. A node without in-edges
         that is no input is the constant theta(bias).
     activation, output_activation : str
-        Of nodes without that attribute.
+        Of nodes without that attribute; builders give it to all of theirs.
     dtype : {"float32", "float64"}
     seed : int or numpy.random.Generator, optional
         Of the initial weights; a Generator is left as it is if all are given.

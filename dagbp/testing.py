@@ -16,8 +16,12 @@ from dagbp.losses import Loss
 
 __all__ = ["GradientReport", "gradcheck"]
 
+Float64 = npt.NDArray[np.float64]
+
 STEP = 1e-5  # of a parameter, or of 1: the difference's own error is about 1e-10 of the loss
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
+# Near a minimum slopes are all rounding: errors are held against the slope so far from there.
+NEAR = {"float32": 0.1, "float64": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class GradientReport:
     gradient, difference : float
         What back-propagation says of it, and what differences of the loss do.
     error, tolerance : float
-        The largest error, over the largest magnitude of any difference.
+        The largest error, over the largest magnitude of any difference; near a minimum, over what
+        it would be a little further away.
     n_checked : int
         Parameters compared.
     n_kinks : int
@@ -53,6 +58,8 @@ class GradientReport:
     n_kinks: int
 
     def __str__(self) -> str:
+        if self.n_checked == 0:
+            return f"gradient not compared: the loss has a kink at all {self.n_kinks} parameters"
         kinks = f", {self.n_kinks} at kinks left out" if self.n_kinks else ""
         return (
             f"gradient {'agrees' if self.passed else 'DISAGREES'} with differences in "
@@ -123,10 +130,11 @@ def gradcheck(
         raise DataError("no parameter of the network trains, so there is nothing to check")
     if len(trained) > most:
         trained = np.sort(generator(seed).choice(trained, int(most), replace=False))
-    differences, smooth = _differences(net, trained, X, Y, loss, sample_weight, limit)
+    slopes, jumps, scale = _differences(net, trained, X, Y, loss, sample_weight)
+    smooth = jumps <= limit / 4 * scale
     checked = trained[smooth]
-    expected, found = differences[smooth], gradient[checked].astype(np.float64)
-    errors = np.abs(found - expected) / max(np.abs(expected).max(initial=0.0), 1e-300)
+    expected, found = slopes[smooth], gradient[checked].astype(np.float64)
+    errors = np.abs(found - expected) / scale
     n_kinks = len(trained) - len(checked)
     if len(checked) == 0:
         return GradientReport(False, None, "weight", 0.0, 0.0, np.inf, limit, 0, n_kinks)
@@ -144,13 +152,16 @@ def _differences(
     Y: Any,
     loss: str | Loss,
     sample_weight: npt.ArrayLike | None,
-    tolerance: float,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return the slope of the loss by each parameter, and whether the loss is smooth there."""
+) -> tuple[Float64, Float64, float]:
+    """Return the slope of the loss by each parameter, how far it jumps there, and a scale for both.
+
+    The scale is what errors are held against.
+    """
     saved = keep(net, training=False)
     exact = new_network(replace(saved, parameters=saved.parameters.astype(np.float64)))
     origin = np.array(exact.parameters)
-    slopes = np.empty((2, len(parameters)))
+    slopes, bends = np.empty((2, 2, len(parameters)))
+    here = exact.evaluate(X, Y, loss, sample_weight=sample_weight)
     for k, parameter in enumerate(parameters.tolist()):
         for way, part in enumerate((1.0, 0.5)):
             step = part * STEP * max(1.0, abs(origin[parameter]))
@@ -161,8 +172,14 @@ def _differences(
                 exact.parameters = moved
                 ends.append(exact.evaluate(X, Y, loss, sample_weight=sample_weight))
             slopes[way, k] = (ends[0] - ends[1]) / (2 * step)
-    scale = max(np.abs(slopes).max(), 1e-300)
-    return slopes[1], np.abs(slopes[0] - slopes[1]) <= tolerance / 4 * scale
+            bends[way, k] = (ends[0] - 2 * here + ends[1]) / step**2
+    smooth = np.abs(bends[0] - bends[1]) < 0.2 * np.abs(bends).max(axis=0)
+    bend = float(np.median(np.abs(bends[1, smooth]))) if smooth.any() else 0.0
+    scale = max(np.abs(slopes).max(), NEAR[net.dtype.name] * bend, 1e-300)
+    # At a kink half the step bends twice as much, or the slope is another.
+    steps = STEP * np.maximum(1.0, np.abs(origin[parameters]))
+    jumps = np.where(smooth, 0.0, np.abs(bends[0]) * steps)
+    return slopes[1], np.maximum(jumps, np.abs(slopes[0] - slopes[1])), scale
 
 
 def _name(net: Network, parameter: int) -> tuple[Hashable, str]:

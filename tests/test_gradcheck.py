@@ -52,6 +52,19 @@ def test_kinks_are_left_out():
     net = dagbp.compile(G, output_activation="relu", dtype="float64")
     report = gradcheck(net, [[1.0]], [1.0])
     assert (report.n_checked, report.n_kinks, report.passed) == (0, 2, False)
+    assert str(report) == "gradient not compared: the loss has a kink at all 2 parameters"
+    net = dagbp.compile(G, output_activation="relu", dtype="float32")
+    assert gradcheck(net, [[1.0]], [1.0]).n_checked == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [[3, 2], [3, 8, 2]])
+def test_a_perfect_fit_has_no_gradient_but_of_rounding(sizes, dtype):
+    net = dagbp.compile(dagbp.layered(sizes, activation="tanh", seed=0), seed=1, dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    report = gradcheck(net, X, net.predict(X))
+    assert report.passed
+    assert report.n_kinks == 0
 
 
 def test_some_parameters_of_many():
