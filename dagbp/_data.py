@@ -84,11 +84,25 @@ def columns_by_label(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
             f"{', '.join(map(repr, missing[:5]))}{', ...' if len(missing) > 5 else ''}; name its "
             f"columns after the nodes, or pass {name}.to_numpy() with the columns in their order"
         )
-    try:
-        columns = [frame[label] for label in labels]
-        return np.column_stack(columns) if columns else np.empty((len(frame), 0))
-    except (TypeError, ValueError) as error:  # kinds with nothing in common, such as dates
-        raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    columns = [_checked_column(frame[label], label, name) for label in labels]
+    return np.column_stack(columns) if columns else np.empty((len(frame), 0))
+
+
+def _checked_column(column: Any, label: Hashable, name: str) -> Array:
+    """Return a DataFrame's column as an array, if it may be one of finite real numbers."""
+    values = np.asarray(column)
+    if values.ndim != 1:
+        raise DataError(f"{name} has {values.shape[1]} columns {label!r}; it must have one")
+    text = values.dtype == object and any(isinstance(one, (str, bytes)) for one in values)
+    if text or values.dtype.kind not in "biufO":
+        kind = "text" if text or values.dtype.kind in "US" else f"dtype {values.dtype}"
+        raise DataError(f"column {label!r} of {name} must hold real numbers, got {kind}")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise DataError(
+            f"column {label!r} of {name} must be finite, got {values[row]} in row {row}"
+        )
+    return values
 
 
 def real_array(values: Any, name: str) -> Array:

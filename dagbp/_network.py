@@ -624,8 +624,9 @@ class Network:
         Raises
         ------
         CheckpointError
-            If a label is neither a str, int, float, bool or bytes nor a tuple or frozenset of
-            such, or a callback's state holds what cannot be kept.
+            If a label is neither a str, int, float, bool, bytes or None nor a tuple or frozenset of
+            such, a callback's state holds what cannot be kept, or there is something at `path` that
+            is no regular file. Links are followed.
         OSError
             If the file cannot be written; an old one is left as it was.
 

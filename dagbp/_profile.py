@@ -75,13 +75,15 @@ class Profile:
             f"{self.seconds * 1e3:,.3f} ms a training step of {self.batch_size:,} samples on "
             f"{self.n_threads} thread{plural}",
             f"limits here: {self.gflops:,.0f} GF/s of multiply-adds, "
-            f"{self.bandwidth:,.1f} GB/s of a copy",
+            f"{self.bandwidth:,.1f} GB/s of a copy in memory",
             f"{'part':<24}{'ms':>9}{'share':>8}{'rate':>14}{'of limit':>10}",
         ]
         total = sum(part.seconds for part in self.parts)
         for part in self.parts:
             rate = f"{part.rate:,.1f} {part.unit}" if part.unit else ""
             limit = f"{part.share:.0%}" if part.unit else ""
+            if part.unit == "GB/s" and part.share > 1:
+                limit = "cached"  # what it moves does not come from memory
             lines.append(
                 f"{part.name:<24}{part.seconds * 1e3:>9.3f}{part.seconds / total:>8.1%}"
                 f"{rate:>14}{limit:>10}"

@@ -36,7 +36,7 @@ def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
     hidden = n - len(set(drawing.inputs.tolist()) | set(drawing.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
     constants = int((in_degree == 0).sum())
-    kept = f", {constants:,} constants" if constants else ""
+    kept = f"; {constants:,} of them constant" if constants else ""
     mean = in_degree.mean() if len(in_degree) else 0.0
     used = Counter(
         drawing.activation_names[code] for code in drawing.activation[plan.node[plan.n_inputs :]]

@@ -155,11 +155,24 @@ def test_data_frames_go_by_labels_that_are_no_strings():
     [
         (pd.DataFrame({"a": [1.0]}), r"X is a DataFrame without a column for 1 of 2 nodes: 'b';"),
         (pd.DataFrame([[1.0, 2.0]]), r"without a column for 2 of 2 nodes: 'a', 'b'; name its"),
-        (pd.DataFrame({"a": ["q"], "b": [1.0]}), r"X must "),
+        (
+            pd.DataFrame({"a": ["q"], "b": [1.0]}),
+            r"column 'a' of X must hold real numbers, got text",
+        ),
+        (
+            pd.DataFrame({"b": [1.0, 2.0], "a": [1.0, np.inf]}),
+            r"column 'a' of X must be finite, got inf in row 1",
+        ),
         (pd.DataFrame({"a": [1.0], "b": [None]}), r"X must "),
         (pd.DataFrame({"a": [1.0], "b": pd.array([pd.NA], "Int64")}), r"X must "),
-        (pd.DataFrame({"a": [1], "b": [pd.Timestamp(0)]}), r"X must "),
-        (pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]), r"X must have shape"),
+        (
+            pd.DataFrame({"a": [1], "b": [pd.Timestamp(0)]}),
+            r"column 'b' of X must hold real numbers, got dtype datetime64",
+        ),
+        (
+            pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]),
+            r"X has 2 columns 'a'; it must have one",
+        ),
     ],
 )
 def test_bad_data_frames(frame, message):

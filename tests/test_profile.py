@@ -113,15 +113,17 @@ def test_the_table():
         Part("copy in", 0.001, 12.5, "GB/s", 0.25),
         Part("edges, sparse rows", 0.0025, 1234.5, "GF/s", 0.5),
         Part("loss", 0.0005),
+        Part("refresh of weights", 0.0, 75.0, "GB/s", 1.5),
     )
     one = Profile(0.0039, parts, 1000, 1, 2469.0, 50.0)
     lines = str(one).splitlines()
     assert lines[0] == "3.900 ms a training step of 1,000 samples on 1 thread"
-    assert lines[1] == "limits here: 2,469 GF/s of multiply-adds, 50.0 GB/s of a copy"
+    assert lines[1] == "limits here: 2,469 GF/s of multiply-adds, 50.0 GB/s of a copy in memory"
     assert lines[2].split() == ["part", "ms", "share", "rate", "of", "limit"]
     assert lines[3].split() == ["copy", "in", "1.000", "25.0%", "12.5", "GB/s", "25%"]
     assert lines[4].split()[-5:] == ["2.500", "62.5%", "1,234.5", "GF/s", "50%"]
     assert lines[5].split() == ["loss", "0.500", "12.5%"]
+    assert lines[6].split()[-3:] == ["75.0", "GB/s", "cached"]
     assert len({len(line) for line in lines[2:5]}) == 1, "columns stand under each other"
     assert "on 3 threads" in str(Profile(1.0, parts, 1, 3, 1.0, 1.0))
 
