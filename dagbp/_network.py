@@ -236,8 +236,8 @@ class Network:
 
         Weights stand by target and then by source, in a topological order of the nodes that the
         graph alone decides, on any machine; the biases of all computed nodes follow, in the same
-        order. `weights` and `biases` tell them by name. An absent bias is a zero that stays zero.
-        Assign a new array to set them.
+        order. `parameter_names` says which is which; `weights` and `biases` tell them by name. An
+        absent bias is a zero that stays zero. Assign a new array to set them.
         """
         with self._turn as engine:
             flat = engine.parameters.copy()
@@ -257,6 +257,24 @@ class Network:
             )
         with self._turn as engine:
             engine.parameters.take_over(flat)
+
+    @property
+    def parameter_names(self) -> list[Any]:
+        """What each of `parameters` belongs to: an edge (source, target), or a node for its bias.
+
+        A list made anew each time, of the order of `parameters` and of every flat gradient.
+
+        Examples
+        --------
+        >>> import networkx as nx, dagbp
+        >>> net = dagbp.compile(nx.DiGraph([("b", "y"), ("a", "h"), ("h", "y")]))
+        >>> net.parameter_names
+        [('a', 'h'), ('b', 'y'), ('h', 'y'), 'h', 'y']
+        """
+        plan, drawing = self._engine.plan, self._names.drawing
+        ends = (end[plan.in_edge].tolist() for end in (drawing.src, drawing.dst))
+        edges = [(drawing.labels[i], drawing.labels[j]) for i, j in zip(*ends, strict=True)]
+        return [*edges, *(drawing.labels[i] for i in plan.node[plan.n_inputs :].tolist())]
 
     @property
     def weights(self) -> EdgeValues:

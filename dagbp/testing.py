@@ -139,7 +139,7 @@ def gradcheck(
     if len(checked) == 0:
         return GradientReport(False, None, "weight", 0.0, 0.0, np.inf, limit, 0, n_kinks)
     k = int(np.argmax(errors))
-    worst, kind = _name(net, int(checked[k]))
+    worst, kind = net.parameter_names[checked[k]], "weight" if checked[k] < net.n_edges else "bias"
     error = float(errors[k])
     numbers = float(found[k]), float(expected[k]), error, limit
     return GradientReport(error <= limit, worst, kind, *numbers, len(checked), n_kinks)
@@ -180,14 +180,3 @@ def _differences(
     steps = STEP * np.maximum(1.0, np.abs(origin[parameters]))
     jumps = np.where(smooth, 0.0, np.abs(bends[0]) * steps)
     return slopes[1], np.maximum(jumps, np.abs(slopes[0] - slopes[1])), scale
-
-
-def _name(net: Network, parameter: int) -> tuple[Hashable, str]:
-    """Return the edge or the node of a parameter."""
-    plan, labels = net._engine.plan, net._names.drawing.labels
-    if parameter >= net.n_edges:
-        row = plan.n_inputs + parameter - net.n_edges
-        return labels[int(plan.node[row])], "bias"
-    target = int(np.searchsorted(plan.in_ptr, parameter, side="right")) - 1
-    source = int(plan.in_src[parameter])
-    return (labels[int(plan.node[source])], labels[int(plan.node[target])]), "weight"

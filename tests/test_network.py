@@ -135,10 +135,14 @@ def test_gradient_is_aligned_with_parameters(case, seed):
     bp = net.backprop(*data)
     gradient = net.loss_and_gradient(*data)[1]
     place = {value: k for k, value in enumerate(flat) if value}
+    names = net.parameter_names
     for edge, weight in net.weights.items():
         assert gradient[place[weight]] in (0, bp.grad_weight[edge])
+        assert names[place[weight]] == edge
     for node, value in net.biases.items():
         assert value == 0 or gradient[place[value]] in (0, bp.grad_bias[node])
+        assert value == 0 or names[place[value]] == node
+    assert len(names) == len(flat)
 
 
 def test_texts():
