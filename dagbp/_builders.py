@@ -17,10 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._errors import OptionError
+from dagbp._memory import require
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
 Int64 = npt.NDArray[np.int64]
 Seed = int | np.random.Generator | None
+
+# What NetworkX takes for each, as tracemalloc has it at its peak.
+NODE_BYTES, EDGE_BYTES = 700, 230
 
 
 def layered(
@@ -53,6 +57,8 @@ def layered(
     ------
     OptionError
         If there are fewer than two layers, or an argument is out of range.
+    MemoryLimitError
+        If the graph is too large for the memory.
 
     Examples
     --------
@@ -64,6 +70,7 @@ def layered(
     """
     sizes, rng = _sizes(sizes), _generator(seed)
     density = _share("density", density)
+    _require_room(sum(sizes), sum(round(density * a * b) for a, b in pairwise(sizes)))
     G = _draw_layers(sizes, activation, output_activation)
     for layer, (a, b) in enumerate(pairwise(sizes)):
         _join(G, sizes, layer, layer + 1, _covering_pairs(rng, a, b, density))
@@ -102,6 +109,8 @@ def residual(
     ------
     OptionError
         If there are fewer than three layers, or an argument is out of range.
+    MemoryLimitError
+        If the graph is too large for the memory.
 
     Examples
     --------
@@ -158,6 +167,8 @@ def random_dag(
     ------
     OptionError
         If no such graph exists; the message gives the possible range.
+    MemoryLimitError
+        If the graph is too large for the memory.
 
     Examples
     --------
@@ -170,6 +181,7 @@ def random_dag(
     rng = _generator(seed)
     widths = _level_widths(n_inputs, n - n_inputs - n_outputs, n_outputs, depth)
     src, dst = _level_edges(rng, widths, n_edges)
+    _require_room(n, n_edges)
     G = _draw_nodes(range(n), n_inputs, n_outputs, activation, output_activation)
     layers = np.repeat(np.arange(len(widths)), widths).tolist()
     nx.set_node_attributes(G, dict(enumerate(layers)), "layer")
@@ -347,6 +359,12 @@ def from_adjacency(A: Any) -> Graph:
     return G
 
 
+def _require_room(n_nodes: int, n_edges: int) -> None:
+    """Refuse a graph that is too large for the memory."""
+    size = NODE_BYTES * n_nodes + EDGE_BYTES * n_edges
+    require(size, f"a graph of {n_nodes:,} nodes and {n_edges:,} edges")
+
+
 def _draw_nodes(
     labels: Sequence[Hashable],
     n_inputs: int,
@@ -394,6 +412,8 @@ def _distinct(rng: np.random.Generator, total: int, count: int, taken: Int64) ->
     The others are drawn uniformly: the r-th number that is not taken is r plus as many as are taken
     up to there.
     """
+    # NumPy permutes all numbers where more than one in fifty is drawn.
+    require(8 * (total if 50 * count > total else count), f"drawing {count:,} of {total:,} edges")
     taken = np.sort(taken)
     rank = rng.choice(total - len(taken), count - len(taken), replace=False, shuffle=False)
     free = rank + np.searchsorted(taken - np.arange(len(taken)), rank, side="right")

@@ -390,8 +390,10 @@ class Run:
 
     def watch(self) -> bool:
         """Move the bar; return whether some callback wants the run to stop."""
-        bar = self._progress_bar
-        bar.update(int(self.source.clock.count[UPDATES]) - self._first_update - bar.n)
+        bar, clock = self._progress_bar, self.source.clock
+        epoch = min(int(clock.count[EPOCH]) + 1, self.progress.n_epochs)
+        bar.set_postfix_str(f"epoch {epoch:,}, loss {clock.step_loss[0]:.4g}", refresh=False)
+        bar.update(int(clock.count[UPDATES]) - self._first_update - bar.n)
         for callback in self._hooked["on_poll"]:
             with told(callback, "on_poll", self.progress):
                 callback.on_poll(self.progress)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+import dagbp
 from dagbp import _builders as builders
+from dagbp import _memory
 from dagbp._drawing import plan_drawing
 from dagbp._errors import OptionError
 from dagbp._graph import read_networkx
@@ -263,3 +265,20 @@ def _matrix(value=1.0, shape=(2, 2)):
 def test_refusals(build, match):
     with pytest.raises(OptionError, match=match):
         build()
+
+
+def test_graphs_beyond_the_memory_are_refused_before_they_are_drawn(monkeypatch):
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**7)
+    for build, text in (
+        (lambda: dagbp.layered([10**7, 10**7]), "a graph of 20,000,000 nodes and 100,000,000,000,"),
+        (lambda: dagbp.residual([300, 300, 300]), "a graph of 900 nodes and 180,000 edges"),
+        (lambda: dagbp.layered([4000, 4000], 0.05), "a graph of 8,000 nodes and 800,000 edges"),
+        (lambda: dagbp.random_dag(10_000, 100_000, 9, 9), "a graph of 10,000 nodes and 100,000 ed"),
+        (
+            lambda: dagbp.residual([1200, 1, 1200], density=0.03),
+            "drawing 43,200 of 1,440,000 edges",
+        ),
+    ):
+        with pytest.raises(dagbp.MemoryLimitError, match=f"^{text}.* needs .* are available$"):
+            build()
+    assert dagbp.layered([30, 30]).number_of_edges() == 900

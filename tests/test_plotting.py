@@ -29,6 +29,7 @@ import dagbp
 from dagbp import DataError, MissingPackageError, OptionError, plotting
 from dagbp.plotting import _inline
 from dagbp.plotting._groups import group
+from dagbp.plotting._histograms import _power_of_ten
 from dagbp.plotting._layout import CLEAR, arc, crossings, lay_out
 from dagbp.plotting._reading import read
 
@@ -367,6 +368,11 @@ def test_histograms_of_weights():
     ]
     assert np.allclose(centres, [1, 2, 3])
     assert legend(ax) == ["histogram", "median", "5 % to 95 %"]
+
+
+def test_ticks_are_powers_of_ten_or_numbers_between():
+    labels = [_power_of_ten(exponent, 0) for exponent in (-0.0, -2.0, 0.25)]
+    assert labels == ["$10^{0}$", "$10^{-2}$", "1.8"]
 
 
 def test_vanishing_deltas_show():

@@ -218,6 +218,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     network().fit(X, Y, epochs=4, batch_size=8, validation_data=V)
     assert "12/12" in terminal.getvalue()
     assert "step" in terminal.getvalue()
+    assert "epoch 4, loss " in terminal.getvalue()
 
 
 @pytest.mark.usefixtures("at_once")

@@ -119,7 +119,7 @@ def _draw_logarithms(ax: "Axes", columns: list[Array], colours: _axes.Palette) -
     if any(len(values) for values in logs):
         _draw_columns(ax, logs, colours)
     _axes.count_in_whole_numbers(ax.yaxis)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{y:.0f}}}$"))
+    ax.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
     ax.set_ylabel("|delta| of one sample")
     if np.nansum(zeros) == 0:
         return
@@ -128,6 +128,12 @@ def _draw_logarithms(ax: "Axes", columns: list[Array], colours: _axes.Palette) -
     right.set_ylim(-2, 102)
     right.set_ylabel("deltas that are exactly 0, %", color=colours.negative)
     right.tick_params(axis="y", colors=colours.negative)
+
+
+def _power_of_ten(exponent: float, _: int) -> str:
+    """Return the label of a tick; between whole powers, as where a range is narrow, the number."""
+    whole = round(exponent)
+    return f"$10^{{{whole}}}$" if abs(exponent - whole) < 1e-6 else f"{10.0**exponent:.2g}"
 
 
 def _draw_columns(ax: "Axes", columns: list[Any], colours: _axes.Palette) -> None:
