@@ -7,6 +7,7 @@ for nothing. The network means the same; only the kernels that run it change. Re
 finite are summed again without the held zeros, as 0 times infinity is not zero.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -153,11 +154,13 @@ def _count(plan: Plan, cell: Int64, sizes: Int64, least: float) -> tuple[Int64, 
     exist.
     """
     keys, counts = [], []
+    few = max(1, math.ceil(least / 2 * LEAST))  # of a row's edges, fewer in a cell are left out
     for first, last in row_slices(plan.in_ptr, SLICE):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         source = cell[plan.in_src[slots]]
         degrees = np.diff(plan.in_ptr[first : last + 1])
-        if degrees.max(initial=0) < LEAST * least:
+        together = source[few - 1 :] == source[: max(0, len(source) + 1 - few)]
+        if degrees.max(initial=0) < LEAST * least or not together.any():
             continue
         row = np.repeat(np.arange(first, last), degrees)
         new = np.flatnonzero((np.diff(source) != 0) | (np.diff(row) != 0)) + 1

@@ -111,6 +111,32 @@ def test_order_of_edges_changes_only_edge_numbers(dag, random):
         assert np.array_equal(getattr(plan, name), getattr(other, name)), name
 
 
+@given(dags(), st.booleans())
+def test_edges_in_the_plans_own_order_are_taken_over(dag, by_level):
+    """The way for them gives what the other gives; also where only their numbers ascend."""
+    n, src, dst, inputs, outputs = dag
+    row = make_plan(*dag).row
+    if not by_level:  # some other topological order
+        G = nx.empty_graph(n, nx.DiGraph)
+        G.add_edges_from(zip(src.tolist(), dst.tolist(), strict=True))
+        row = np.argsort(list(nx.topological_sort(G)))
+    src, dst, inputs, outputs = row[src], row[dst], row[inputs], row[outputs]
+    order = np.lexsort((src, dst))
+    src, dst = src[order], dst[order]
+    expected = make_plan(n, src, dst, inputs, outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_plan, "SMALL", -1)
+        plan = make_plan(n, src, dst, inputs, outputs)
+        for arrays in zip(plan, expected, strict=True):
+            assert np.array_equal(*arrays)
+        if len(src) > 1:  # the other way, for the same edges
+            other = make_plan(n, src[::-1], dst[::-1], inputs, outputs)
+            assert np.array_equal(other.in_src, plan.in_src)
+            assert np.array_equal(other.level, plan.level)
+    if by_level:
+        assert np.array_equal(plan.in_edge, np.arange(len(src)))
+
+
 @given(dags(), st.randoms(use_true_random=False))
 def test_relabelling_keeps_the_graph(dag, random):
     n, src, dst, inputs, outputs = dag
@@ -203,7 +229,7 @@ def test_every_kind_of_array_shares_one_signature(monkeypatch):
     make_plan(3, strided, [1, 1], inputs=[0], outputs=[1])
     reached(make_plan(3, [0], [1], inputs=[0], outputs=[2]))
     planners = "_counting_sort", "_longest_paths", "_sort_by_target", "_transpose", "_spread"
-    for name in planners:
+    for name in (*planners, "_levels_upwards"):
         assert len(getattr(_plan, name).signatures) == 1, name
 
 
