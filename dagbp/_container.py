@@ -109,6 +109,7 @@ def _replacing(path: Path) -> Any:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of this path that a process, killed a while ago, has left."""
+    path = Path(os.path.realpath(path))
     for beside in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - beside.stat().st_mtime > STALE:

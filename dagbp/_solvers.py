@@ -43,17 +43,14 @@ def solve(
     if not engine.parameters.trained.any():
         raise OptionError("no parameter of the network trains, so there is nothing to solve for")
     bounds = bounds_by_parameter(network._names, engine, solver.bounds)
-    before, network._training = network._training, None
     run = _Run(network, engine, problem, validation, options)
     try:
         run.minimise(solver, bounds)
     except BaseException:
-        if not run.history.loss:  # nothing has changed
-            network._training = before
-            raise
-        network._history = run.history
+        if run.history.loss:  # else nothing has changed, and the last run stays as it was
+            network._history = run.history
         raise
-    network._history = run.history
+    network._training, network._history = None, run.history
     return run.history
 
 
@@ -174,6 +171,7 @@ class _Run:
 
     def _end_iteration(self, x: Float64, *state: Any) -> None:
         """Record an iteration: x is its end."""
+        self._network._training = None  # the parameters are not that run's any more
         x = self._within_bounds(np.array(x, np.float64))
         value = self._loss_at(x)
         if not np.isfinite(value):  # a step too far, as on float32's edge

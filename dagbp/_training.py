@@ -290,8 +290,8 @@ class Run:
     def go(self) -> History:
         """Train; return the history. See `Network.fit`."""
         clock, progress, epochs = self.source.clock, self.progress, self.progress.n_epochs
-        network, first, ended = progress.network, int(clock.count[UPDATES]), False
-        before = network._training, network._history
+        network, ended = progress.network, False
+        before: tuple[Any, Any] | None = (network._training, network._history)
         try:
             with self._bar() as self._progress_bar:
                 network._training = self.state  # asked by who saves it now
@@ -301,6 +301,7 @@ class Run:
                 self._end_epochs()
                 while progress.stopped is None and clock.count[EPOCH] < epochs:
                     self._next_stop()
+                    before = None  # from here on its memory is wanted
                     self.source.advance(self)
                     self._place()
                     self._end_step()
@@ -318,8 +319,7 @@ class Run:
             self.source.close()
             self._place()
             diverged = clock.count[STATUS] == DIVERGED
-            taken = int(clock.count[UPDATES]) - first
-            if self._fresh and not (taken or ended or diverged):  # the last run stays as it was
+            if before is not None and self._fresh and not ended:  # the last run stays as it was
                 network._training, network._history = before
             else:
                 if self._validation is None:
