@@ -13,6 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dagbp import activations, callbacks, losses, optimizers
+from dagbp._builders import (
+    barabasi_albert,
+    from_adjacency,
+    layered,
+    random_dag,
+    residual,
+    watts_strogatz,
+)
 from dagbp._checkpoint import load
 from dagbp._compile import compile
 from dagbp._errors import (
@@ -37,14 +45,6 @@ from dagbp._version import __version__
 from dagbp._views import Backprop, Forward
 
 if TYPE_CHECKING:
-    from dagbp._builders import (
-        barabasi_albert,
-        from_adjacency,
-        layered,
-        random_dag,
-        residual,
-        watts_strogatz,
-    )
     from dagbp.estimators import DAGClassifier as DAGClassifier
     from dagbp.estimators import DAGRegressor as DAGRegressor
 
@@ -83,8 +83,7 @@ __all__ = [
     "watts_strogatz",
 ]
 
-# Imported when they are used, as what draws graphs: NetworkX takes a seventh of an import's time.
-# Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+# Imported when they are used. Not in __all__, so that `from dagbp import *` needs no scikit-learn.
 _ESTIMATORS = ("DAGClassifier", "DAGRegressor")
 _LEAVES = ("estimators", "plotting", "reference", "testing")
 
@@ -94,10 +93,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("dagbp.estimators"), name)
     if name in _LEAVES:
         return import_module(f"dagbp.{name}")
-    if name in __all__:
-        return getattr(import_module("dagbp._builders"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ESTIMATORS, *_LEAVES})
+    return sorted({*globals(), *_ESTIMATORS, *_LEAVES})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from dagbp import activations
+from dagbp._graph import read_networkx
 from dagbp._network import Network
 
 if TYPE_CHECKING:
@@ -84,8 +85,6 @@ def compile(
     >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
     (2, 1)
     """
-    from dagbp._graph import read_networkx  # with NetworkX, which whoever has a graph has
-
     drawing = read_networkx(
         G,
         inputs,

@@ -15,6 +15,7 @@ from dagbp._engine import NO_LOSS, Engine
 from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._features import Problem, read_features
 from dagbp._fill import check_dense_above
+from dagbp._graph import draw, write_networkx
 from dagbp._initialise import check_representable, draw_parameters, real_dtype
 from dagbp._plan import Plan
 from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
@@ -725,8 +726,6 @@ class Network:
         ``bias`` where they have one. Inputs and outputs that are not the default ones are to be
         named again when that graph is compiled: ``inputs=net.inputs, outputs=net.outputs``.
         """
-        from dagbp._graph import draw, write_networkx
-
         plan, drawing = self._engine.plan, self._names.drawing
         flat = self.parameters.astype(np.float64)
         weight, bias = np.empty(self.n_edges), np.zeros(self.n_nodes)
