@@ -162,6 +162,15 @@ def test_a_penalty_beyond_the_dtype_counts_and_one_beyond_float64_diverges():
     assert net.weights[0, 1] == 1e200
 
 
+def test_an_infinite_penalty_diverges_beside_what_is_frozen():
+    net = dagbp.Network.from_edges(
+        [0, 1], [2, 2], weight=[1.0, 1e200], trainable=[False, True], dtype="float64"
+    )
+    with pytest.raises(dagbp.DivergenceError):
+        net.fit(np.zeros((2, 2)), [0.0, 0.0], penalties=[Penalty(l2=1e-3)], **ONE_STEP)
+    assert (net.weights[0, 2], net.weights[1, 2]) == (1.0, 1e200)
+
+
 # ---------------------------------------------------------------------------- norms
 
 

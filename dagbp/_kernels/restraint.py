@@ -3,8 +3,6 @@
 C functions of frames, called by address and compiled only where a run has something of the kind.
 """
 
-import math
-
 import numpy as np
 from numba.core import types
 from numba.core.typing.templates import signature
@@ -12,7 +10,7 @@ from numba.core.typing.templates import signature
 from dagbp._jit import FAST, compile_callback, jit
 from dagbp._kernels.records import open_net, open_update, open_work
 from dagbp._kernels.threads import meet_all
-from dagbp._kernels.update import BLOCK, reduce_gradients
+from dagbp._kernels.update import BLOCK, is_finite, reduce_gradients
 from dagbp._kernels.vector import ONE, ZERO, Tile, as_element, given, least, slot_at
 
 u = np.uintp
@@ -40,16 +38,18 @@ def penalise(net, update, gradient, first, last):
     """
     values = net.values
     for block in range(first, last, BLOCK):
+        stop = least(block + BLOCK, last)
         total = 0.0
-        for k in range(block, least(block + BLOCK, last)):
+        for k in range(block, stop):
             p, a, b = values[k], update.l1[k], update.l2[k]
             side = as_element(values, 1) if p > 0 else as_element(values, -1 if p < 0 else 0)
             gradient[k] += a * side + b * p
             wide = np.float64(p)
             total += (np.float64(a * side) + 0.5 * np.float64(b) * wide) * wide
         update.penalties[block // BLOCK] = total
-        if not math.isfinite(total):
-            gradient[block] = as_element(gradient, np.nan)  # seen after the update, as below
+        if not is_finite(total):
+            for i in range(block, stop):  # seen after the update, as below, by one that trains
+                gradient[i] = as_element(gradient, np.nan)
 
 
 @jit
@@ -74,7 +74,7 @@ def clip(work, limits, first, last, n_values):
         total += work.squares[block // BLOCK]
     norm = np.sqrt(total)
     scale = as_element(gradient, limits[ZERO] / norm if norm > limits[ZERO] else 1.0)
-    if not math.isfinite(total):
+    if not is_finite(total):
         scale = as_element(gradient, np.nan)  # seen after the update, which is then undone
     most = as_element(gradient, limits[ONE])
     for k in range(first, last):

@@ -4,8 +4,6 @@ Groups are assigned and sums taken in a fixed order, so results repeat bit for b
 schedule. C functions of frames (see `records`), and of `kind`, a null tile of the net's dtype.
 """
 
-import math
-
 import numpy as np
 from numba.core import types
 from numba.core.typing.templates import signature
@@ -47,7 +45,7 @@ from dagbp._kernels.records import (
 )
 from dagbp._kernels.threads import atomic_load, meet_all
 from dagbp._kernels.timing import REFRESH, UPDATE, tick
-from dagbp._kernels.update import BLOCK, apply
+from dagbp._kernels.update import BLOCK, apply, is_finite
 from dagbp._kernels.vector import (
     ONE,
     ZERO,
@@ -186,7 +184,7 @@ def _over_threads(work, column):
 @jit
 def _step(kind, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
-    if not math.isfinite(_over_threads(work, VALUE)):
+    if not is_finite(_over_threads(work, VALUE)):
         return False
     if update.prepare != ZERO:
         call_address(update.prepare, (kind, net, update, work))

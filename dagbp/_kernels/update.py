@@ -201,6 +201,15 @@ def compile_gather(dtype):
 
 
 @jit
+def is_finite(x):
+    """Return whether a number is neither infinite nor NaN.
+
+    Not `math.isfinite`, which asks whether x - x is a number: of a sum, FAST lets LLVM cancel that.
+    """
+    return abs(x) < np.inf
+
+
+@jit
 def reduce_gradients(net, update, work, first, last):
     """Call `reduce` where there is something to do."""
     if update.reduce != ZERO:
