@@ -178,10 +178,10 @@ def random_dag(
     """
     n_inputs, n_outputs = _count("n_inputs", n_inputs), _count("n_outputs", n_outputs)
     n = _count("n_nodes", n_nodes, n_inputs + n_outputs)
+    _require_room(n, _count("n_edges", n_edges, 0))
     rng = _generator(seed)
     widths = _level_widths(n_inputs, n - n_inputs - n_outputs, n_outputs, depth)
     src, dst = _level_edges(rng, widths, n_edges)
-    _require_room(n, n_edges)
     G = _draw_nodes(range(n), n_inputs, n_outputs, activation, output_activation)
     layers = np.repeat(np.arange(len(widths)), widths).tolist()
     nx.set_node_attributes(G, dict(enumerate(layers)), "layer")

@@ -159,8 +159,9 @@ def _count(plan: Plan, cell: Int64, sizes: Int64, least: float) -> tuple[Int64, 
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         source = cell[plan.in_src[slots]]
         degrees = np.diff(plan.in_ptr[first : last + 1])
-        together = source[few - 1 :] == source[: max(0, len(source) + 1 - few)]
-        if degrees.max(initial=0) < LEAST * least or not together.any():
+        if degrees.max(initial=0) < LEAST * least:
+            continue
+        if not (source[few - 1 :] == source[: max(0, len(source) + 1 - few)]).any():
             continue
         row = np.repeat(np.arange(first, last), degrees)
         new = np.flatnonzero((np.diff(source) != 0) | (np.diff(row) != 0)) + 1

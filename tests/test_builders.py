@@ -1,5 +1,6 @@
 """Built graphs: counts, coverage, depth, seeds, and the text of every refusal."""
 
+import tracemalloc
 from itertools import pairwise
 
 import networkx as nx
@@ -282,3 +283,15 @@ def test_graphs_beyond_the_memory_are_refused_before_they_are_drawn(monkeypatch)
         with pytest.raises(dagbp.MemoryLimitError, match=f"^{text}.* needs .* are available$"):
             build()
     assert dagbp.layered([30, 30]).number_of_edges() == 900
+
+
+def test_graphs_take_about_what_is_asked_for():
+    for sizes, density in (([200, 200, 200], 1.0), ([8000, 8000], 2e-4)):
+        tracemalloc.start()
+        try:
+            G = dagbp.layered(sizes, density, seed=0)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        asked = builders.NODE_BYTES * len(G) + builders.EDGE_BYTES * G.number_of_edges()
+        assert 0.6 * asked < peak < 1.3 * asked
