@@ -6,7 +6,8 @@ sinks, so that it compiles without naming either. Nodes carry ``activation``, th
 """
 
 import operator
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import isqrt
 from numbers import Real
@@ -23,8 +24,9 @@ Graph: TypeAlias = "nx.DiGraph[Any]"
 Int64 = npt.NDArray[np.int64]
 Seed = int | np.random.Generator | None
 
-# What NetworkX takes for each, as tracemalloc has it at its peak.
-NODE_BYTES, EDGE_BYTES = 700, 230
+# What NetworkX takes for each, as tracemalloc has it at its peak; of an edge without direction,
+# with what it takes to give it one.
+NODE_BYTES, EDGE_BYTES, UNDIRECTED_BYTES = 700, 230, 180
 
 
 def layered(
@@ -230,6 +232,8 @@ def watts_strogatz(
     ------
     OptionError
         If an argument is out of range.
+    MemoryLimitError
+        If the graph is too large for the memory.
 
     References
     ----------
@@ -246,9 +250,9 @@ def watts_strogatz(
     n = _count("n", n, 3)
     k = _count("k", k, 2, n - 1)
     p = _share("p", p, zero=True)
-    rng = _generator(seed)
-    hidden = nx.watts_strogatz_graph(n, k, p, seed=_integer_seed(rng))
-    return _with_ports(rng, hidden, k, n_inputs, n_outputs, activation, output_activation)
+    draw = partial(nx.watts_strogatz_graph, n, k, p)
+    ports = k, n_inputs, n_outputs
+    return _with_ports(draw, n, n * (k // 2), *ports, activation, output_activation, seed)
 
 
 def barabasi_albert(
@@ -290,6 +294,8 @@ def barabasi_albert(
     ------
     OptionError
         If an argument is out of range.
+    MemoryLimitError
+        If the graph is too large for the memory.
 
     References
     ----------
@@ -304,9 +310,9 @@ def barabasi_albert(
     """
     n = _count("n", n, 2)
     m = _count("m", m, 1, n - 1)
-    rng = _generator(seed)
-    hidden = nx.barabasi_albert_graph(n, m, seed=_integer_seed(rng))
-    return _with_ports(rng, hidden, m, n_inputs, n_outputs, activation, output_activation)
+    draw = partial(nx.barabasi_albert_graph, n, m)
+    ports = m, n_inputs, n_outputs
+    return _with_ports(draw, n, (n - m) * m, *ports, activation, output_activation, seed)
 
 
 def from_adjacency(A: Any) -> Graph:
@@ -359,9 +365,9 @@ def from_adjacency(A: Any) -> Graph:
     return G
 
 
-def _require_room(n_nodes: int, n_edges: int) -> None:
-    """Refuse a graph that is too large for the memory."""
-    size = NODE_BYTES * n_nodes + EDGE_BYTES * n_edges
+def _require_room(n_nodes: int, n_edges: int, n_drawn: int = 0) -> None:
+    """Refuse a graph that is too large for the memory; so many edges are first drawn undirected."""
+    size = NODE_BYTES * n_nodes + EDGE_BYTES * n_edges + UNDIRECTED_BYTES * n_drawn
     require(size, f"a graph of {n_nodes:,} nodes and {n_edges:,} edges")
 
 
@@ -463,17 +469,24 @@ def _covering_edges(rng: np.random.Generator, widths: Int64, above: Int64) -> tu
 
 
 def _with_ports(
-    rng: np.random.Generator,
-    hidden: Any,
+    draw: Callable[..., Any],
+    n: int,
+    n_drawn: int,
     k: int,
     n_inputs: int,
     n_outputs: int,
     activation: str,
     output_activation: str,
+    seed: Seed,
 ) -> Graph:
-    """Direct an undirected graph on 0 to n - 1 upwards, and wire inputs and outputs to it."""
+    """Direct an undirected graph on 0 to n - 1 upwards, and wire inputs and outputs to it.
+
+    `draw` takes a seed and returns the graph, of `n_drawn` edges; each port has k.
+    """
     n_inputs, n_outputs = _count("n_inputs", n_inputs), _count("n_outputs", n_outputs)
-    n = len(hidden)
+    n_ports, rng = n_inputs + n_outputs, _generator(seed)
+    _require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
+    hidden = draw(seed=_integer_seed(rng))
     ends = np.sort(np.array(hidden.edges, np.int64), axis=1)
     fed, read = (np.bincount(ends[:, side], minlength=n) > 0 for side in (1, 0))
     port_in, node_in = _port_edges(rng, n_inputs, n, k, np.flatnonzero(~fed))
@@ -490,6 +503,7 @@ def _port_edges(
     rng: np.random.Generator, n_ports: int, n_hidden: int, k: int, lone: Int64
 ) -> tuple[Int64, Int64]:
     """Return (port, hidden node) pairs: k nodes for each port, and a port for each lone node."""
+    require(16 * n_ports * n_hidden, f"drawing the edges of {n_ports:,} inputs or outputs")
     drawn = rng.random((n_ports, n_hidden)).argpartition(k - 1, axis=1)[:, :k]
     pairs = (np.arange(n_ports)[:, None] * n_hidden + drawn).ravel()
     wired = np.isin(lone, drawn)
