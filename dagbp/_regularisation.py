@@ -180,7 +180,7 @@ def _edge_slots(names: Names, n_edges: int, edges: Any) -> npt.NDArray[np.int64]
             slots.append(names.slot(tuple(edge)))
     except (KeyError, TypeError) as error:
         raise OptionError(
-            f"Penalty: edges must be edges of the graph, (source, target), got {error}"
+            f"Penalty: edges must be edges of the graph, (source, target): {error.args[0]}"
         ) from error
     return np.array(slots, np.int64)
 

@@ -37,20 +37,23 @@ class Names:
 
     def row(self, label: Hashable) -> int:
         """Return a node's row; KeyError if there is no such node."""
-        return int(self.plan.row[self.index[label]])
+        try:
+            return int(self.plan.row[self.index[label]])
+        except KeyError:
+            raise KeyError(f"the network has no node {label!r}") from None
 
     def slot(self, edge: tuple[Hashable, Hashable]) -> int:
         """Return an edge's place in in-edge order; KeyError if there is no such edge."""
         if not isinstance(edge, tuple) or len(edge) != 2:  # "ay" is no edge from "a" to "y"
-            raise KeyError(edge)
+            raise KeyError(f"{edge!r} is no edge, which is a tuple (source, target)")
         try:
             source, target = self.row(edge[0]), self.row(edge[1])
         except TypeError:  # not hashable
-            raise KeyError(edge) from None
+            raise KeyError(f"{edge!r} is no edge: its ends are not hashable") from None
         first, last = self.plan.in_ptr[target], self.plan.in_ptr[target + 1]
         slot = int(first + np.searchsorted(self.plan.in_src[first:last], source))
         if slot == last or self.plan.in_src[slot] != source:
-            raise KeyError(edge)
+            raise KeyError(f"the network has no edge from {edge[0]!r} to {edge[1]!r}")
         return slot
 
 
@@ -66,7 +69,7 @@ class NodeValues(Mapping[Hashable, Any]):
     def __getitem__(self, label: Hashable) -> Any:
         place = self._names.row(label) - self._first
         if place < 0:
-            raise KeyError(label)
+            raise KeyError(f"node {label!r} is an input, which has no such value")
         return self._values[place]
 
     def __iter__(self) -> Iterator[Hashable]:

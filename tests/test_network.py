@@ -74,13 +74,22 @@ def test_names_of_values():
     assert list(bp.s) == list(bp.delta) == list(bp.grad_bias) == computed
     assert list(bp.grad_weight) == list(drawing().edges)
     assert np.array_equal(bp.x["a"], X[:, 0])
-    for missing in ("nobody", "a"):
+    for missing, text in (
+        ("nobody", "the network has no node 'nobody'"),
+        ("a", "node 'a' is an input, which has no such value"),
+    ):
         assert missing not in bp.s
-        with pytest.raises(KeyError):
+        with pytest.raises(KeyError, match=text):
             bp.s[missing]
     for missing in (("h", "a"), ("a", 3), "a", ("a", "h", "y"), ("a",), None, ("q", "h"), 7):
         assert missing not in bp.grad_weight
-        with pytest.raises(KeyError):
+    for missing, text in (
+        (("h", "a"), "the network has no edge from 'h' to 'a'"),
+        (("q", "h"), "the network has no node 'q'"),
+        (("a", "h", "y"), r"\('a', 'h', 'y'\) is no edge, which is a tuple \(source, target\)"),
+        (("a", []), r"\('a', \[\]\) is no edge: its ends are not hashable"),
+    ):
+        with pytest.raises(KeyError, match=text):
             bp.grad_weight[missing]
 
 

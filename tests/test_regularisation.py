@@ -396,7 +396,7 @@ def test_bad_coefficients(bad):
         ({"penalties": [0.1]}, r"penalties must be a list of dagbp.Penalty, got 0.1 in it"),
         (
             {"penalties": [Penalty(l1=1, edges=[("no", "edge")])]},
-            r"edges must be edges of the graph, \(source, target\), got .*no",
+            r"edges must be edges of the graph, \(source, target\): the network has no node 'no'",
         ),
         (
             {"penalties": [Penalty(l1=1, nodes=["no"])]},
