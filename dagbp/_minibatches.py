@@ -14,7 +14,6 @@ from dagbp._kernels.records import (
     AGAIN,
     EPOCH,
     EPOCH_BEGAN,
-    LAST_EPOCH,
     NOW,
     SHUFFLE,
     STEP,
@@ -38,7 +37,7 @@ class Minibatches(Source):
         if not isinstance(shuffle, (bool, np.bool_)):
             raise OptionError(f"shuffle must be True or False, got {shuffle!r}")
         self.problem, self.n_samples = problem, len(problem.features)
-        self.batch_size = int(min(batch_size, max(1, self.n_samples)))
+        self.batch_size = int(min(batch_size, self.n_samples))
         self.shuffle = bool(shuffle)
         shuffle_seed, self.drop_seed = seeds(seed)
         self.clock = new_clock(epochs, self.batch_size, self.shuffle, shuffle_seed)
@@ -47,10 +46,6 @@ class Minibatches(Source):
 
     def advance(self, run: Run) -> None:
         """Run the kernels."""
-        count = self.clock.count
-        if self.n_samples == 0:
-            count[EPOCH] = count[LAST_EPOCH]
-            return
         schedule = run.engine.scheduler.choose(self.batch_size, run.thread_limit)
         run.engine.train(
             self.problem,

@@ -712,8 +712,6 @@ class Network:
 
         chosen = optimizers.get(optimizer)
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        if len(problem.features) == 0:
-            raise DataError("X has no samples; a profile needs some")
         with self._turn as engine:
             return take_profile(engine, problem, start(engine, chosen), self.n_threads)
 

@@ -26,6 +26,8 @@ def read_problem(
     chosen = losses.get(loss)
     check_loss_fits(chosen, names.drawing)
     features = read_features(X, names.inputs, dtype)
+    if len(features) == 0:
+        raise DataError("X has no samples; a loss is the mean over some")
     targets = _data.targets(Y, names.outputs, len(features), chosen, dtype)
     weights = _data.sample_weight(weight, len(features))
     return Problem(features, targets, chosen.row(dtype), weights)
@@ -43,12 +45,9 @@ def read_validation(
             f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
         )
     try:
-        problem = read(data[0], data[1], data[2] if len(data) == 3 else None)
+        return read(data[0], data[1], data[2] if len(data) == 3 else None)
     except DataError as error:
         raise DataError(f"validation_data: {error}") from error
-    if len(problem.features) == 0:
-        raise DataError("validation_data has no samples; its loss would be the best there is")
-    return problem
 
 
 def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:

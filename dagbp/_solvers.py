@@ -38,7 +38,7 @@ def solve(
 ) -> History:
     """Minimise the loss and its penalties over the parameters that train. See `Network.fit`."""
     _refuse(solver, options)
-    if len(problem.features) == 0 or options.epochs == 0:
+    if options.epochs == 0:
         return History()
     if not engine.parameters.trained.any():
         raise OptionError("no parameter of the network trains, so there is nothing to solve for")

@@ -211,10 +211,7 @@ class _Feed:
 
     def _checked(self, batch: Any) -> Problem:
         try:
-            problem = self._prepare(batch)
-            if len(problem.features) == 0:
-                raise DataError("it has no samples")
-            return problem
+            return self._prepare(batch)
         except DagbpError as error:
             which = f"batch {self.n_batches} of epoch {self._epoch} (both from 0)"
             raise DataError(f"{which}: {error}") from error

@@ -354,7 +354,7 @@ class Run:
         if self._hooked["on_epoch_end"] or self._validation is not None:
             last_epoch = int(count[EPOCH]) + 1
         elif self._schedules and per_epoch is not None:
-            last_epoch = int(count[EPOCH]) + max(1, RATES_AT_ONCE // max(1, per_epoch))
+            last_epoch = int(count[EPOCH]) + max(1, RATES_AT_ONCE // per_epoch)
         else:
             last_epoch = epochs
         count[LAST_EPOCH] = min(last_epoch, epochs)
@@ -380,7 +380,7 @@ class Run:
             n_steps = (int(count[LAST_EPOCH]) - epoch) * per_epoch - step
             n_steps = max(1, min(n_steps, int(count[LAST_UPDATE] - count[UPDATES])))
             n_steps = 1 if self.source.one_by_one else n_steps
-            at = epoch + (step + np.arange(n_steps)) / max(1, per_epoch)
+            at = epoch + (step + np.arange(n_steps)) / per_epoch
         rates = np.full(len(at), self.progress.learning_rate)
         for schedule in self._schedules:
             with told(schedule, "factor", self.progress):

@@ -240,12 +240,6 @@ def test_a_schedule_of_ones_own_and_its_errors():
         network().fit(X, Y, epochs=3, callbacks=[Wrong()], **OPTIONS)
 
 
-def test_a_schedule_over_no_samples():
-    net = network()
-    history = net.fit(X[:0], Y[:0], epochs=3, callbacks=[CosineDecay()], **OPTIONS)
-    assert history.loss == [0.0, 0.0, 0.0]
-
-
 def test_reduce_on_plateau():
     values = iter([5.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0])
     rates = []

@@ -344,23 +344,12 @@ def test_finite_values_whose_sum_is_none_are_taken():
         numeric(array, array.dtype, "X")
 
 
-def test_no_samples():
-    net = network()
-    none = np.empty((0, 2))
-    assert net.evaluate(none, none) == 0
-    value, gradient = net.loss_and_gradient(none, none, sample_weight=[])
-    assert value == 0
-    assert not gradient.any()
-
-
-@pytest.mark.parametrize("n_threads", [1, None])
-def test_no_samples_after_some_in_full_blocks(n_threads):
-    net = dagbp.compile(dagbp.layered([32, 32, 2]), seed=0, n_threads=n_threads)
-    X, Y = np.ones((16, 32)), np.ones((16, 2))
-    assert net.loss_and_gradient(X, Y)[1].any()
-    value, gradient = net.loss_and_gradient(X[:0], Y[:0])
-    assert value == 0
-    assert not gradient.any()
+@pytest.mark.parametrize("method", ["evaluate", "loss_and_gradient", "backprop", "profile"])
+def test_no_samples(method):
+    net, none = network(), np.empty((0, 2))
+    assert net.predict(none).shape == (0, 2)
+    with pytest.raises(DataError, match=r"^X has no samples; a loss is the mean over some$"):
+        getattr(net, method)(none, none)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -90,18 +90,15 @@ def evaluate(kind, net, data, loss, work, back):
     """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
     net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
     if back != STAY:
-        _clear_gradient(work, data.n_samples == ZERO)
+        _clear_gradient(work)
     scale = 1.0 / np.float64(data.n_samples)
     _share_of_batch(kind, net, data, loss, work, ZERO, data.n_samples, scale, back)
 
 
 @jit
-def _clear_gradient(work, no_tile):
-    """Clear this thread's share of its crew's gradient, but what the first tile stores.
-
-    no_tile: whether there is none.
-    """
-    if no_tile or work.n_crews > ONE:  # of several crews, one may have none
+def _clear_gradient(work):
+    """Clear this thread's share of its crew's gradient, but what the first tile stores."""
+    if work.n_crews > ONE:  # a crew may have no tile
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:
         for k in range(work.n_unstored):
@@ -130,7 +127,7 @@ def train(kind, net, data, loss, update, work, clock):
     """
     net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
     update, clock = open_update(update, kind), open_clock(clock, kind)
-    _clear_gradient(work, data.n_samples == ZERO)
+    _clear_gradient(work)
     taken = True
     while taken:
         if work.thread == ZERO:
