@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from dagbp._errors import OptionError
 from dagbp._memory import require
+from dagbp._numbers import is_whole
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
 Int64 = npt.NDArray[np.int64]
@@ -546,7 +547,7 @@ def _sizes(sizes: Any, least: int = 2) -> list[int]:
 
 
 def _generator(seed: Seed) -> np.random.Generator:
-    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
+    whole = is_whole(seed) and seed >= 0
     if whole or seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
     raise OptionError(

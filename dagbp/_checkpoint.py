@@ -26,6 +26,7 @@ from dagbp._errors import (
 )
 from dagbp._fill import check_dense_above
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
+from dagbp._numbers import is_whole
 from dagbp._saved import Saved, new_network
 from dagbp._schedule import WAYS
 from dagbp._values import Arrays, decode, encode
@@ -179,11 +180,6 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
     if parameters.dtype.kind != "f":
         raise ValueError(f"parameters of dtype {parameters.dtype}")
     return Saved(drawing, None, parameters, n_threads, dense_above, schedule, None)
-
-
-def is_whole(value: Any) -> bool:
-    """Return whether a value of a JSON file is an integer."""
-    return type(value) is int
 
 
 def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:

@@ -22,6 +22,7 @@ from dagbp._drawing import (
     refuse_self_loops,
 )
 from dagbp._errors import GraphError, OptionError
+from dagbp._numbers import is_whole
 from dagbp._plan import MAX_NODES
 from dagbp._ports import Find, read_ports
 
@@ -122,8 +123,7 @@ def _finder(n: int) -> Find:
     """Return what finds a node that is its own index."""
 
     def find(label: Any) -> int | None:
-        whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
-        return int(label) if whole and 0 <= label < n else None
+        return int(label) if is_whole(label) and 0 <= label < n else None
 
     return find
 

@@ -2,6 +2,7 @@
 
 from math import isfinite
 from numbers import Real
+from typing import TypeGuard
 
 import numpy as np
 
@@ -18,9 +19,13 @@ def is_number(value: object) -> bool:
         return False
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether `value` is an integer; bools are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
     """Refuse what is no whole number in a range."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+    if not is_whole(value) or value < least or (most is not None and value > most):
         limit = "" if most is None else f" and <= {most:,}"
         raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dagbp._errors import DataError, OptionError
 from dagbp._initialise import generator
 from dagbp._network import Network
-from dagbp._numbers import is_number
+from dagbp._numbers import check_whole, is_number
 from dagbp._saved import keep, new_network
 from dagbp.losses import Loss
 
@@ -118,9 +118,7 @@ def gradcheck(
     """
     if not isinstance(net, Network):
         raise OptionError(f"net must be a dagbp Network, got {net!r:.80}")
-    whole = isinstance(most, (int, np.integer)) and not isinstance(most, bool)
-    if not whole or most < 1:
-        raise OptionError(f"most must be a whole number >= 1, got {most!r}")
+    check_whole("most", most, 1)
     limit = TOLERANCE[net.dtype.name] if tolerance is None else tolerance
     if not is_number(limit) or limit <= 0:
         raise OptionError(f"tolerance must be a number > 0, or None, got {tolerance!r}")

@@ -4,6 +4,7 @@ import copy
 import ctypes
 import os
 import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def network(**options):
 
 
 @pytest.mark.parametrize("cpu", [("haswell", "+avx2,+fma"), ("x86-64", "")])
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names x86 processors")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 processors")
 def test_a_pickle_runs_on_another_processor(tmp_path, cpu):
     net = network()
     net.fit(X, Y, epochs=2, seed=0, verbose=0)

@@ -157,7 +157,6 @@ def test_a_skip_is_refused():
         reference.weights_from_graph(G)
 
 
-@pytest.mark.skipif(not hasattr(dagbp, "compile"), reason="the engine is not there yet")
 @given(cases())
 def test_the_engine_equals_the_recursion(case):
     net = dagbp.compile(case.graph, dtype="float64")

@@ -12,6 +12,7 @@ from dagbp._data import real_array
 from dagbp._drawing import listed, mask
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._network import Network
+from dagbp._numbers import is_whole
 from dagbp._panels import in_runs
 from dagbp._plan import Plan
 from dagbp._views import Names, NodeValues
@@ -238,8 +239,7 @@ def _of_samples(n_samples: int) -> str:
 
 
 def _checked_sample(sample: Any, n_samples: int) -> int:
-    whole = isinstance(sample, (int, np.integer)) and not isinstance(sample, bool)
-    if not (whole and 0 <= sample < n_samples):
+    if not (is_whole(sample) and 0 <= sample < n_samples):
         raise OptionError(f"sample must be 0 ... {n_samples - 1}, or None, got {sample!r}")
     return int(sample)
 
