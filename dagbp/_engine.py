@@ -57,6 +57,8 @@ from dagbp._wiring import Wiring
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
+KEPT_BYTES = 2**26  # of buffers for several schedules
+
 _WRITES = {run.predict: parts.write, run.inspect: parts.write_all}
 LARGE = 2**26
 NO_LOSS = Loss(0, None)
@@ -253,11 +255,13 @@ class Engine:
     def _buffers_of(self, schedule: Schedule, signals: bool = False) -> Buffers:
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
-        What was kept for another schedule is given back first. signals: as of `_net`.
+        What was kept for other schedules is given back first, unless all is small: steps and
+        validation may take turns. signals: as of `_net`.
         """
         signals = signals or self._keeps
         if schedule not in self._buffers:
-            self._buffers = {}
+            if sum(map(self.step_bytes, (schedule, *self._buffers))) > KEPT_BYTES:
+                self._buffers = {}
             more = signal_bytes(self.wiring, schedule) if signals and not self._keeps else 0
             require(self.step_bytes(schedule) + more, "a step's tiles and gradients")
             cuts, in_strips = self.scheduler.cuts(schedule), self._in_strips(schedule.row_bytes)
@@ -265,7 +269,7 @@ class Engine:
             buffers = Buffers(self.wiring, self.dtype, size, schedule, cuts, in_strips)
             if signals:
                 buffers.keep_signals()
-            self._buffers = {schedule: buffers}
+            self._buffers[schedule] = buffers
         buffers = self._buffers[schedule]
         if signals and not buffers.keeps_signals:
             require(signal_bytes(self.wiring, schedule), "the signals of a step's tiles")

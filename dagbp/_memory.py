@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dagbp._errors import MemoryLimitError
 
+CONTAINER = Path("/sys/fs/cgroup")  # of version 2
+
 
 def available_bytes() -> int | None:
     """Return what this process can still get, within its container; None if nobody tells."""
@@ -55,8 +57,11 @@ def _machine() -> int | None:
 
 def _container() -> int | None:
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
-        return int(limit) - int(used)
-    except (OSError, ValueError):  # no such file, or "max"
+        limit, used, *facts = (
+            (CONTAINER / f"memory.{name}").read_text() for name in ("max", "current", "stat")
+        )
+        # Files that the kernel keeps in memory, and gives up when it is wanted, count as used.
+        kept = dict(line.split() for line in facts[0].splitlines())["inactive_file"]
+        return max(0, int(limit) - int(used) + int(kept))
+    except (OSError, ValueError, KeyError):  # no such file, or "max"
         return None

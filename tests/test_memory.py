@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dagbp
-from dagbp import _memory
+from dagbp import _engine, _memory
 from dagbp._memory import available_bytes, readable, require
 
 RNG = np.random.default_rng(0)
@@ -250,3 +250,35 @@ def test_a_first_step_takes_what_was_predicted(n_threads, ways, optimizer):
     taken, step, state = map(int, done.stdout.split())
     assert step > 5 * 2**20
     assert abs(taken - (step + state)) <= 0.2 * (step + state)
+
+
+def test_files_that_the_kernel_keeps_do_not_count_as_used(monkeypatch, tmp_path):
+    monkeypatch.setattr(_memory, "CONTAINER", tmp_path)
+    monkeypatch.setattr(_memory, "_machine", lambda: None)
+    assert available_bytes() is None
+    for limit, used, kept, expected in ((1000, 900, 300, 400), (1000, 1100, 20, 0)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+        (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {kept}\nfile 9\n")
+        assert available_bytes() == expected
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes() is None
+
+
+def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
+    made = []
+
+    class Counted(_engine.Buffers):
+        def __init__(self, *args):
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(_engine, "Buffers", Counted)
+    options = {"batch_size": 200, "validation_data": (X[:3], Y[:3]), "seed": 0, "verbose": 0}
+    net, other = network(n_threads=1), network(n_threads=1)
+    net.fit(X, Y, epochs=5, **options)
+    assert len(made) == 2
+    monkeypatch.setattr(_engine, "KEPT_BYTES", 0)
+    other.fit(X, Y, epochs=5, **options)
+    assert len(made) > 7
+    assert np.array_equal(net.parameters, other.parameters)
