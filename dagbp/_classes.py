@@ -110,7 +110,10 @@ class Classes:
         if self.multilabel:
             raise OptionError("class_weight must be None where a sample has any number of labels")
         given = np.ones(len(targets)) if weight is None else weight
-        return np.asarray(given * self._of_each(class_weight, targets, given)[targets])
+        weights = np.asarray(given * self._of_each(class_weight, targets, given)[targets])
+        if not weights.any():
+            raise OptionError(f"class_weight={class_weight!r} leaves no sample a weight above 0")
+        return weights
 
     def _of_each(self, class_weight: Any, targets: Array, weight: Array) -> Array:
         known = self.names.tolist()

@@ -14,7 +14,7 @@ from dagbp._errors import DataError, OptionError
 from dagbp._history import History
 from dagbp._initialise import real_dtype
 from dagbp._network import Network
-from dagbp._numbers import is_number
+from dagbp._numbers import is_number, is_whole
 from dagbp._regularisation import Penalty
 from dagbp._sklearn import (
     BaseEstimator,
@@ -39,7 +39,7 @@ def _is_flag(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not _is_flag(value) and bool(value >= 1)
+    return is_whole(value) and value >= 1
 
 
 # What the network does not check, or knows under another name.
@@ -65,7 +65,7 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of callbacks",
     ),
     "warm_start": (_is_flag, "True or False"),
-    "verbose": (lambda value: isinstance(value, (bool, np.bool_, int)), "a whole number"),
+    "verbose": (lambda value: is_whole(value) or _is_flag(value), "a whole number"),
 }
 
 
@@ -124,11 +124,27 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     def _learn(
         self, X: Any, y: Any, weight: Any, classes: Any = None, one_pass: bool = False
     ) -> Self:
-        """Train a new network, or the one there is; for one pass over the samples, or a run."""
+        """Train a new network, or the one there is; for one pass over the samples, or a run.
+
+        A fit that fails leaves what there was before; one that is interrupted, what it has learnt.
+        """
+        before = self.__dict__.copy()
+        fresh = not (hasattr(self, "network_") and (self.warm_start or one_pass))
+        try:
+            self._learn_from(X, y, weight, classes, one_pass, fresh)
+        except Exception:
+            if fresh:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+        return self
+
+    def _learn_from(
+        self, X: Any, y: Any, weight: Any, classes: Any, one_pass: bool, fresh: bool
+    ) -> None:
         self._check_parameters()
         if one_pass and self.early_stopping:
             raise OptionError("early_stopping must be False for partial_fit, got True")
-        fresh = not (hasattr(self, "network_") and (self.warm_start or one_pass))
         columns = tuple(getattr(y, "columns", ()))
         X, y = validate_data(
             self,
@@ -152,7 +168,6 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self._run(samples, epochs=1, resume="optimizer")
         else:
             self._run_to_end(samples)
-        return self
 
     def _run_to_end(self, samples: Samples) -> None:
         """Train until the loss, or the validation score, improves no more."""
@@ -184,7 +199,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 f"{patience} still brought an improvement. With tol=None, all of max_iter is what "
                 "is asked for",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _run(self, samples: Samples, **options: Any) -> History:
