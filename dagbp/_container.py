@@ -9,6 +9,7 @@ Integers are little-endian. Nothing is allocated that the file's real size does 
 """
 
 import contextlib
+import glob
 import hashlib
 import io
 import json
@@ -107,10 +108,14 @@ def _replacing(path: Path) -> Any:
             os.close(folder)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of this path that a process, killed a while ago, has left."""
-    path = Path(os.path.realpath(path))
-    for beside in path.parent.glob(f".{path.name}.*.tmp"):
+def remove_leftovers(path: Path, names: str) -> None:
+    """Remove temporary files that a process, killed a while ago, has left.
+
+    path: of one file, links followed; names: a pattern of the names of all where that is one.
+    """
+    real = Path(os.path.realpath(path))
+    pattern = names if real.name == path.name else glob.escape(real.name)
+    for beside in real.parent.glob(f".{pattern}.{8 * '[0-9a-f]'}.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - beside.stat().st_mtime > STALE:
                 beside.unlink()

@@ -58,15 +58,14 @@ def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None
     values = numeric(weight, np.dtype(np.float64), "sample_weight")
     if values.shape != (n_samples,):
         raise DataError(f"sample_weight must have shape ({n_samples},), got shape {values.shape}")
-    if n_samples and values.min() < 0:
+    if values.min() < 0:
         k = int(values.argmin())
         raise DataError(f"sample_weight must be >= 0, got {values[k]} at sample {k}")
-    if n_samples and not values.any():
+    if not values.any():
         raise DataError("sample_weight must have a positive sum, got zeros only")
-    if n_samples:
-        values = values / values.max()  # whose sum cannot overflow
-        values /= values.mean()
-    return values
+    scaled: npt.NDArray[np.float64] = values / values.max()  # whose sum cannot overflow
+    scaled /= scaled.mean()
+    return scaled
 
 
 def is_frame(values: Any) -> bool:

@@ -19,7 +19,8 @@ class History:
         Mean training loss of each epoch, penalties included: of every batch before its update. Of
         a solver, the loss at the end of each iteration.
     val_loss : list of float
-        Loss on the validation data after each epoch, without penalties; empty without such data.
+        Loss on the validation data after each epoch, without penalties; empty without such data,
+        and NaN for the epochs without where a run was resumed with some.
     n_updates : int
         Steps taken.
     seconds : float

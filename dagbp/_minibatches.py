@@ -19,7 +19,7 @@ from dagbp._kernels.records import (
     STEP,
     UPDATES,
 )
-from dagbp._numbers import check_whole
+from dagbp._numbers import check_whole, is_whole
 from dagbp._source import Source
 from dagbp._training import Run
 
@@ -32,7 +32,7 @@ class Minibatches(Source):
     def __init__(
         self, problem: Problem, batch_size: int, shuffle: bool, epochs: int, seed: Any
     ) -> None:
-        self.seed = str(seed) if seed is None or isinstance(seed, int) else "a generator"
+        self.seed = str(seed) if seed is None or is_whole(seed) else "a generator"
         check_whole("batch_size", batch_size, 1)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise OptionError(f"shuffle must be True or False, got {shuffle!r}")
@@ -43,6 +43,9 @@ class Minibatches(Source):
         self.clock = new_clock(epochs, self.batch_size, self.shuffle, shuffle_seed)
         self.order = np.arange(self.n_samples)
         self.steps_per_epoch = -(-self.n_samples // self.batch_size)
+
+    def begin(self, run: Run) -> None:
+        """Do nothing."""
 
     def advance(self, run: Run) -> None:
         """Run the kernels."""
@@ -67,7 +70,7 @@ class Minibatches(Source):
         """Return batch size, shuffling and samples, of which it looks at the first and the last."""
         features, targets, few = self.problem.features.values, self.problem.targets, 32
         sample = 0
-        for values in (features, targets.values, targets.labels):
+        for values in (features, targets.values, targets.labels, self.problem.weight):
             if values is not None:
                 sample = crc32(values[:few].tobytes() + values[-few:].tobytes(), sample)
         return {

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ from dagbp._features import Problem, read_features
 from dagbp._fill import check_dense_above
 from dagbp._graph import draw, write_networkx
 from dagbp._initialise import check_representable, draw_parameters, real_dtype
+from dagbp._numbers import check_whole, is_whole
 from dagbp._plan import Plan
 from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._schedule import WAYS
@@ -223,8 +225,7 @@ class Network:
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
         cores = available_cores()
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (whole and 1 <= value <= cores):
+        if value is not None and not (is_whole(value) and 1 <= value <= cores):
             raise OptionError(
                 f"n_threads must be None or a whole number from 1 to {cores}, the cores that this "
                 f"process may use, got {value!r}"
@@ -258,6 +259,9 @@ class Network:
             )
         with self._turn as engine:
             engine.parameters.take_over(flat)
+            last = self._training
+            if last is not None and not callable(last):  # a resumed run goes on with these
+                self._training = replace(last, parameters=None)
 
     @property
     def parameter_names(self) -> list[Any]:
@@ -496,8 +500,9 @@ class Network:
             True: go on with the network's last run, which an interrupt, a time limit or a kill
             ended (then after `dagbp.load`), up to `epochs` in all and to the same bits as without
             it; the other arguments must be the same but for callbacks and validation. It may also
-            have ended: then `epochs` must be more. "optimizer": a new run that keeps the state of
-            the last one's optimizer, if that was of the same kind.
+            have ended: then `epochs` must be more. Parameters that were assigned since are gone on
+            with. "optimizer": a new run that keeps the state of the last one's optimizer, if that
+            was of the same kind.
         seed : int or numpy.random.Generator, optional
             Of shuffling and dropout. The same seed on the same number of threads gives the same
             bits.
@@ -744,9 +749,7 @@ class Network:
         batch_size : int
             Of the training step whose memory and threads are told; default: that of `fit`.
         """
-        whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-        if not whole or batch_size < 1:
-            raise OptionError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+        check_whole("batch_size", batch_size, 1)
         return summarise(self._engine, self._names.drawing, self.n_threads, int(batch_size))
 
     def __repr__(self) -> str:

@@ -58,12 +58,10 @@ def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
         )
     problem = read(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
     features, targets = problem.features, problem.targets
-    # It waits for its step, and whoever made it may fill the same array again meanwhile.
-    if isinstance(batch[0], np.ndarray) and np.may_share_memory(features.values, batch[0]):
-        features = replace(features, values=features.values.copy(), stride=0)
-        if not features.direct:
-            features = replace(features, stride=features.values.shape[1])
-    if targets.values is not None and isinstance(batch[1], np.ndarray):
+    # It waits for its step, and whoever made it may fill the same memory again meanwhile.
+    values = features.values.copy()
+    features = replace(features, values=values, stride=values.shape[1] if values.ndim == 2 else 0)
+    if targets.values is not None:
         targets = targets._replace(values=targets.values.copy())
     if targets.labels is not None:
         targets = targets._replace(labels=targets.labels.copy())

@@ -1,9 +1,9 @@
 """Penalties, norms and dropout by the names in the graph, brought into the order of kernels."""
 
-import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -108,23 +108,18 @@ def regularisation(
     most = _norms(names, engine, max_norm)
     stays = _rates(names, engine, dropout, input_dropout)
     described = {
-        "penalties": _described(penalties, l1, l2),
-        "max_norm": _described(max_norm, most),
-        "dropout": _described(dropout, stays),
-        "input_dropout": _described(input_dropout),
+        "penalties": f"l1 {_described(l1)}, l2 {_described(l2)}",
+        "max_norm": _described(most),
+        "dropout": "none" if stays is None else _described(1 - stays),
     }
     return Regularisation(l1, l2, most, stays, described)
 
 
-def _described(argument: Any, *arrays: Float64 | None) -> str:
-    """Return an argument as text; one that is long, or of arrays, with a digest of its meaning."""
-    text = repr(argument)
-    if len(text) <= 80 and "array" not in text:
-        return text
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(b"-" if array is None else array.tobytes())
-    return f"{text[:60]}... ({digest.hexdigest()[:12]})"
+def _described(values: Float64 | None) -> str:
+    """Return values as text: their limits, and a checksum, so that other values are another."""
+    if values is None:
+        return "none"
+    return f"{values.min():g} to {values.max():g} ({crc32(values.data):08x})"
 
 
 def _coefficients(

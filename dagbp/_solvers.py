@@ -14,7 +14,7 @@ from dagbp._features import Problem
 from dagbp._history import History
 from dagbp._regularisation import bounds_by_parameter
 from dagbp._training import Options, told
-from dagbp.callbacks import Progress, Schedule
+from dagbp.callbacks import Progress, ReduceOnPlateau, Schedule
 from dagbp.optimizers import Solver
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def solve(
     run = _Run(network, engine, problem, validation, options)
     try:
         run.minimise(solver, bounds)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            run.history.stopped = "interrupted"
         if run.history.loss:  # else nothing has changed, and the last run stays as it was
             network._history = run.history
         raise
@@ -66,7 +68,7 @@ def _refuse(solver: Solver, options: Options) -> None:
             raise OptionError(f"{name} does not go with a solver, {solver.method!r}")
     for callback in options.callbacks:
         steps = callback.overrides("on_step_end") and callback.every is not None
-        if isinstance(callback, Schedule) or steps:
+        if isinstance(callback, (Schedule, ReduceOnPlateau)) or steps:
             raise OptionError(
                 f"{type(callback).__name__} does not go with a solver, {solver.method!r}, which "
                 "has neither steps nor a learning rate; epochs are its iterations"
@@ -164,7 +166,9 @@ class _Run:
                 ends = callback.on_divergence(self._progress)
             if ends:
                 raise _Stop
-        raise DivergenceError("the loss is not finite where the solver begins; nothing changed")
+        error = DivergenceError("the loss is not finite where the solver begins; nothing changed")
+        error.history = self.history  # type: ignore[attr-defined]
+        raise error
 
     def _value(self, x: Float64) -> float:
         return self._value_and_gradient(x)[0]

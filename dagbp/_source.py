@@ -28,6 +28,10 @@ class Source(ABC):
     one_by_one: bool
 
     @abstractmethod
+    def begin(self, run: "Run") -> None:
+        """Do what may fail before the first step; nothing has changed yet."""
+
+    @abstractmethod
     def advance(self, run: "Run") -> None:
         """Take steps up to the clock's last epoch and update, or to where `run.watch` stops it."""
 

@@ -51,6 +51,7 @@ class Batches(Source):
             )
         self._batches, self._prepare = batches, prepare
         self._feed: _Feed | None = None
+        self._first: list[Problem | None] = []
         self._skip = 0
         self._loss, self._weight = 0.0, 0.0
         self.clock = new_clock(epochs, 1, False, 0)
@@ -58,10 +59,14 @@ class Batches(Source):
         if isinstance(batches, Sized) and not callable(batches):
             self.steps_per_epoch = len(batches) or None
 
+    def begin(self, run: Run) -> None:
+        """Fetch the first batch."""
+        self._first = [self._next(run)]
+
     def advance(self, run: Run) -> None:
         """Take the step of the next batch, or find that the epoch has ended."""
         count = self.clock.count
-        problem = self._next(run)
+        problem = self._first.pop() if self._first else self._next(run)
         if run.progress.stopped is not None:
             return
         if problem is None:
@@ -156,7 +161,9 @@ class _Feed:
         self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
         self._unwanted = Event()
         self.n_batches = 0
-        Thread(target=self._fetch, args=(batches,), name="dagbp-batches", daemon=True).start()
+        args = batches, turn.fetcher
+        turn.fetcher = Thread(target=self._fetch, args=args, name="dagbp-batches", daemon=True)
+        turn.fetcher.start()
 
     def get(self, watch: Callable[[], bool]) -> Problem | None:
         """Return the next batch, or None after the last; raise what was raised for it.
@@ -178,7 +185,9 @@ class _Feed:
         """Let the thread end after the batch that it is at."""
         self._unwanted.set()
 
-    def _fetch(self, batches: Any) -> None:
+    def _fetch(self, batches: Any, before: Thread | None) -> None:
+        if before is not None:  # of a run that was stopped, and perhaps still at its last batch
+            before.join()
         # The run waits for this thread, which must not wait for its turn.
         with self._turn.denied():
             self._fetch_all(batches)
@@ -200,6 +209,8 @@ class _Feed:
             self._put(failed)
 
     def _problems(self, batches: Any) -> Iterator[Problem]:
+        if self._unwanted.is_set():
+            return
         for batch in batches(self._epoch) if callable(batches) else batches:
             if self._unwanted.is_set():
                 return

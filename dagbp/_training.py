@@ -4,6 +4,7 @@ A *source* takes the steps: `Minibatches` of arrays, whole epochs inside compile
 `Batches` of a stream. `Run` decides how far the source may go before Python has something to do.
 """
 
+import copy
 import math
 import sys
 import time
@@ -41,7 +42,7 @@ from dagbp._kernels.records import (
 from dagbp._kernels.restraint import compile_restraint
 from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
-from dagbp._numbers import check_whole, is_number
+from dagbp._numbers import check_whole, is_number, is_whole
 from dagbp._regularisation import Regularisation
 from dagbp._source import Source
 from dagbp._version import __version__
@@ -76,7 +77,7 @@ class Options:
     def __post_init__(self) -> None:
         """Check the numbers that size loops."""
         check_whole("epochs", self.epochs, 0, MAX_EPOCHS)
-        if not isinstance(self.verbose, (bool, np.bool_, int, np.integer)):
+        if not (is_whole(self.verbose) or isinstance(self.verbose, (bool, np.bool_))):
             raise OptionError(f"verbose must be a whole number, got {self.verbose!r}")
         if not isinstance(self.callbacks, (list, tuple)):
             raise OptionError(f"callbacks must be a list of callbacks, got {self.callbacks!r}")
@@ -166,13 +167,13 @@ class Run:
         self._schedules = [one for one in self._callbacks if isinstance(one, Schedule)]
         self._config = {
             "optimizer": type(options.optimizer).__name__,
-            **{name: str(value) for name, value in vars(options.optimizer).items()},
+            **{name: _as_text(value) for name, value in vars(options.optimizer).items()},
             "dagbp": __version__,
             "loss": repr(options.loss),
             **options.regularisation.described,
             **source.config(),
         }
-        resumed = self._last_run(last) if options.resume is True else None
+        resumed = self._checked(last) if options.resume is True else None
         kept = _kept_moments(last, options) if options.resume == "optimizer" else None
         self.history = resumed.history.copy() if resumed else History()
         self._spent = self.history.seconds
@@ -193,17 +194,20 @@ class Run:
             network, self.history, int(options.epochs), rate, validated=validation is not None
         )
         self._told = [CallbackState(type(one).__name__, {}, 0, 0) for one in self._callbacks]
-        self._kept: Array | None = None
+        self._kept: Array | None = None  # the last step's parameters, where others took their place
+        self._set_aside: Array | None = None  # what took their place at the end of the last run
         if resumed is not None:
             self._take_over(resumed)
         else:
             for callback in self._callbacks:
                 with told(callback, "reset", self.progress):
                     callback.reset()
+        self._updates_before = int(source.clock.count[UPDATES])
 
     # --- going on from the last run ---
 
-    def _last_run(self, last: TrainingState | None) -> TrainingState:
+    def _checked(self, last: TrainingState | None) -> TrainingState:
+        """Return a state that this run can go on from."""
         if last is None:
             raise OptionError(
                 "resume=True goes on with the network's last run, but there is none to go on with: "
@@ -236,7 +240,7 @@ class Run:
         progress.stopped, progress.rate = state.stopped, state.rate
         progress.n_updates, progress.epoch, progress.step = state.n_updates, state.epoch, state.step
         progress.loss = history.loss[-1] if history.loss else math.nan
-        progress.val_loss = history.val_loss[-1] if history.val_loss else math.nan
+        progress.val_loss = _last_val_loss(history)
         self.source.clock.step_loss[0] = state.step_loss
         left = list(state.callbacks)
         for k, callback in enumerate(self._callbacks):
@@ -250,8 +254,9 @@ class Run:
             left.remove(match)
             self._told[k] = replace(match)
             with told(callback, "restore", progress):
-                callback.restore(match.content)
+                callback.restore(copy.deepcopy(match.content))
         if state.parameters is not None:
+            self._set_aside = self.engine.parameters.copy()
             self.engine.parameters.take_over(state.parameters)
 
     def state(self) -> TrainingState:
@@ -283,7 +288,7 @@ class Run:
     def _state_of(self, k: int) -> CallbackState:
         callback = self._callbacks[k]
         with told(callback, "state", self.progress):
-            return replace(self._told[k], content=callback.state())
+            return replace(self._told[k], content=copy.deepcopy(callback.state()))
 
     # --- the run ---
 
@@ -301,7 +306,9 @@ class Run:
                 self._end_epochs()
                 while progress.stopped is None and clock.count[EPOCH] < epochs:
                     self._next_stop()
-                    before = None  # from here on its memory is wanted
+                    if before is not None:
+                        self.source.begin(self)
+                        before = None  # from here on its memory is wanted
                     self.source.advance(self)
                     self._place()
                     self._end_step()
@@ -318,16 +325,29 @@ class Run:
         finally:
             self.source.close()
             self._place()
-            diverged = clock.count[STATUS] == DIVERGED
             if before is not None and self._fresh and not ended:  # the last run stays as it was
                 network._training, network._history = before
             else:
-                if self._validation is None:
-                    self._record()
-                network._history = self.history
-                # Of a run that diverged the optimizer's state is not finite.
-                network._training = None if diverged else self.state()
+                self._leave(ended)
         return self.history
+
+    def _leave(self, ended: bool) -> None:
+        """Leave to the network the history, and the state from which the run can go on."""
+        network, count, parameters = (
+            self.progress.network,
+            self.source.clock.count,
+            self.engine.parameters,
+        )
+        if self._set_aside is not None and not ended and count[UPDATES] == self._updates_before:
+            self._kept = parameters.copy()
+            parameters.take_over(self._set_aside)
+        if self._validation is None:
+            self._record()
+        del self.history.val_loss[len(self.history.loss) :]  # of an epoch whose record broke off
+        network._history = self.history
+        network._training = None  # also where a callback fails to tell its state
+        if count[STATUS] != DIVERGED:  # else the optimizer's state is not finite
+            network._training = self.state()
 
     def _end(self) -> None:
         """Tell that the run has ended; keep the parameters of its last step if they change."""
@@ -403,9 +423,9 @@ class Run:
         """Say in the progress and the history where the run stands, and keep its state."""
         count, progress = self.source.clock.count, self.progress
         progress.epoch, progress.step = int(count[EPOCH]), int(count[STEP])
-        progress.n_updates = int(count[UPDATES]) - self._first_update
-        if progress.n_updates:
-            progress.rate = float(self.update.hyper[RATE])
+        n_updates = int(count[UPDATES]) - self._first_update
+        if n_updates > progress.n_updates:
+            progress.n_updates, progress.rate = n_updates, float(self.update.hyper[RATE])
         self.history.n_updates = progress.n_updates
         self.history.seconds = self._spent + time.perf_counter() - self._began
         self.history.stopped = progress.stopped
@@ -429,8 +449,7 @@ class Run:
         if progress.step != 0 or not history.loss:
             return
         progress.loss = history.loss[-1]
-        if history.val_loss:
-            progress.val_loss = history.val_loss[-1]
+        progress.val_loss = _last_val_loss(history)
         for k, callback in enumerate(self._callbacks):
             seen = self._told[k]
             if callback in self._hooked["on_epoch_end"] and seen.epochs < ended:
@@ -442,12 +461,13 @@ class Run:
     def _record(self) -> int:
         """Record the losses of the epochs that have ended; return how many these are in all."""
         clock, history = self.source.clock, self.history
-        ended = int(clock.count[EPOCH])
-        losses = clock.epoch_loss[len(history.loss) : ended].tolist()
-        values = []
-        if losses and self._validation is not None:  # one epoch, and both of its losses or none
-            values = [self.engine.evaluate(self._validation, self.thread_limit)]
-        history.loss, history.val_loss = history.loss + losses, history.val_loss + values
+        ended, known = int(clock.count[EPOCH]), len(history.loss)
+        if ended > known:
+            if self._validation is not None:  # one epoch, and both of its losses or none
+                value = self.engine.evaluate(self._validation, self.thread_limit)
+                history.val_loss += [math.nan] * (known - len(history.val_loss))
+                history.val_loss[known:] = [value]
+            history.loss += clock.epoch_loss[known:ended].tolist()
         return ended
 
     def _tell(self, method: str) -> None:
@@ -496,6 +516,17 @@ def told(callback: Callback, method: str, progress: Progress) -> Iterator[None]:
             f"{progress.epoch} whole epochs: {type(error).__name__}: {error}. The network is as "
             "the last step left it"
         ) from error
+
+
+def _last_val_loss(history: History) -> float:
+    """Return the validation loss of the last epoch, NaN if it has none."""
+    validated = 0 < len(history.loss) == len(history.val_loss)
+    return history.val_loss[-1] if validated else math.nan
+
+
+def _as_text(value: Any) -> str:
+    """Return an optimizer's argument as text, the same for 1 and 1.0."""
+    return str(float(value)) if is_number(value) else str(value)
 
 
 def _new_dropout(regularisation: Regularisation, seed: int) -> Dropout | None:

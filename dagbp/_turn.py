@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from threading import Thread, get_ident
 
 from dagbp._engine import Engine
 from dagbp._errors import OptionError
@@ -19,11 +19,14 @@ class Turn(ForkSafeLock):
     ----------
     training : bool
         Whether a run is under way.
+    fetcher : Thread or None
+        The last one that fetched batches.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine, self.training = engine, False
+        self.fetcher: Thread | None = None
         self._denied: set[int] = set()
 
     def __enter__(self) -> Engine:
@@ -68,7 +71,7 @@ class Turn(ForkSafeLock):
     def renew(self) -> None:
         """Forget the runs of the process that this one was forked from."""
         super().renew()
-        self.training, self._denied = False, set()
+        self.training, self._denied, self.fetcher = False, set(), None
 
     @contextmanager
     def lent(self) -> Iterator[None]:

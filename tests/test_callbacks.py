@@ -277,8 +277,8 @@ def test_early_stopping_restores_the_best(mode):
     history = net.fit(X, Y, epochs=20, callbacks=[Keep(), stopping], **OPTIONS)
     assert len(history.loss) == 5
     assert history.stopped.endswith("has not improved for 3 epochs")
-    assert stopping.best_epoch == 2
-    assert np.array_equal(net.parameters, kept[1])
+    assert stopping.best_epoch == 4  # the best of all, though not by enough to be waited for
+    assert np.array_equal(net.parameters, kept[3])
     assert not np.array_equal(net.parameters, kept[4])
     again = EarlyStopping(monitored(values), patience=3, mode=mode, restore_best=False)
     net.fit(X, Y, epochs=4, callbacks=[again, Keep()], **OPTIONS)
@@ -564,9 +564,15 @@ def test_bad_lists(bad, message):
         network().fit(X, Y, callbacks=bad, **OPTIONS)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize(
-    "monitor", [EarlyStopping, ReduceOnPlateau, lambda: ModelCheckpoint("a", monitor="val_loss")]
+    ("monitor", "optimizer"),
+    [
+        (EarlyStopping, "adam"),
+        (EarlyStopping, "lbfgs"),
+        (ReduceOnPlateau, "adam"),
+        (lambda: ModelCheckpoint("a", monitor="val_loss"), "adam"),
+        (lambda: ModelCheckpoint("a", monitor="val_loss"), "lbfgs"),
+    ],
 )
 def test_monitoring_a_validation_that_is_not_there(monitor, optimizer):
     message = r"\w+ monitors 'val_loss', but fit has no validation_data; give it some, or"
@@ -611,3 +617,134 @@ def test_an_interrupted_run_says_so_until_it_goes_on():
         net.fit(X, Y, epochs=2, callbacks=[Interrupt()], **OPTIONS)
     assert net.history.stopped == "interrupted"
     assert net.fit(X, Y, epochs=2, resume=True, **OPTIONS).stopped is None
+
+
+@pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
+def test_a_resumed_run_that_does_not_begin_leaves_the_restored_best(callback):
+    best = EarlyStopping(lambda progress: float(progress.epoch))
+    net, other = network(), network()
+    for each in (net, other):
+        each.fit(X, Y, epochs=3, callbacks=[best], **OPTIONS)
+    with pytest.raises(OptionError):
+        net.fit(X, Y, epochs=5, resume=True, callbacks=[callback], **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+    for each in (net, other):
+        each.fit(X, Y, epochs=5, resume=True, **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+    whole = network()
+    whole.fit(X, Y, epochs=5, **OPTIONS)
+    assert np.array_equal(net.parameters, whole.parameters)
+
+
+def test_a_resumed_run_goes_on_with_parameters_that_were_assigned():
+    best = EarlyStopping(lambda progress: float(progress.epoch))
+    net, other = network(), network()
+    net.fit(X, Y, epochs=3, callbacks=[best], **OPTIONS)
+    other.fit(X, Y, epochs=3, **OPTIONS)
+    for each in (net, other):
+        each.parameters = 0.5 * network().parameters
+        each.fit(X, Y, epochs=5, resume=True, **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+
+
+def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
+    class Mute(Callback):
+        def state(self):
+            raise ValueError("no")
+
+    net, other = network(), network()
+    with pytest.raises(CallbackError, match=r"Mute\.state failed after 10 steps"):
+        net.fit(X, Y, epochs=2, callbacks=[Mute()], **OPTIONS)
+    other.fit(X, Y, epochs=2, **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+    assert net.history.loss == other.history.loss
+    with pytest.raises(OptionError, match="there is none to go on with"):
+        net.fit(X, Y, epochs=3, resume=True, **OPTIONS)
+    for each in (net, other):
+        each.fit(X, Y, epochs=3, **OPTIONS)
+    assert np.array_equal(net.parameters, other.parameters)
+
+
+def test_what_a_callback_keeps_is_its_own():
+    class Epochs(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_epoch_end(self, progress):
+            self.seen.append(progress.epoch)
+
+        def state(self):
+            return {"seen": self.seen}
+
+        def restore(self, state):
+            self.seen = state["seen"]
+
+        def reset(self):
+            self.seen.clear()
+
+    net, callback = network(), Epochs()
+    net.fit(X, Y, epochs=3, callbacks=[callback], **OPTIONS)
+    network().fit(X, Y, epochs=1, callbacks=[callback], **OPTIONS)
+    for epochs in (4, 5):
+        again = Epochs()
+        net.fit(X, Y, epochs=epochs, resume=True, callbacks=[again], **OPTIONS)
+        assert again.seen == list(range(1, epochs + 1))
+
+
+def test_a_validation_that_comes_and_goes_with_resumed_runs():
+    net, seen = network(), []
+
+    class Look(Callback):
+        def on_epoch_end(self, progress):
+            seen.append(progress.val_loss)
+
+    for epochs, data in ((2, None), (4, V), (5, None), (6, V)):
+        again = {"resume": epochs > 2, "validation_data": data}
+        history = net.fit(X, Y, epochs=epochs, callbacks=[Look()], **again, **OPTIONS)
+        assert np.array_equal(seen, [*history.val_loss, *[np.nan] * 2][: len(seen)], equal_nan=True)
+    assert len(history.loss) == len(history.val_loss) == 6
+    assert np.array_equal(np.isnan(history.val_loss), [1, 1, 0, 0, 1, 0])
+    assert history.val_loss[-1] == net.evaluate(*V)
+
+
+def test_checkpoints_of_the_best_among_some_epochs(tmp_path):
+    path = tmp_path / "{epoch}.dagbp"
+    monitor = monitored([3.0, 2.0, 4.0, 1.0])  # of epochs 2, 4, 6, 8
+    best = ModelCheckpoint(path, every_epochs=2, monitor=monitor)
+    network().fit(X, Y, epochs=8, callbacks=[best], **OPTIONS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["2.dagbp", "4.dagbp", "8.dagbp"]
+    with pytest.raises(OptionError, match="after every_epochs epochs, which must be a whole"):
+        ModelCheckpoint(path, every_epochs=None, monitor="loss")
+
+
+def test_a_log_that_begins_in_a_resumed_run_keeps_other_lines(tmp_path):
+    log, net = tmp_path / "log.csv", network()
+    network().fit(X, Y, epochs=5, callbacks=[CSVLogger(log)], **OPTIONS)
+    net.fit(X, Y, epochs=2, **OPTIONS)
+    for epochs in (3, 4):
+        hooks = [CSVLogger(log, append=True)]
+        net.fit(X, Y, epochs=epochs, resume=True, callbacks=hooks, **OPTIONS)
+    assert [row["epoch"] for row in rows_of(log)] == list("1234534")
+
+
+@pytest.mark.parametrize("name", ["net-{epoch:03d}.dagbp", "net[1].dagbp"])
+def test_what_kills_left_of_any_name(tmp_path, name):
+    of_it = name.replace("{epoch:03d}", "007")
+    stale, other = tmp_path / f".{of_it}.1234abcd.tmp", tmp_path / ".net1.dagbp.1234abcd.tmp"
+    for file in (stale, other):
+        file.write_text("half")
+        os.utime(file, (0, 0))
+    network().fit(X, Y, epochs=1, callbacks=[ModelCheckpoint(tmp_path / name)], **OPTIONS)
+    assert not stale.exists()
+    assert other.exists()
+
+
+def test_the_history_of_many_epochs_is_not_copied():
+    net, lists = network(), set()
+
+    class Look(Callback):
+        def on_epoch_end(self, progress):
+            lists.add((id(progress.history.loss), id(progress.history.val_loss)))
+
+    net.fit(X, Y, epochs=9, callbacks=[Look()], validation_data=V, **OPTIONS)
+    assert len(lists) == 1

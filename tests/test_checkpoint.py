@@ -504,8 +504,12 @@ def test_the_optimizers_state_alone():
         ({"seed": 4}, "seed was 3 and is 4"),
         ({"batch_size": 6}, "batch_size was 5 and is 6"),
         ({"shuffle": False}, "shuffle was True and is False"),
-        ({"dropout": 0.3}, "dropout was 0.2 and is 0.3"),
-        ({"penalties": []}, "penalties was .*l2=0.001.* and is "),
+        ({"dropout": 0.3}, r"dropout was 0 to 0.2 \(\w{8}\) and is 0 to 0.3 \("),
+        (
+            {"penalties": []},
+            r"penalties was l1 .*, l2 0 to 0.001 \(\w{8}\) and is l1 none",
+        ),
+        ({"sample_weight": np.arange(1.0, 24.0)}, r"checksum of samples was \w{8} and is"),
         ({"loss": "huber"}, "loss was .*squared_error.* and is .*huber"),
     ],
 )
@@ -520,6 +524,18 @@ def test_resuming_with_other_arguments_is_refused(changed, name):
     with pytest.raises(OptionError, match=r"checksum of samples was \w{8} and is \w{8}"):
         net.fit(X + 1, Y, resume=True, **OPTIONS)
     assert np.array_equal(net.parameters, before)
+
+
+def test_resuming_with_the_same_arguments_in_other_words():
+    first = {"seed": np.int64(3), "dropout": 0, "max_norm": 3, "penalties": [], "epochs": 1}
+    again = {"seed": 3, "dropout": 0.0, "max_norm": np.float64(3), "penalties": (), "epochs": 2}
+    net, other = network(), network()
+    net.fit(X, Y, optimizer=SGD(learning_rate=1, momentum=np.float64(0.0)), **first)
+    net.fit(X, Y, optimizer=SGD(learning_rate=1.0, momentum=0), resume=True, **again)
+    other.fit(X, Y, optimizer=SGD(learning_rate=1), **again)
+    assert np.array_equal(net.parameters, other.parameters)
+    with pytest.raises(OptionError, match="seed was 3 and is 7"):
+        net.fit(X, Y, **{**again, "seed": np.int64(7)}, optimizer=SGD(learning_rate=1), resume=True)
 
 
 def test_resuming_what_was_not_trained_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from dagbp.callbacks import (
     CosineDecay,
     EarlyStopping,
     ModelCheckpoint,
+    ReduceOnPlateau,
     TerminateOnNaN,
     TimeLimit,
 )
@@ -161,8 +162,9 @@ def test_a_failing_callback_leaves_the_last_iterate():
 
 def test_a_loss_that_is_not_finite_where_it_begins():
     net = network()
-    with pytest.raises(DivergenceError, match="not finite where the solver begins"):
+    with pytest.raises(DivergenceError, match="not finite where the solver begins") as caught:
         net.fit(X, 1e300 * Y, optimizer="lbfgs")
+    assert caught.value.history.loss == []
     assert np.array_equal(net.parameters, network().parameters)
 
 
@@ -172,6 +174,17 @@ def test_terminate_on_nan_in_place_of_that_error():
     assert history.stopped == "the loss, its gradient or the update is not finite"
     assert net.history == history
     assert np.array_equal(net.parameters, network().parameters)
+
+
+def test_an_interrupt_is_told():
+    class Interrupt(Callback):
+        def on_epoch_end(self, progress):
+            raise KeyboardInterrupt
+
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, optimizer="lbfgs", epochs=9, callbacks=[Interrupt()])
+    assert (len(net.history.loss), net.history.stopped) == (1, "interrupted")
 
 
 def test_no_epochs():
@@ -189,6 +202,7 @@ def test_no_epochs():
         ({"max_norm": 1.0}, r"max_norm does not go with a solver"),
         ({"resume": True}, r"resume does not go with a solver"),
         ({"callbacks": [CosineDecay()]}, r"CosineDecay does not go with a solver"),
+        ({"callbacks": [ReduceOnPlateau("loss")]}, r"ReduceOnPlateau does not go with a solver"),
         ({"optimizer": Solver("tnc", bounds=3)}, r"bounds must be a pair \(lower, upper\), got 3"),
         ({"optimizer": Solver("tnc", bounds=(1, 0))}, r"the lower one must be <= the upper one"),
         ({"optimizer": Solver("tnc", bounds={"no": (0, 1)})}, r"bounds: keys must be nodes of"),

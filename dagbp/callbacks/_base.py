@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._numbers import is_number
 
@@ -165,7 +163,7 @@ Monitor = str | Callable[[Progress], float]
 
 
 class Best:
-    """The best value seen of what is monitored, and for how many epochs there was no better one.
+    """The best value seen of what is monitored, and for how many epochs none was much better.
 
     Parameters
     ----------
@@ -174,7 +172,14 @@ class Best:
     mode : {"min", "max"}
         Whether less is better.
     min_delta : float
-        Changes of at most this much are no improvement.
+        What a value must be better by than the one before that ended the wait.
+
+    Attributes
+    ----------
+    epoch : int
+        That of the best value, counted from 1; 0 before the first.
+    wait : int
+        Epochs since a value was better by so much.
     """
 
     def __init__(
@@ -194,7 +199,7 @@ class Best:
 
     def reset(self) -> None:
         """Forget what was seen."""
-        self._best, self.wait, self.epoch = math.inf, 0, 0
+        self._best, self._beaten, self.wait, self.epoch = math.inf, math.inf, 0, 0
 
     @property
     def name(self) -> str:
@@ -214,10 +219,13 @@ class Best:
     def improved(self, progress: Progress) -> bool:
         """Look at the value now; return whether it is better than any before."""
         value = self._value(progress)
-        if value < self._best - self._min_delta or (self.epoch == 0 and not math.isnan(value)):
-            self._best, self.wait, self.epoch = value, 0, progress.epoch
-            return True
+        first = self.epoch == 0 and not math.isnan(value)
         self.wait += 1
+        if first or value < self._beaten - self._min_delta:
+            self._beaten, self.wait = value, 0
+        if first or value < self._best:
+            self._best, self.epoch = value, progress.epoch
+            return True
         return False
 
     def _value(self, progress: Progress) -> float:
@@ -227,12 +235,17 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """Return what is to be kept."""
-        return {"best": self._best, "wait": self.wait, "epoch": self.epoch}
+        return {
+            "best": self._best,
+            "beaten": self._beaten,
+            "wait": self.wait,
+            "epoch": self.epoch,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self._best, self.wait = float(state["best"]), int(state["wait"])
-        self.epoch = int(state["epoch"])
+        self._best, self._beaten = float(state["best"]), float(state["beaten"])
+        self.wait, self.epoch = int(state["wait"]), int(state["epoch"])
 
 
 def check_number(
@@ -243,10 +256,3 @@ def check_number(
         return
     limits = f" >= {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
     raise OptionError(f"{owner}: {name} must be a number{limits}, got {value!r}")
-
-
-def check_count(owner: str, name: str, value: object, least: int = 1) -> None:
-    """Refuse what is no whole number of at least `least`."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:  # type: ignore[operator]
-        raise OptionError(f"{owner}: {name} must be a whole number >= {least}, got {value!r}")

@@ -1,6 +1,7 @@
 """Callbacks that write files."""
 
 import csv
+import glob
 import json
 import math
 import os
@@ -8,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
 from dagbp._container import remove_leftovers
 from dagbp._errors import OptionError
-from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count
+from dagbp._numbers import check_whole
+from dagbp.callbacks._base import Best, Callback, Monitor, Progress
 
 
 class ModelCheckpoint(Callback):
@@ -33,7 +36,7 @@ class ModelCheckpoint(Callback):
     every_steps : int, optional
         Save after so many steps, too.
     monitor : {"val_loss", "loss"} or callable, optional
-        Save at the ends of epochs only if this has improved.
+        Save at the ends of these epochs only if it is better than at any of them before.
     mode : {"min", "max"}
         Whether less of it is better.
 
@@ -55,7 +58,12 @@ class ModelCheckpoint(Callback):
         self.path = _path("ModelCheckpoint", path)
         for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
             if value is not None:
-                check_count("ModelCheckpoint", name, value)
+                check_whole(f"ModelCheckpoint: {name}", value, 1)
+        if monitor is not None and every_epochs is None:
+            raise OptionError(
+                "ModelCheckpoint: what it monitors is looked at after every_epochs epochs, which "
+                "must be a whole number >= 1, got None"
+            )
         try:
             self.path.format(epoch=0, n_updates=0)
         except (KeyError, IndexError, ValueError) as error:
@@ -78,7 +86,7 @@ class ModelCheckpoint(Callback):
             raise OptionError(f"ModelCheckpoint: there is no folder {str(folder)!r}")
         if self._best is not None:
             self._best.begin(progress)
-        remove_leftovers(Path(self.path))
+        remove_leftovers(Path(self.path.format(epoch=0, n_updates=0)), self._names())
 
     def on_step_end(self, progress: Progress) -> None:
         """Save."""
@@ -86,14 +94,19 @@ class ModelCheckpoint(Callback):
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Save if it is time to, and worth it."""
-        better = self._best is None or self._best.improved(progress)
-        if better and self._every_epochs is not None and progress.epoch % self._every_epochs == 0:
+        due = self._every_epochs is not None and progress.epoch % self._every_epochs == 0
+        if due and (self._best is None or self._best.improved(progress)):
             self._save(progress)
 
     def on_train_end(self, progress: Progress) -> None:
         """Save what others have made of the network at the end; give it last in the list."""
         if self._best is None:
             self._save(progress)
+
+    def _names(self) -> str:
+        """Return a pattern of the names of its files."""
+        pieces = Formatter().parse(Path(self.path).name)
+        return "".join(glob.escape(text) + "*" * (name is not None) for text, name, *_ in pieces)
 
     def _save(self, progress: Progress) -> None:
         place = self.path.format(epoch=progress.epoch, n_updates=progress.n_updates)
@@ -114,7 +127,11 @@ class _Logger(Callback, ABC):
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = _path(type(self).__name__, path), append
-        self._n_before = 0  # lines of other runs, and the heading
+        self._n_before: int | None = None  # lines of other runs, and the heading
+
+    def reset(self) -> None:
+        """Take all lines that there are for those of other runs."""
+        self._n_before = None
 
     def on_train_begin(self, progress: Progress) -> None:
         """Begin the file, or go on with it: without the epochs that were lost, if some were."""
@@ -122,7 +139,7 @@ class _Logger(Callback, ABC):
         if not file.exists() or not (self.append or resumed):
             file.write_text(self._heading())
         lines = file.read_text().splitlines(keepends=True)
-        if not resumed:
+        if self._n_before is None:
             self._n_before = len(lines)
             return
         while len(lines) > self._n_before and self._epoch(lines[-1]) > progress.epoch:
@@ -135,7 +152,7 @@ class _Logger(Callback, ABC):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self._n_before = int(state["n_before"])
+        self._n_before = state["n_before"]
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Append a line."""

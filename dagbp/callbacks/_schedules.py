@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._errors import OptionError
-from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count, check_number
+from dagbp._numbers import check_whole
+from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_number
 
 Float64 = npt.NDArray[np.float64]
 
@@ -191,7 +192,7 @@ class ReduceOnPlateau(Callback):
         self._best = Best("ReduceOnPlateau", monitor, mode, min_delta)
         check_number("ReduceOnPlateau", "rate", rate, least=0)
         check_number("ReduceOnPlateau", "least", least, least=0)
-        check_count("ReduceOnPlateau", "patience", patience)
+        check_whole("ReduceOnPlateau: patience", patience, 1)
         if rate >= 1:
             raise OptionError(f"ReduceOnPlateau: rate must be a number < 1, got {rate!r}")
         self.rate, self.patience, self.least = rate, patience, least
@@ -206,7 +207,8 @@ class ReduceOnPlateau(Callback):
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Lower the rate if there was no improvement for long enough."""
-        if not self._best.improved(progress) and self._best.wait >= self.patience:
+        self._best.improved(progress)
+        if self._best.wait >= self.patience:
             self._best.wait = 0
             lower = max(progress.learning_rate * self.rate, self.least)
             progress.learning_rate = min(progress.learning_rate, lower)

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_count, check_number
+from dagbp._numbers import check_whole
+from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_number
 
 
 class EarlyStopping(Callback):
@@ -19,7 +20,7 @@ class EarlyStopping(Callback):
     patience : int
         Epochs without improvement after which the run ends.
     min_delta : float
-        Changes of at most this much are no improvement.
+        Changes of at most this much do not count as improvement there.
     mode : {"min", "max"}
         Whether less is better.
     restore_best : bool
@@ -47,7 +48,7 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
     ) -> None:
         self._best = Best("EarlyStopping", monitor, mode, min_delta)
-        check_count("EarlyStopping", "patience", patience)
+        check_whole("EarlyStopping: patience", patience, 1)
         self.patience, self.restore_best = patience, restore_best
         self._parameters: npt.NDArray[Any] | None = None
 
@@ -67,10 +68,9 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Keep the parameters if they are the best; stop if there were none for too long."""
-        if self._best.improved(progress):
-            if self.restore_best:
-                self._parameters = progress.network.parameters
-        elif self._best.wait >= self.patience:
+        if self._best.improved(progress) and self.restore_best:
+            self._parameters = progress.network.parameters
+        if self._best.wait >= self.patience:
             plural = "s" * (self.patience > 1)
             progress.stop(f"{self._best.name} has not improved for {self.patience} epoch{plural}")
 
