@@ -31,7 +31,10 @@ def targets(
 ) -> Targets:
     """Return Y as targets (n_samples, n_outputs), or as class labels where the loss takes them."""
     if is_frame(Y):
-        Y = columns_by_label(Y, labels, "Y")
+        alone = len(labels) == 1 or loss.labels == "classes"  # whatever its name
+        names = list(Y.columns) if alone and len(Y.columns) == 1 else labels
+        Y = columns_by_label(Y, names, "Y")
+        Y = Y[:, 0] if names is not labels else Y
     ready = _is_ready(Y, dtype)
     raw = Y if ready else real_array(Y, "Y")
     n_outputs = len(labels)
@@ -74,8 +77,19 @@ def is_frame(values: Any) -> bool:
 
 
 def columns_by_label(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
-    """Return the columns of a DataFrame that labels name, side by side."""
+    """Return the columns of a DataFrame that labels name, side by side.
+
+    Columns 0, 1, ..., which pandas makes up where nobody names them, go by their order.
+    """
     present = set(frame.columns)
+    if list(frame.columns) == list(range(len(labels))) != list(labels):
+        if present == set(labels):
+            raise DataError(
+                f"{name} is a DataFrame whose columns are numbered from 0, and the nodes have the "
+                f"same numbers in another order, {', '.join(map(repr, labels[:5]))}...; pass "
+                f"{name}.to_numpy() with the columns in the order of the nodes"
+            )
+        labels = list(frame.columns)
     missing = [label for label in labels if label not in present]
     if missing:
         raise DataError(

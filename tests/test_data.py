@@ -150,11 +150,45 @@ def test_data_frames_go_by_labels_that_are_no_strings():
     assert np.array_equal(net.predict(frame), net.predict(X))
 
 
+def test_data_frames_without_names_go_by_order():
+    net, targets = network(), pd.DataFrame(Y)
+    assert np.array_equal(net.predict(pd.DataFrame(X)), net.predict(X))
+    assert net.evaluate(pd.DataFrame(X), targets) == net.evaluate(X, Y)
+    G = nx.DiGraph([(1, "y"), (0, "y")])
+    for inputs, columns in (((0, 1), [0, 1]), ((1, 0), [0.5, 1]), ((1, 0), ["0", "1"])):
+        net = dagbp.compile(G, inputs, seed=0)
+        frame = pd.DataFrame(X, columns=columns)
+        if columns == [0, 1]:
+            assert np.array_equal(net.predict(frame), net.predict(X))
+        else:
+            with pytest.raises(DataError, match="without a column for"):
+                net.predict(frame)
+    with pytest.raises(DataError, match=r"numbered from 0, and the nodes have .* order, 1, 0"):
+        net.predict(pd.DataFrame(X))
+    assert np.array_equal(net.predict(pd.DataFrame(X)[[1, 0]]), net.predict(X[:, ::-1]))
+
+
+def test_a_data_frame_of_one_column_of_targets_needs_no_name():
+    G = nx.DiGraph([("a", "y"), ("b", "y")])
+    net = dagbp.compile(G, seed=0)
+    frame = pd.DataFrame({"target": Y[:, 0]})
+    assert net.evaluate(X, frame) == net.evaluate(X, Y[:, 0])
+    labels = (Y[:, 0] > 0).astype(int)
+    net, loss = network(), "softmax_cross_entropy"
+    assert net.evaluate(X, pd.DataFrame({"q": labels}), loss) == net.evaluate(X, labels, loss)
+    with pytest.raises(DataError, match=r"Y is a DataFrame without a column for 2 of 2 nodes"):
+        net.evaluate(X, frame)
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
         (pd.DataFrame({"a": [1.0]}), r"X is a DataFrame without a column for 1 of 2 nodes: 'b';"),
-        (pd.DataFrame([[1.0, 2.0]]), r"without a column for 2 of 2 nodes: 'a', 'b'; name its"),
+        (
+            pd.DataFrame({"x": [1.0], "y": [2.0]}),
+            r"without a column for 2 of 2 nodes: 'a', 'b'; name its",
+        ),
+        (pd.DataFrame([[1.0, 2.0, 3.0]]), r"without a column for 2 of 2 nodes: 'a', 'b'; name"),
         (
             pd.DataFrame({"a": ["q"], "b": [1.0]}),
             r"column 'a' of X must hold real numbers, got text",
