@@ -1,10 +1,13 @@
 """From a graph to a network."""
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from dagbp import activations
+from dagbp._drawing import Drawing
+from dagbp._errors import IgnoredArgumentWarning
 from dagbp._graph import read_networkx
 from dagbp._network import Network
 
@@ -17,8 +20,8 @@ def compile(
     inputs: Any = None,
     outputs: Any = None,
     *,
-    activation: str = "tanh",
-    output_activation: str = "identity",
+    activation: str | None = None,
+    output_activation: str | None = None,
     dtype: npt.DTypeLike = "float32",
     seed: Any = None,
     init: str = "auto",
@@ -33,21 +36,24 @@ def compile(
     G : networkx.DiGraph
         Nodes are neurons, edges weights. Node attributes: ``activation``, a name; ``bias``, its
         initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
-        the bias. Edge attributes: ``weight``, its initial value (default: drawn by `init`);
-        ``trainable``, False to fix it. Others are kept for `Network.to_networkx`.
+        the bias; ``input_column`` and ``output_column``, the node's column of X or of Y. Edge
+        attributes: ``weight``, its initial value (default: drawn by `init`); ``trainable``, False
+        to fix it. Others are kept for `Network.to_networkx`.
     inputs, outputs : iterable of nodes, optional
-        In the order of the columns of X and Y. Default: the nodes without in-edges, and those
-        without out-edges, in graph order. An output may feed other nodes. A node without in-edges
-        that is no input is the constant theta(bias).
-    activation, output_activation : str
-        Of nodes without that attribute; builders give it to all of theirs.
+        In the order of the columns of X and Y. Default: the nodes whose attributes say so; if none
+        do, those without in-edges, and those without out-edges, in graph order. An output may feed
+        other nodes. A node without in-edges that is no input is the constant theta(bias).
+    activation, output_activation : str, optional
+        Of hidden nodes and outputs without that attribute, which builders give to all of theirs.
+        Default: "tanh" and "identity".
     dtype : {"float32", "float64"}
     seed : int or numpy.random.Generator, optional
         Of the initial weights; a Generator is left as it is if all are given.
     init : {"auto", "glorot", "he", "lecun", "zeros"}
         Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
     n_threads : int, optional
-        Most threads to use; default: as many cores as the work keeps busy.
+        Most threads to use, from 1 to the cores that this process may use; default: as many of
+        them as the work keeps busy.
     dense_above : float, optional
         Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
         results differ in their rounding alone. At least 0.05; 1 for full ones only; default: where
@@ -73,6 +79,8 @@ def compile(
     -----
     UnreachableWarning
         If no input reaches some output.
+    IgnoredArgumentWarning
+        If an activation is given, and all nodes that it is for have their own.
 
     Examples
     --------
@@ -90,9 +98,10 @@ def compile(
         inputs,
         outputs,
         known=activations.names(),
-        activation=activation,
-        output_activation=output_activation,
+        activation="tanh" if activation is None else activation,
+        output_activation="identity" if output_activation is None else output_activation,
     )
+    _warn_of_ignored(G, drawing, activation, output_activation)
     # A copy: what `to_networkx` gives back must not change with the graph that was read.
     return Network(
         drawing,
@@ -104,3 +113,25 @@ def compile(
         schedule=schedule,
         graph=G.copy(),
     )
+
+
+def _warn_of_ignored(
+    G: "nx.DiGraph[Any]",
+    drawing: Drawing,
+    activation: str | None,
+    output_activation: str | None,
+) -> None:
+    outputs, inputs = set(drawing.outputs.tolist()), set(drawing.inputs.tolist())
+    computed = [i for i in range(len(drawing.labels)) if i not in inputs]
+    for argument, value, kind, nodes in (
+        ("activation", activation, "hidden nodes", [i for i in computed if i not in outputs]),
+        ("output_activation", output_activation, "outputs", [i for i in computed if i in outputs]),
+    ):
+        own = [G.nodes[drawing.labels[i]].get("activation") is not None for i in nodes]
+        if value is not None and own and all(own):
+            warnings.warn(
+                f"{argument}={value!r} is ignored: all {kind} of the graph have an activation of "
+                "their own; a builder takes it as an argument",
+                IgnoredArgumentWarning,
+                stacklevel=3,
+            )

@@ -52,6 +52,10 @@ class UnreachableWarning(DagbpWarning):
     """An output that no input reaches: its prediction is a constant."""
 
 
+class IgnoredArgumentWarning(DagbpWarning):
+    """An argument that says nothing about this graph."""
+
+
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return the tail of an error text: the nearest known name, then all of them."""
     names = [str(k) for k in known]

@@ -20,10 +20,12 @@ from dagbp._drawing import (
     refuse_self_loops,
 )
 from dagbp._errors import GraphError, OptionError
-from dagbp._numbers import is_number
+from dagbp._numbers import is_number, is_whole
 from dagbp._ports import read_ports
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
+
+_COLUMNS = ("input_column", "output_column")
 
 
 def read_networkx(
@@ -38,16 +40,18 @@ def read_networkx(
     """Read a directed graph and the attributes of its nodes and edges.
 
     Node attributes: ``activation``, a name out of `known`; ``bias``, its initial value, or None or
-    False for no bias (default: trained from 0); ``trainable``, False to keep the bias. Edge
-    attributes: ``weight``, a number (default: drawn at random); ``trainable``. Others are ignored.
+    False for no bias (default: trained from 0); ``trainable``, False to keep the bias;
+    ``input_column`` and ``output_column``, see `drawn_ports`. Edge attributes: ``weight``, a number
+    (default: drawn at random); ``trainable``. Others are ignored.
 
     Parameters
     ----------
     G : networkx.DiGraph
         Its nodes are any hashable objects.
     inputs, outputs : iterable of nodes, optional
-        In column order. Default: the nodes without in-edges, and the nodes without out-edges that
-        are no inputs, both in graph order. A node without in-edges that is no input is a constant.
+        In column order. Default: the nodes that an attribute says; if there are none, the nodes
+        without in-edges, and the nodes without out-edges that are no inputs, both in graph order. A
+        node without in-edges that is no input is a constant.
     known : collection of str
         The registered activations.
     activation, output_activation : str
@@ -81,10 +85,51 @@ def read_networkx(
     index = {label: i for i, label in enumerate(labels)}
     edges = _edges_of(G, index)
     refuse_self_loops(labels, edges.src, edges.dst)
+    drawn = drawn_ports(G)
+    inputs, outputs = (
+        drawn[0] if inputs is None else inputs,
+        drawn[1] if outputs is None else outputs,
+    )
     ports = read_ports(labels, index.get, edges.src, edges.dst, inputs, outputs)
     nodes = default_nodes(len(labels), *ports, activation, output_activation)
     _read_nodes(G, nodes, known)
     return drawing_of(labels, edges, nodes)
+
+
+def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]:
+    """Return the nodes with ``input_column``, and with ``output_column``, in their order.
+
+    None where no node has it. `write_networkx` gives these attributes where inputs or outputs are
+    not those without in-edges or out-edges, so that what it returns reads the same again.
+
+    Raises
+    ------
+    GraphError
+        If one is no whole number, or two are the same.
+
+    Examples
+    --------
+    >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
+    >>> G.add_node("h", output_column=1)
+    >>> G.add_node("y", output_column=0)
+    >>> drawn_ports(G)
+    (None, ['y', 'h'])
+    """
+    columns: dict[str, dict[int, Hashable]] = {name: {} for name in _COLUMNS}
+    for label, attributes in G.nodes(data=True):
+        for name in _COLUMNS if attributes else ():
+            column = attributes.get(name)
+            if column is None:
+                continue
+            if not is_whole(column):
+                raise GraphError(
+                    f"node {label!r} has {name} {column!r:.80}, which must be a whole number"
+                )
+            other = columns[name].setdefault(int(column), label)
+            if other is not label:
+                raise GraphError(f"nodes {other!r} and {label!r} both have {name} {column}")
+    inputs, outputs = ([found[k] for k in sorted(found)] for found in columns.values())
+    return inputs or None, outputs or None
 
 
 def draw(drawing: Drawing) -> Graph:
@@ -97,8 +142,8 @@ def draw(drawing: Drawing) -> Graph:
     Returns
     -------
     networkx.DiGraph
-        Reading it with the same inputs and outputs gives the same drawing, but for the order of
-        edges, which NetworkX keeps by source.
+        Reading it gives the same drawing, but for the order of edges, which NetworkX keeps by
+        source.
 
     Examples
     --------
@@ -113,6 +158,7 @@ def draw(drawing: Drawing) -> Graph:
     for i in np.flatnonzero(~is_input).tolist():
         G.nodes[drawing.labels[i]].update(_node_attributes(drawing, i))
     G.add_edges_from(_drawn_edges(drawing))
+    _draw_ports(G, drawing)
     return G
 
 
@@ -150,7 +196,22 @@ def write_networkx(G: Graph, drawing: Drawing, weight: npt.ArrayLike, bias: npt.
     biases = np.asarray(bias, np.float64).tolist()
     for i in np.flatnonzero(drawing.has_bias).tolist():
         copy.nodes[drawing.labels[i]]["bias"] = biases[i]
+    _draw_ports(copy, drawing)
     return copy
+
+
+def _draw_ports(G: Graph, drawing: Drawing) -> None:
+    """Say in the nodes' attributes, in place, what the inputs and outputs are, if not the usual."""
+    for attributes in G.nodes.values():
+        for name in _COLUMNS:
+            attributes.pop(name, None)
+    ends, n = (drawing.dst, drawing.src), len(drawing.labels)
+    inner = [np.bincount(end, minlength=n) > 0 for end in ends]
+    inner[1] |= mask(n, drawing.inputs)
+    for name, ports, others in zip(_COLUMNS, (drawing.inputs, drawing.outputs), inner, strict=True):
+        if not np.array_equal(ports, np.flatnonzero(~others)):
+            for column, i in enumerate(ports.tolist()):
+                G.nodes[drawing.labels[i]][name] = column
 
 
 def _check_networkx(G: Any) -> None:
@@ -191,8 +252,8 @@ def _weight(u: Hashable, v: Hashable, value: Any) -> float:
     if is_number(value):
         return float(value)
     raise GraphError(
-        f"edge {u!r} -> {v!r} has weight {value!r}, which must be a finite real number; leave it "
-        "out for one that is drawn at random"
+        f"edge {u!r} -> {v!r} has weight {value!r:.80}, which must be a finite real number; leave "
+        "it out for one that is drawn at random"
     )
 
 
@@ -235,8 +296,8 @@ def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
     if is_number(value):
         return True, float(value)
     raise GraphError(
-        f"node {label!r} has bias {value!r}, which must be a finite real number, or None or False "
-        "for no bias; leave it out for one that is trained from 0"
+        f"node {label!r} has bias {value!r:.80}, which must be a finite real number, or None or "
+        "False for no bias; leave it out for one that is trained from 0"
     )
 
 

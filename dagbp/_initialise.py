@@ -89,8 +89,10 @@ def check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
     largest = float(np.finfo(dtype).max)
     if _magnitude(drawing.weight) > largest:
         i = int(np.argmax(np.abs(drawing.weight) > largest))
-        edge = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
-        raise GraphError(f"edge {edge!r} has weight {drawing.weight[i]}, which is beyond {dtype}")
+        u, v = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
+        raise GraphError(
+            f"edge {u!r} -> {v!r} has weight {drawing.weight[i]}, which is beyond {dtype}"
+        )
     if _magnitude(drawing.bias) > largest:
         i = int(np.argmax(np.abs(drawing.bias) > largest))
         raise GraphError(

@@ -500,9 +500,10 @@ class Network:
             True: go on with the network's last run, which an interrupt, a time limit or a kill
             ended (then after `dagbp.load`), up to `epochs` in all and to the same bits as without
             it; the other arguments must be the same but for callbacks and validation. It may also
-            have ended: then `epochs` must be more. Parameters that were assigned since are gone on
-            with. "optimizer": a new run that keeps the state of the last one's optimizer, if that
-            was of the same kind.
+            have ended: by its epochs, and goes on if `epochs` are more now; by a callback, and goes
+            on unless one of the same settings is given again. Parameters that were assigned since
+            are gone on with. "optimizer": a new run that keeps the state of the last one's
+            optimizer, which must be of the same kind.
         seed : int or numpy.random.Generator, optional
             Of shuffling and dropout. The same seed on the same number of threads gives the same
             bits.
@@ -726,8 +727,9 @@ class Network:
         """Return the graph with the same labels, order and attributes, and today's parameters.
 
         Weights stand on the edges as ``weight``; on the computed nodes their ``activation``, and
-        ``bias`` where they have one. Inputs and outputs that are not the default ones are to be
-        named again when that graph is compiled: ``inputs=net.inputs, outputs=net.outputs``.
+        ``bias`` where they have one. Where inputs or outputs are not those without in-edges or
+        out-edges, in graph order, they have ``input_column`` or ``output_column``, by which
+        `dagbp.compile` finds them.
         """
         plan, drawing = self._engine.plan, self._names.drawing
         flat = self.parameters.astype(np.float64)

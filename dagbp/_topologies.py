@@ -11,6 +11,7 @@ from dagbp._builders import layered
 from dagbp._compile import compile
 from dagbp._drawing import listed
 from dagbp._errors import GraphError, OptionError
+from dagbp._graph import drawn_ports
 
 if TYPE_CHECKING:
     from dagbp._network import Network
@@ -84,17 +85,22 @@ def compile_to_fit(
     """
     rng = np.random.default_rng(seed)
     G = _draw(graph, density, activation, demand, rng)
-    inputs = [node for node, degree in G.in_degree if degree == 0]
-    outputs = [node for node, degree in G.out_degree if degree == 0 and G.in_degree[node]]
+    inputs, outputs = drawn_ports(G)
+    if inputs is None:
+        inputs = [node for node, degree in G.in_degree if degree == 0]
+    if outputs is None:
+        outputs = [node for node, degree in G.out_degree if degree == 0 and G.in_degree[node]]
     _check_counts(inputs, outputs, demand)
     _refuse_the_wrong_name(outputs, demand.output_names)
     _refuse_half_named(inputs, demand.feature_names)
     _draw_biases(G, rng)
+    ports = {*inputs, *outputs}
+    if any(own.get("activation") is None for node, own in G.nodes.items() if node not in ports):
+        options["activation"] = activation
     return compile(
         G,
         _by_name(inputs, demand.feature_names),
         _by_name(outputs, demand.output_names),
-        activation=activation,
         seed=rng,
         **options,
     )

@@ -80,6 +80,9 @@ class NodeValues(Mapping[Hashable, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __setitem__(self, label: Hashable, value: Any) -> None:
+        raise _read_only()
+
     def __repr__(self) -> str:
         return _show(self, "nodes")
 
@@ -100,6 +103,9 @@ class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __setitem__(self, edge: tuple[Hashable, Hashable], value: Any) -> None:
+        raise _read_only()
 
     def __repr__(self) -> str:
         return _show(self, "edges")
@@ -146,6 +152,12 @@ class Backprop:
     delta: NodeValues
     grad_weight: EdgeValues
     grad_bias: NodeValues
+
+
+def _read_only() -> TypeError:
+    return TypeError(
+        "these values are a copy; assign to Network.parameters, whose order parameter_names tells"
+    )
 
 
 def _show(view: Mapping[Any, Any], things: str) -> str:

@@ -546,3 +546,68 @@ def test_draw_leaves_random_weights_out():
     G = draw(edges([0], [1], trainable=False))
     assert list(G.edges(data=True)) == [(0, 1, {"trainable": False})]
     assert dict(G.nodes(data=True)) == {0: {}, 1: {"activation": "identity", "bias": 0.0}}
+
+
+PORTS = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("h", "z"), ("y", "z"), ("c", "y")])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "columns"),
+    [
+        (None, None, {}),
+        (["a", "b", "c"], ["z"], {}),
+        (["b", "a", "c"], None, {"a": ("input", 1), "b": ("input", 0), "c": ("input", 2)}),
+        (["a"], ["z", "h"], {"a": ("input", 0), "z": ("output", 0), "h": ("output", 1)}),
+        ([], ["y", "z"], {"y": ("output", 0), "z": ("output", 1)}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::dagbp.UnreachableWarning")
+def test_inputs_and_outputs_that_are_not_the_usual_are_written(inputs, outputs, columns):
+    net = dagbp.compile(PORTS, inputs, outputs, seed=0)
+    G = net.to_networkx()
+    found = {
+        node: (name.removesuffix("_column"), own[name])
+        for node, own in G.nodes.items()
+        for name in ("input_column", "output_column")
+        if name in own
+    }
+    assert found == columns
+    if inputs != []:
+        same = dagbp.compile(G)
+        assert (same.inputs, same.outputs) == (net.inputs, net.outputs)
+        assert np.array_equal(same.parameters, net.parameters)
+
+
+def test_what_is_said_outweighs_what_is_written():
+    G = dagbp.compile(PORTS, ["c", "b", "a"], ["h", "y"], seed=0).to_networkx()
+    net = dagbp.compile(G, ["a", "b", "c"], ["z"])
+    assert (net.inputs, net.outputs) == (["a", "b", "c"], ["z"])
+    assert not any("column" in name for own in net.to_networkx().nodes.values() for name in own)
+
+
+def test_columns_that_mean_nothing():
+    for value, text in (
+        ("first", "node 'y' has output_column 'first', which must be a whole number"),
+        (0, "nodes 'h' and 'y' both have output_column 0"),
+    ):
+        G = nx.DiGraph([("a", "h"), ("h", "y")])
+        G.nodes["h"]["output_column"], G.nodes["y"]["output_column"] = 0, value
+        with pytest.raises(GraphError, match=text):
+            dagbp.compile(G)
+
+
+def test_an_activation_that_no_node_takes_is_warned_of():
+    G = dagbp.layered([2, 3, 1])
+    for argument, kind in (("activation", "hidden nodes"), ("output_activation", "outputs")):
+        match = f"^{argument}='sigmoid' is ignored: all {kind} of the graph have an activation of"
+        with pytest.warns(dagbp.IgnoredArgumentWarning, match=match) as caught:
+            dagbp.compile(G, **{argument: "sigmoid"})
+        assert caught[0].filename == __file__
+    del G.nodes[1, 0]["activation"], G.nodes[2, 0]["activation"]
+    net = dagbp.compile(G, activation="sigmoid", output_activation="tanh").to_networkx()
+    assert [net.nodes[node]["activation"] for node in ((1, 0), (1, 1), (2, 0))] == [
+        "sigmoid",
+        "relu",
+        "tanh",
+    ]
+    dagbp.compile(nx.DiGraph([("a", "y")]), activation="relu")  # there is no hidden node

@@ -93,6 +93,13 @@ def test_names_of_values():
             bp.grad_weight[missing]
 
 
+def test_values_cannot_be_assigned_one_by_one():
+    net = network()
+    for view, key in ((net.weights, ("a", "h")), (net.biases, "h")):
+        with pytest.raises(TypeError, match=r"a copy; assign to Network\.parameters, whose order"):
+            view[key] = 1.0
+
+
 def test_two_letters_are_no_edge():
     weights = dagbp.compile(nx.DiGraph([("a", "y")])).weights
     assert ("a", "y") in weights

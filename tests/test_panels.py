@@ -108,7 +108,7 @@ def test_equal_to_the_oracle(case, n, n_threads):
     rng = np.random.default_rng(n)
     X = rng.normal(size=(n, len(case.inputs)))
     Y = rng.normal(size=(n, len(case.outputs)))
-    net = case.compile(dtype="float64", output_activation="tanh", n_threads=n_threads)
+    net = case.compile(dtype="float64", n_threads=n_threads)
     assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
 
 
