@@ -49,6 +49,7 @@ def save(saved: Saved, path: str | os.PathLike[str]) -> None:
         "network": _network_out(saved, arrays),
         "graph": None if saved.graph is None else _graph_out(saved.graph, saved.drawing, arrays),
         "training": None if saved.training is None else _training_out(saved.training, arrays),
+        "history": None if saved.history is None else encode(asdict(saved.history), arrays),
     }
     _container.write(place, header, arrays.found)
 
@@ -92,6 +93,8 @@ def load(path: str | os.PathLike[str]) -> "Network":
             saved.graph = _graph_in(header["graph"], saved.drawing, arrays)
         if header["training"] is not None:
             saved.training = _training_in(header["training"], saved, arrays)
+        elif header["history"] is not None:
+            saved.history = _history_in(decode(header["history"], arrays))
         return new_network(saved)
     except (MemoryLimitError, _Unregistered) as error:
         raise CheckpointError(f"{place}: {error}") from error
@@ -293,7 +296,8 @@ def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> Training
         **{name: float(decode(tree[name], arrays)) for name in _REAL},  # type: ignore[arg-type]
         moments=moments,
         callbacks=[_callback_in(*one, arrays=arrays) for one in tree["callbacks"]],
-        stopped=None if tree["stopped"] is None else str(tree["stopped"]),
+        stopped=_text_or_none(tree["stopped"]),
+        stopped_by=_text_or_none(tree["stopped_by"]),
         parameters=parameters,
     )
 
@@ -312,5 +316,9 @@ def _history_in(tree: dict[str, Any]) -> History:
         val_loss=[float(value) for value in tree["val_loss"]],
         n_updates=int(tree["n_updates"]),
         seconds=float(tree["seconds"]),
-        stopped=None if tree["stopped"] is None else str(tree["stopped"]),
+        stopped=_text_or_none(tree["stopped"]),
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -32,8 +32,9 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         where X is a DataFrame whose columns are the inputs' labels; so do classes to outputs.
     density : float in (0, 1]
         Share of the edges between layers that there are, where `graph` is sizes.
-    activation : str
-        Of hidden nodes without one of their own.
+    activation : str or dagbp.activations.Activation
+        Of hidden nodes without one of their own. What `dagbp.activations.register` returns goes to
+        other processes, too, as under ``n_jobs=2``.
     init : {"glorot", "auto", "he", "lecun", "zeros"}
         Distribution of the weights, as in `dagbp.compile`. Biases are uniform within
         1 / sqrt(in-degree), where a node does not give its own.
@@ -92,6 +93,8 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         If X was a DataFrame.
     n_iter_ : int
         Passes that the last call took.
+    loss_ : float
+        Mean loss of the last pass, with its penalty.
     loss_curve_ : list of float
         Mean loss of each pass with its penalty, every batch's before its step; those of earlier
         calls included where a network is trained further.
@@ -121,7 +124,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         graph: Any = (100,),
         *,
         density: float = 1.0,
-        activation: str = "relu",
+        activation: Any = "relu",
         init: str = "glorot",
         optimizer: Any = "adam",
         learning_rate_init: float | None = None,

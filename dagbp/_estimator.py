@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from dagbp import _data
+from dagbp import _data, activations, optimizers
 from dagbp._errors import DataError, OptionError
 from dagbp._history import History
 from dagbp._initialise import real_dtype
@@ -26,6 +26,7 @@ from dagbp._sklearn import (
     validate_data,
 )
 from dagbp._topologies import Demand, compile_to_fit
+from dagbp._training import keeps_moments
 from dagbp.callbacks import Callback, EarlyStopping, Progress
 from dagbp.optimizers import as_solver
 
@@ -165,7 +166,8 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self.loss_curve_: list[float] = []
         samples = Samples(X, targets, weight)
         if one_pass:
-            self._run(samples, epochs=1, resume="optimizer")
+            same = keeps_moments(self.network_._last_run(), optimizers.get(self.optimizer))
+            self._run(samples, epochs=1, resume="optimizer" if same else False)
         else:
             self._run_to_end(samples)
 
@@ -220,6 +222,8 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         )
         self.loss_curve_ += history.loss
         self.n_iter_ = len(history.loss)
+        if history.loss:
+            self.loss_ = history.loss[-1]
         return history
 
     def _split(self, samples: Samples) -> tuple[Samples, Samples]:
@@ -267,7 +271,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return compile_to_fit(
             self.graph,
             self.density,
-            self.activation,
+            activations.name_of(self.activation),
             demand,
             self._draw_seed(),
             init=self.init,

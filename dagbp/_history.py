@@ -99,6 +99,8 @@ class TrainingState:
         Of the last step.
     stopped : str or None
         Why the run is finished, if it is not by its epochs.
+    stopped_by : str or None
+        The callback that said so, and its settings.
     parameters : array (n_parameters,), or None
         Those of the last step, where the end of the run put others in their place.
     """
@@ -119,4 +121,5 @@ class TrainingState:
     step_loss: float = math.nan
     rate: float = math.nan
     stopped: str | None = None
+    stopped_by: str | None = None
     parameters: npt.NDArray[Any] | None = None

@@ -34,7 +34,7 @@ n_iter_no_change, callbacks, dtype, n_threads, dense_above
     ----------
     network_ : dagbp.Network
         What was trained.
-    n_features_in_, feature_names_in_, n_iter_, loss_curve_, validation_scores_, \
+    n_features_in_, feature_names_in_, n_iter_, loss_, loss_curve_, validation_scores_, \
 best_validation_score_, callbacks_
         As of `DAGClassifier`, scores being R2.
 
@@ -52,7 +52,7 @@ best_validation_score_, callbacks_
         graph: Any = (100,),
         *,
         density: float = 1.0,
-        activation: str = "relu",
+        activation: Any = "relu",
         init: str = "glorot",
         loss: Any = "squared_error",
         optimizer: Any = "adam",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data import real_array
+from dagbp._drawing import listed
 from dagbp._engine import Engine
 from dagbp._errors import OptionError
 from dagbp._numbers import is_number
@@ -158,6 +159,10 @@ def _parameters_of(names: Names, engine: Engine, penalty: Penalty) -> npt.NDArra
         chosen[plan.in_ptr[row] : plan.in_ptr[row + 1]] = True
         if penalty.biases and row >= plan.n_inputs:
             chosen[n_edges + row - plan.n_inputs] = True
+    if penalty.nodes and not chosen.any():
+        raise OptionError(
+            f"Penalty: nodes are {listed(list(penalty.nodes), 5)}, into which no edge leads"
+        )
     return chosen
 
 
@@ -208,6 +213,10 @@ def _norms(
     most = np.full(len(engine.plan.node), np.inf)
     if isinstance(max_norm, Mapping):
         _by_row(names, max_norm, "max_norm", most, check)
+        if max_norm and not np.isfinite(most[engine.plan.n_inputs :]).any():
+            raise OptionError(
+                f"max_norm: nodes are {listed(list(max_norm), 5)}, into which no edge leads"
+            )
     else:
         check(max_norm, "max_norm")
         most[engine.plan.n_inputs :] = max_norm

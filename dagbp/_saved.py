@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dagbp._buffers import aligned
 from dagbp._drawing import Drawing, plan_drawing
 from dagbp._errors import UnreachableWarning
-from dagbp._history import TrainingState
+from dagbp._history import History, TrainingState
 from dagbp._plan import Plan
 from dagbp._team import available_cores
 
@@ -37,6 +37,8 @@ class Saved:
         As in `compile`.
     training : TrainingState or None
         Its moments, (slots, n_edges + n_nodes), and parameters in the order of those here.
+    history : History or None
+        Of the last run, also of one that left no state.
     """
 
     drawing: Drawing
@@ -46,12 +48,14 @@ class Saved:
     dense_above: float | None
     schedule: str
     training: TrainingState | None
+    history: History | None = None
 
 
 def keep(net: "Network", training: bool) -> Saved:
-    """Return what is to be kept; without `training`, not the state of the last run."""
+    """Return what is to be kept; without `training`, neither state nor history of the last run."""
     with net._turn as engine:  # parameters and state of the same step
         plan, run = engine.plan, net._last_run() if training else None
+        history = net._history if training and run is None else None
         if run is not None:
             slots = [_as_drawn(plan, engine.parameters.in_user_order(slot)) for slot in run.moments]
             size = len(plan.in_src) + len(plan.node)
@@ -69,6 +73,7 @@ def keep(net: "Network", training: bool) -> Saved:
             dense_above=net._dense_above,
             schedule=net._ways,
             training=run,
+            history=history and history.copy(),
         )
 
 
@@ -82,6 +87,7 @@ def bring_back(net: "Network", saved: Saved) -> None:
     net._dense_above, net._ways = saved.dense_above, saved.schedule
     net._build(saved.drawing, plan, saved.graph, saved.parameters.dtype)
     net.parameters = _from_drawn(plan, saved.parameters)
+    net._history = saved.history
     if saved.training is not None:
         run = saved.training
         kept = aligned((len(run.moments), len(net._engine.parameters.values)), net.dtype)

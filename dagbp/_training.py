@@ -57,6 +57,10 @@ Array = npt.NDArray[Any]
 
 RATES_AT_ONCE = 2**16  # learning rates that are computed ahead
 NEVER = int(np.iinfo(np.int64).max)
+_NO_RUN = (
+    "but there is none to go on with: it was not trained, or diverged, a solver did it, `release` "
+    "has given its state back, or its file was saved without it"
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,8 @@ class Run:
         self._began = time.perf_counter()
         self._callbacks = list(options.callbacks)
         self._hooked = self._hooks()
+        self._settings = [_settings_of(one) for one in self._callbacks]
+        self._stopped_by: str | None = None  # of what stopped the run that is resumed
         self._schedules = [one for one in self._callbacks if isinstance(one, Schedule)]
         self._config = {
             "optimizer": type(options.optimizer).__name__,
@@ -174,7 +180,7 @@ class Run:
             **source.config(),
         }
         resumed = self._checked(last) if options.resume is True else None
-        kept = _kept_moments(last, options) if options.resume == "optimizer" else None
+        kept = _with_moments(last, options) if options.resume == "optimizer" else None
         self.history = resumed.history.copy() if resumed else History()
         self._spent = self.history.seconds
         from_last = resumed or kept
@@ -209,11 +215,7 @@ class Run:
     def _checked(self, last: TrainingState | None) -> TrainingState:
         """Return a state that this run can go on from."""
         if last is None:
-            raise OptionError(
-                "resume=True goes on with the network's last run, but there is none to go on with: "
-                "it was not trained, or diverged, a solver did it, `release` has given its state "
-                "back, or its file was saved without it"
-            )
+            raise OptionError(f"resume=True goes on with the network's last run, {_NO_RUN}")
         if last.epoch > self._options.epochs:
             raise OptionError(
                 f"resume=True: the last run has had {last.epoch} epochs, and epochs is "
@@ -237,7 +239,9 @@ class Run:
     def _take_over(self, state: TrainingState) -> None:
         """Go on from a state: each callback gets that of the one of its kind, in their order."""
         progress, history = self.progress, self.history
-        progress.stopped, progress.rate = state.stopped, state.rate
+        if state.stopped_by in self._settings:
+            progress.stopped, self._stopped_by = state.stopped, state.stopped_by
+        progress.rate = state.rate
         progress.n_updates, progress.epoch, progress.step = state.n_updates, state.epoch, state.step
         progress.loss = history.loss[-1] if history.loss else math.nan
         progress.val_loss = _last_val_loss(history)
@@ -265,6 +269,9 @@ class Run:
         in_epoch = count[STEP] > 0
         epoch_loss, epoch_weight = self.source.state()
         stopped = None if self.progress.resumable else self.progress.stopped
+        stopped_by = self._stopped_by
+        if self.progress.stopped_by in self._callbacks:
+            stopped_by = self._settings[self._callbacks.index(self.progress.stopped_by)]
         return TrainingState(
             config=self._config,
             history=self.history,
@@ -282,6 +289,7 @@ class Run:
             step_loss=float(self.source.clock.step_loss[0]),
             rate=self.progress.rate,
             stopped=stopped,
+            stopped_by=None if stopped is None else stopped_by,
             parameters=self._kept,
         )
 
@@ -505,7 +513,8 @@ class Run:
 
 @contextmanager
 def told(callback: Callback, method: str, progress: Progress) -> Iterator[None]:
-    """Say of an exception whose it is."""
+    """Say of an exception, and of a stop, whose it is."""
+    progress.listener = callback
     try:
         yield
     except DagbpError:
@@ -516,6 +525,19 @@ def told(callback: Callback, method: str, progress: Progress) -> Iterator[None]:
             f"{progress.epoch} whole epochs: {type(error).__name__}: {error}. The network is as "
             "the last step left it"
         ) from error
+    finally:
+        progress.listener = None
+
+
+def _settings_of(callback: Callback) -> str:
+    """Return a callback's kind, and its public attributes that are plain values, as text."""
+    plain = (str, bool, int, float, type(None))
+    settings = [
+        f"{name}={value!r}"
+        for name, value in sorted(vars(callback).items())
+        if not name.startswith("_") and isinstance(value, plain)
+    ]
+    return f"{type(callback).__name__}({', '.join(settings)})"
 
 
 def _last_val_loss(history: History) -> float:
@@ -537,12 +559,24 @@ def _new_dropout(regularisation: Regularisation, seed: int) -> Dropout | None:
     return Dropout(regularisation.stays, key)
 
 
-def _kept_moments(last: TrainingState | None, options: Options) -> TrainingState | None:
-    """Return the last run's state if its optimizer is of the same kind; else None."""
+def keeps_moments(last: TrainingState | None, optimizer: Optimizer) -> bool:
+    """Return whether a run left the state of an optimizer of the same kind."""
+    if last is None or last.config.get("optimizer") != type(optimizer).__name__:
+        return False
+    return len(last.moments) == optimizer.slots
+
+
+def _with_moments(last: TrainingState | None, options: Options) -> TrainingState:
+    """Return the last run's state, whose optimizer must be of the same kind."""
     if last is None:
-        return None
-    same = last.config.get("optimizer") == type(options.optimizer).__name__
-    return last if same and len(last.moments) == options.optimizer.slots else None
+        raise OptionError(f'resume="optimizer" keeps the state of the last optimizer, {_NO_RUN}')
+    if not keeps_moments(last, options.optimizer):
+        raise OptionError(
+            'resume="optimizer" keeps the state of the last optimizer, which was '
+            f"{last.config.get('optimizer')} with {len(last.moments)} numbers a parameter, and "
+            f"{options.optimizer!r} has {options.optimizer.slots}"
+        )
+    return last
 
 
 def _checked_factors(schedule: Schedule, factors: Any, size: int) -> npt.NDArray[np.float64]:

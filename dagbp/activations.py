@@ -205,6 +205,35 @@ def register(
     return activation
 
 
+def name_of(activation: str | Activation) -> str:
+    """Return the name of an activation; one that another process made is registered first.
+
+    Raises
+    ------
+    OptionError
+        If other functions have that name here, or `activation` is neither name nor activation.
+    """
+    if not isinstance(activation, Activation) or activation.f is None:
+        return get(activation).name
+    here = _activations.get(activation.name)
+    if here is None:
+        assert activation.df is not None
+        register(activation.name, activation.f, activation.df, init=activation.init)
+    elif here != activation and _code_of(here) != _code_of(activation):
+        raise OptionError(
+            f"activation {activation.name!r} is registered here with other functions; register "
+            "yours with another name"
+        )
+    return activation.name
+
+
+def _code_of(activation: Activation) -> list[Any]:
+    """Return what its functions are made of, which is the same in a copy from another process."""
+    both: tuple[Any, Any] = (activation.f, activation.df)
+    functions = (getattr(f, "py_func", f) for f in both)
+    return [(f.__code__, f.__defaults__, f.__closure__ is None) for f in functions]
+
+
 def addresses(activation: str | Activation, dtype: DTypeLike) -> tuple[int, int]:
     """Return the addresses of the compiled forward and backward rows; see `_kernels.rows`.
 
@@ -305,9 +334,12 @@ def _first_values(activation: Activation, s: Floats) -> Floats:
         return activation.slope(s)
     except NumbaError as error:
         noise = ("Failed in", "During:", "No implementation")
-        lines = [line for line in str(error).splitlines() if line and not line.startswith(noise)]
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next(line for line in lines if line and not line.startswith(noise))
+        if reason.startswith(">>> "):  # a call
+            reason = f"it knows no {reason[4:]}"
         raise OptionError(
-            f"activation {activation.name!r}: Numba cannot compile f or df: {lines[0]}"
+            f"activation {activation.name!r}: Numba cannot compile f or df: {reason}"
         ) from error
 
 

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import FunctionType
 
 import mpmath
 import numpy as np
@@ -410,6 +411,7 @@ def test_overwriting_leaves_old_rows_alive(own):
         ("mine", d_swish, d_swish, {}, r"f must be .* of \(s\): missing a required argument: 'x'"),
         ("mine", swish, swish, {}, r"df must be .* of \(s, x\): too many positional arguments"),
         ("mine", lambda s: nowhere(s), d_swish, {}, "Numba cannot compile f or df: .*'nowhere'"),  # noqa: F821
+        ("mine", lambda s: np.clip(s, 0, 1), d_swish, {}, r"f or df: it knows no clip\(float64, "),
         ("mine", lambda s: None, d_swish, {}, "Numba cannot compile f or df: Cannot cast none"),
         ("mine", lambda s: math.sqrt(s), d_swish, {}, r"f must be finite .* at s = -8 it is nan"),
         ("mine", swish, lambda s, x: 1 / 0.0, {}, r"df must be finite .* at s = -8 it is inf"),
@@ -429,3 +431,22 @@ def test_a_wrong_derivative_is_shown(own):
     with pytest.raises(DerivativeError, match=r"at s = 5\.\d+, df gives 0, but"):
         activations.register("mine", lambda s: s * s, lambda s, x: 2 * s if s < 5 else 0.0)
     assert "mine" not in dagbp.activations.names()
+
+
+def test_an_activation_of_another_process_is_registered(own):
+    mine = activations.register("mine", lambda s: s * s, lambda s, x: 2 * s)
+    f, df = (FunctionType(one.__code__, {}) for one in (mine.f, mine.df))  # as unpickled there
+    copied = replace(mine, f=f, df=df)
+    assert activations.name_of("relu") == "relu"
+    for one in (mine, copied, "mine"):
+        assert activations.name_of(one) == "mine"
+    assert activations.get("mine") is mine
+    del activations._activations["mine"]
+    assert activations.name_of(copied) == "mine"
+    assert np.array_equal(activations.get("mine")([3.0]), [9.0])
+    del activations._activations["mine"]
+    activations.register("mine", lambda s: 3 * s, lambda s, x: 3.0)
+    with pytest.raises(OptionError, match="'mine' is registered here with other functions"):
+        activations.name_of(copied)
+    with pytest.raises(OptionError, match="unknown activation 'nobody'"):
+        activations.name_of("nobody")

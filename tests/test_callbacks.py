@@ -416,7 +416,7 @@ def test_a_final_stop_counts_more_than_one_that_can_be_resumed():
 
     net = network()
     net.fit(X, Y, epochs=5, callbacks=[Stop(resumable=True), Stop()], **OPTIONS)
-    assert len(net.fit(X, Y, epochs=5, resume=True, **OPTIONS).loss) == 1
+    assert len(net.fit(X, Y, epochs=5, callbacks=[Stop()], resume=True, **OPTIONS).loss) == 1
 
 
 def test_a_method_of_an_object_is_a_hook_too():
@@ -516,6 +516,8 @@ def test_an_attribute_that_progress_has_not():
 def test_a_folder_that_is_not_there_and_what_kills_left(tmp_path):
     with pytest.raises(OptionError, match=r"ModelCheckpoint: there is no folder '.*no"):
         network().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "net")], **OPTIONS)
+    with pytest.raises(OptionError, match=r"CSVLogger: there is no folder '.*no"):
+        network().fit(X, Y, callbacks=[CSVLogger(tmp_path / "no" / "log")], **OPTIONS)
     stale, other = tmp_path / ".net.1234abcd.tmp", tmp_path / ".other.1234abcd.tmp"
     for file in (stale, other):
         file.write_text("half")

@@ -1,5 +1,6 @@
 """Files: what survives, that a resumed run equals an uninterrupted one, and what is refused."""
 
+import copy
 import hashlib
 import json
 import math
@@ -462,21 +463,38 @@ def test_a_pickle_goes_on_too():
     assert_same_run(whole, copy, (history, again))
 
 
-def test_after_a_time_limit_it_goes_on_but_what_stopped_early_stays_so(tmp_path):
+def test_after_a_time_limit_it_goes_on():
     net, options = network(), {**OPTIONS, "epochs": 10**7}
     limited = net.fit(X, Y, callbacks=[TimeLimit(0.05)], **options)
     assert limited.stopped
     more = net.fit(X, Y, callbacks=[TimeLimit(0.05)], resume=True, **options)
     assert more.n_updates > limited.n_updates
     assert len(more.loss) >= len(limited.loss)
-    stopping = [EarlyStopping(lambda progress: 0.0, patience=2)]
-    early = network().fit
+
+
+def test_what_stopped_early_goes_on_if_what_stopped_it_is_not_given_again(tmp_path):
+    def stopping(patience):
+        return EarlyStopping(lambda progress: 0.0, patience=patience)
+
     path = tmp_path / "net"
-    first = early(X, Y, callbacks=[*stopping, ModelCheckpoint(path)], **OPTIONS)
+    first = network().fit(X, Y, callbacks=[stopping(2), ModelCheckpoint(path)], **OPTIONS)
     assert (len(first.loss), first.stopped is None) == (3, False)
-    loaded = dagbp.load(path)
-    second = loaded.fit(X, Y, callbacks=[EarlyStopping(patience=2)], resume=True, **OPTIONS)
-    assert second.loss == first.loss
+    for callbacks, n_epochs in (
+        ([stopping(2)], 3),
+        ([ModelCheckpoint(path), stopping(2)], 3),
+        ([stopping(4)], 5),
+        ([], OPTIONS["epochs"]),
+    ):
+        net = dagbp.load(path)
+        again = net.fit(X, Y, callbacks=callbacks, resume=True, **OPTIONS)
+        assert len(again.loss) == n_epochs
+        assert again.loss[:3] == first.loss
+        # and once more, from the state that this run has left
+        again = net.fit(X, Y, callbacks=callbacks, resume=True, **OPTIONS)
+        assert len(again.loss) == n_epochs
+    whole = network()
+    whole.fit(X, Y, **OPTIONS)
+    assert np.array_equal(net.parameters, whole.parameters)
 
 
 def test_the_optimizers_state_alone():
@@ -488,12 +506,34 @@ def test_the_optimizers_state_alone():
     history = two.fit(X, Y, epochs=3, resume="optimizer", **options)
     assert np.array_equal(one.parameters, two.parameters)
     assert (history.n_updates, len(history.loss)) == (3, 3)
-    fresh = network("float64")
-    fresh.fit(X, Y, epochs=2, resume="optimizer", **options)  # none to keep
-    other = network("float64")
-    other.fit(X, Y, epochs=2, **options)
-    assert np.array_equal(fresh.parameters, other.parameters)
-    two.fit(X, Y, epochs=1, resume="optimizer", **{**options, "optimizer": SGD(momentum=0.5)})
+    before = two.parameters
+    with pytest.raises(OptionError, match="keeps the state of the last optimizer, but there is no"):
+        network("float64").fit(X, Y, epochs=2, resume="optimizer", **options)
+    with pytest.raises(OptionError, match=r"which was Adam with 2 numbers .*, and SGD\(.*\) has 1"):
+        two.fit(X, Y, epochs=1, resume="optimizer", **{**options, "optimizer": SGD(momentum=0.5)})
+    assert np.array_equal(two.parameters, before)
+
+
+@pytest.mark.parametrize("way", ["file", "pickle", "deepcopy"])
+@pytest.mark.parametrize("end", ["solver", "release", "divergence"])
+def test_the_history_of_a_run_without_a_state_is_kept(tmp_path, way, end):
+    net = network("float64")
+    if end == "divergence":
+        with pytest.raises(dagbp.DivergenceError):
+            net.fit(X, 1e300 * Y, epochs=2, verbose=0)
+    else:
+        net.fit(X, Y, optimizer="lbfgs" if end == "solver" else "adam", epochs=3, verbose=0)
+    if end == "release":
+        net.release()
+    if way == "file":
+        net.save(tmp_path / "net")
+        other = dagbp.load(tmp_path / "net")
+    else:
+        other = pickle.loads(pickle.dumps(net)) if way == "pickle" else copy.deepcopy(net)
+    assert other.history == net.history
+    assert other.history is not net.history
+    with pytest.raises(OptionError, match="there is none to go on with"):
+        other.fit(X, Y, epochs=9, verbose=0, resume=True)
 
 
 @pytest.mark.parametrize(

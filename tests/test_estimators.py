@@ -829,3 +829,23 @@ def test_an_interrupted_fit_keeps_what_it_has_learnt():
 
 def test_numbers_of_numpy_are_whole_numbers():
     made(DAGRegressor, verbose=np.int64(0), max_iter=np.int32(2), tol=None).fit(X, Y)
+
+
+def test_an_activation_of_ones_own_goes_to_other_processes():
+    def half(s):
+        return 0.5 * s if s < 0 else s
+
+    def d_half(s, x):
+        return 0.5 if s < 0 else 1.0
+
+    leak = dagbp.activations.register("half_relu_here", half, d_half)
+    model = made(DAGClassifier, activation=leak)
+    scores = cross_val_score(model, X, LABELS, n_jobs=2, cv=2, error_score="raise")
+    assert np.array_equal(scores, cross_val_score(model, X, LABELS, cv=2))
+    G = model.fit(X, LABELS).network_.to_networkx()
+    assert G.nodes[1, 0]["activation"] == "half_relu_here"
+
+
+def test_the_last_loss():
+    model = made(DAGRegressor).fit(X, Y)
+    assert model.loss_ == model.loss_curve_[-1]

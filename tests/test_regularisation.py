@@ -399,6 +399,14 @@ def test_bad_coefficients(bad):
             r"edges must be edges of the graph, \(source, target\): the network has no node 'no'",
         ),
         (
+            {"penalties": [Penalty(l1=1, nodes=list(CASE.inputs))]},
+            r"Penalty: nodes are .*, into which no edge leads",
+        ),
+        (
+            {"max_norm": dict.fromkeys(CASE.inputs, 1.0)},
+            r"max_norm: nodes are .*, into which no edge leads",
+        ),
+        (
             {"penalties": [Penalty(l1=1, nodes=["no"])]},
             r"nodes must be nodes of the graph, got 'no",
         ),

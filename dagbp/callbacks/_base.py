@@ -60,6 +60,8 @@ class Progress:
     stopped: str | None = None
     validated: bool = False
     resumable: bool = field(default=False, repr=False)
+    listener: "Callback | None" = field(default=None, repr=False)
+    stopped_by: "Callback | None" = field(default=None, repr=False)
 
     def stop(self, reason: str, *, resumable: bool = False) -> None:
         """End the run before its next step.
@@ -69,10 +71,13 @@ class Progress:
         reason : str
             What `History.stopped` will say.
         resumable : bool
-            Whether ``fit(resume=True)`` goes on from there; otherwise the run counts as finished.
+            Whether ``fit(resume=True)`` goes on from there in any case; otherwise the run counts as
+            finished where the callback that calls is among those given again, with the same public
+            attributes.
         """
         if self.stopped is None or (self.resumable and not resumable):
             self.stopped, self.resumable = str(reason), resumable
+            self.stopped_by = self.listener
 
 
 class Callback:

@@ -22,7 +22,8 @@ class ModelCheckpoint(Callback):
     """Save the network with the state of its run, so that nothing is lost but the steps since.
 
     ``net = dagbp.load(path)`` and ``net.fit(..., resume=True)`` with the same arguments go on from
-    there, to the same bits as if nothing had happened.
+    there, to the same bits as if nothing had happened. Behind an `EarlyStopping` in the list of
+    callbacks, what it saves at the end is the restored best; before it, the last epoch.
 
     Parameters
     ----------
@@ -81,9 +82,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, progress: Progress) -> None:
         """See whether all is there, before hours of training; remove what kills have left."""
-        folder = Path(self.path.format(epoch=0, n_updates=0)).parent
-        if not folder.is_dir():
-            raise OptionError(f"ModelCheckpoint: there is no folder {str(folder)!r}")
+        _check_folder("ModelCheckpoint", Path(self.path.format(epoch=0, n_updates=0)).parent)
         if self._best is not None:
             self._best.begin(progress)
         remove_leftovers(Path(self.path.format(epoch=0, n_updates=0)), self._names())
@@ -99,7 +98,7 @@ class ModelCheckpoint(Callback):
             self._save(progress)
 
     def on_train_end(self, progress: Progress) -> None:
-        """Save what others have made of the network at the end; give it last in the list."""
+        """Save what callbacks before it have made of the network at the end."""
         if self._best is None:
             self._save(progress)
 
@@ -136,6 +135,7 @@ class _Logger(Callback, ABC):
     def on_train_begin(self, progress: Progress) -> None:
         """Begin the file, or go on with it: without the epochs that were lost, if some were."""
         file, resumed = Path(self.path), progress.n_updates > 0
+        _check_folder(type(self).__name__, file.parent)
         if not file.exists() or not (self.append or resumed):
             file.write_text(self._heading())
         lines = file.read_text().splitlines(keepends=True)
@@ -234,3 +234,8 @@ def _path(owner: str, path: object) -> str:
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise OptionError(f"{owner}: path must be a path, got {path!r}")
     return str(os.fspath(path))
+
+
+def _check_folder(owner: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise OptionError(f"{owner}: there is no folder {str(folder)!r}")

@@ -49,6 +49,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self._best = Best("EarlyStopping", monitor, mode, min_delta)
         check_whole("EarlyStopping: patience", patience, 1)
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.patience, self.restore_best = patience, restore_best
         self._parameters: npt.NDArray[Any] | None = None
 
