@@ -1,6 +1,7 @@
 """What kernels write: tiles and gradients of the threads of a schedule, and the clock of a run."""
 
 from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ class Dropout(NamedTuple):
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Return zeros that begin at a cache line; vector loads of tiles rely on it."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = prod(shape) * dtype.itemsize
     memory = np.zeros(size + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -58,6 +58,8 @@ class Activation:
         How the weights into such a node are drawn unless told otherwise.
     f, df : callable or None
         A user's scalar functions ``f(s)`` and ``df(s, x)``; None for a built-in.
+    surrogate : bool
+        Whether `df` stands in for a derivative that is of no use.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Activation:
     init: Init = "glorot"
     f: Scalar | None = None
     df: Scalar | None = None
+    surrogate: bool = False
 
     @property
     def builtin(self) -> bool:
@@ -146,7 +149,13 @@ def get(activation: str | Activation) -> Activation:
 
 
 def register(
-    name: str, f: Scalar, df: Scalar, *, init: Init = "glorot", overwrite: bool = False
+    name: str,
+    f: Scalar,
+    df: Scalar,
+    *,
+    init: Init = "glorot",
+    overwrite: bool = False,
+    surrogate: bool = False,
 ) -> Activation:
     """Add an activation of your own, by two scalar functions.
 
@@ -165,6 +174,10 @@ def register(
     overwrite : bool
         Whether `name` may replace an earlier one of yours. Networks that exist keep what they
         have compiled.
+    surrogate : bool
+        Whether `df` is no derivative of `f`, but stands in for it, as for neurons that spike or
+        round (Neftci et al., "Surrogate gradient learning in spiking neural networks", 2019): then
+        it is not compared with `f`, and `dagbp.testing.gradcheck` will find that it disagrees.
 
     Returns
     -------
@@ -197,7 +210,11 @@ def register(
         raise OptionError(f"activation {name!r}: unknown init {init!r}{hint}")
     _check_takes(name, "f", f, 1)
     _check_takes(name, "df", df, 2)
-    activation = Activation(name, init, f, df)
+    if not isinstance(surrogate, bool):
+        raise OptionError(
+            f"activation {name!r}: surrogate must be True or False, got {surrogate!r}"
+        )
+    activation = Activation(name, init, f, df, surrogate)
     _check_values(activation)
     with _lock:
         _check_name(name, overwrite)
@@ -218,7 +235,13 @@ def name_of(activation: str | Activation) -> str:
     here = _activations.get(activation.name)
     if here is None:
         assert activation.df is not None
-        register(activation.name, activation.f, activation.df, init=activation.init)
+        register(
+            activation.name,
+            activation.f,
+            activation.df,
+            init=activation.init,
+            surrogate=activation.surrogate,
+        )
     elif here != activation and _code_of(here) != _code_of(activation):
         raise OptionError(
             f"activation {activation.name!r} is registered here with other functions; register "
@@ -317,12 +340,12 @@ def _check_values(activation: Activation) -> None:
     values = activation(s + STENCIL[:, None])
     for role, result in (("f", values[HERE]), ("df", given)):
         _check_finite(activation.name, role, s, result)
-    wrong = first_disagreement(values, given)
+    wrong = None if activation.surrogate else first_disagreement(values, given)
     if wrong is not None:
         k, expected = wrong
         raise DerivativeError(
             f"activation {activation.name!r}: at s = {s[k]:.6g}, df gives {given[k]:.6g}, "
-            f"but the slope of f is {expected:.6g}"
+            f"but the slope of f is {expected:.6g}; surrogate=True takes it all the same"
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import FunctionType
 
 import mpmath
+import networkx as nx
 import numpy as np
 import pytest
 from mpmath import mpf
@@ -299,6 +300,7 @@ def test_addresses_from_many_threads(own):
 
 
 CACHE_HITS = """
+import networkx as nx
 import numpy as np
 from dagbp import activations
 hits = 0
@@ -450,3 +452,24 @@ def test_an_activation_of_another_process_is_registered(own):
         activations.name_of(copied)
     with pytest.raises(OptionError, match="unknown activation 'nobody'"):
         activations.name_of("nobody")
+
+
+def test_a_surrogate_is_taken_for_the_derivative(own):
+    """A step that spikes, with the slope of a triangle: x w2 1[w1 x > 0], by hand."""
+    step = (lambda s: 1.0 if s > 0 else 0.0), (lambda s, x: max(0.0, 1.0 - abs(s)))
+    with pytest.raises(DerivativeError, match="surrogate=True takes it all the same"):
+        activations.register("spike", *step)
+    with pytest.raises(OptionError, match="surrogate must be True or False, got 'yes'"):
+        activations.register("spike", *step, surrogate="yes")
+    spike = activations.register("spike", *step, surrogate=True)
+    assert spike.surrogate
+    assert np.array_equal(spike([-0.25, 0.25, 2.0]), [0.0, 1.0, 1.0])
+    assert np.array_equal(spike.slope([-0.25, 0.25, 2.0]), [0.75, 0.75, 0.0])
+    G = nx.DiGraph()
+    G.add_edge("a", "h", weight=0.5)
+    G.add_edge("h", "y", weight=3.0)
+    G.add_node("h", activation="spike")
+    bp = dagbp.compile(G, dtype="float64").backprop([[0.5]], [[1.0]])
+    assert bp.x["y"] == 3
+    assert bp.delta["h"] == 4 * 3 * 0.75
+    assert bp.grad_weight["a", "h"] == 0.5 * 9
