@@ -191,6 +191,36 @@ def test_edges_keep_clear_of_nodes(case):
     assert np.allclose(curves[:, -1, 1], layout.y[reading.target])
 
 
+def test_long_labels_stay_within_the_axes():
+    G = nx.DiGraph([("a very long name of a sensor", "h"), ("b", "h"), ("h", "the outcome of it")])
+    net = dagbp.compile(G, seed=0)
+    ax = Figure().add_subplot()
+    plotting.draw_network(net, values={"h": 1.0}, ax=ax)
+    ax.figure.canvas.draw()
+    box = ax.get_window_extent()
+    for text in ax.texts:
+        drawn = text.get_window_extent()
+        assert box.x0 <= drawn.x0 < drawn.x1 <= box.x1, text.get_text()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+    assert len(ax.xaxis.get_ticklines()) == 6
+
+
+@pytest.mark.parametrize("kind", ["levels", "deltas"])
+def test_numbers_of_many_levels_do_not_touch(kind):
+    net = dagbp.Network.from_edges(range(2000), range(1, 2001), seed=0)
+    ax = Figure(figsize=(4, 3)).add_subplot()
+    if kind == "levels":
+        plotting.draw_network(net, ax=ax)
+    else:
+        plotting.histograms(net, net.backprop([[1.0]], [[0.0]]), ax=ax)
+    ax.figure.canvas.draw()
+    numbers = [tick.get_window_extent() for tick in ax.get_xticklabels()]
+    assert len(numbers) > 2
+    assert all(one.x1 < two.x0 for one, two in pairwise(numbers))
+    box = ax.get_window_extent()
+    assert all(box.x0 <= text.get_window_extent().x0 for text in ax.texts)
+
+
 def test_crossings_are_counted_and_undone():
     G = nx.DiGraph([(i, 10 + (5 * i + 3) % 7) for i in range(7)])
     reading = read(dagbp.compile(G, seed=0))

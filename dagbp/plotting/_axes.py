@@ -4,6 +4,7 @@ Blue and orange, and green and purple, are told apart with any common colour bli
 Ito's palette).
 """
 
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap, Normalize
 
 RGB = tuple[float, float, float]
+
+CHARACTER = 0.65  # of the size of a font, about its width
 
 
 def axes(ax: "Axes | None") -> "Axes":
@@ -203,9 +206,12 @@ def number_groups(ax: "Axes", reading: Reading, bounds: Int64) -> None:
     """Name columns that are 1 apart by their level, or the first of several."""
     lowest, n = int(reading.plan.level[0]), len(bounds) - 1
     names = [str(level + lowest) for level in bounds[:-1].tolist()]
-    crowded = n * max(map(len, names)) > 60
+    longest = max(map(len, names))
+    size = 5.8 if n * longest > 60 else 8.3
+    spacing = size_in_points(ax)[0] / (n + 0.2)
+    step = max(1, ceil((CHARACTER * size * longest + 3) / spacing))
     ax.set_xlim(-0.6, n - 0.4)
-    ax.set_xticks(range(n), names, fontsize="xx-small" if crowded else "small")
+    ax.set_xticks(range(0, n, step), names[::step], fontsize=size)
     first = "" if n == reading.n_levels else "first "
     ax.set_xlabel(f"{first}topological level{' (0: inputs)' if lowest == 0 else ''}")
 

@@ -36,12 +36,14 @@ def draw_levels(ax: "Axes", reading: Reading, shades: Shades | None, quantity: s
     _axes.number_groups(ax, reading, groups.level)
     _axes.quiet_frame(ax)
     _axes.legend_above(ax, handles, colours, reading.sizes)
+    caption = _caption(reading, groups) + (shades.note if shades is not None else "")
+    longest = max(map(len, caption.splitlines()))
     ax.text(
-        *(0.5, 0.01, _caption(reading, groups) + (shades.note if shades is not None else "")),
+        *(0.5, 0.01, caption),
         transform=ax.transAxes,
         ha="center",
         va="bottom",
-        fontsize="small",
+        fontsize=min(8.3, _axes.size_in_points(ax)[0] / (_axes.CHARACTER * longest)),
         color=colours.ink,
     )
 

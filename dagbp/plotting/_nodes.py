@@ -1,6 +1,6 @@
 """The graph, node by node and edge by edge."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 ARC_POINTS = 24
 LARGEST = 26.0  # diameter of a node in points
-READABLE = 5.5  # size of a font in points
+READABLE, LARGEST_FONT = 5.5, 8.5  # sizes of a font in points
+BESIDE = 5.0  # points between a node and the label beside it
 IN_A_NODE = 3  # characters
 LONGEST = 24
 
@@ -32,10 +33,13 @@ def draw_nodes(
         )
         _axes.colour_bar(ax, norm, cmap, quantity + shades.where, colours, "left")
     _set_limits(ax, reading, layout)
+    labelling = None if labels is False else _labelling(ax, reading, bool(labels))
     diameter = _diameter(ax, reading)
     fill = _fill(reading, shades, norm, cmap, colours)
     handles = _draw_markers(ax, reading, layout, fill, diameter, colours)
-    unnamed = _write_labels(ax, reading, layout, fill, diameter, labels, colours)
+    unnamed = len(reading.labels)
+    if labelling is not None:
+        unnamed = _write_labels(ax, reading, layout, labelling, fill, diameter, colours)
     lowest = int(reading.plan.level[0])
     caption = f"topological level{' (0: inputs)' if lowest == 0 else ''}"
     if unnamed and labels is None:
@@ -77,20 +81,56 @@ def _draw_edges(ax: "Axes", reading: Reading, layout: Layout, colours: _axes.Pal
 
 def _set_limits(ax: "Axes", reading: Reading, layout: Layout) -> None:
     """Make room for all nodes and arcs, and number the levels."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import MaxNLocator
 
     source = reading.source
     height = arc(layout, source, reading.target, np.array([0.25, 0.5, 0.75]))[..., 1]
     low, high = min(0.0, height.min(initial=0)), max(1.0, height.max(initial=1))
     ax.set_ylim(high + 0.03, low - 0.03)  # the first node of a level at the top
     ax.set_xlim(-0.5, reading.n_levels - 0.5)
-    lowest = int(reading.plan.level[0])
-    _axes.count_in_whole_numbers(ax.xaxis)
-    last = reading.n_levels - 1
-    ax.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: f"{x + lowest:.0f}" if 0 <= x <= last else "")
-    )
+    lowest, last = int(reading.plan.level[0]), reading.n_levels - 1
+    marks = MaxNLocator(8, integer=True, min_n_ticks=1).tick_values(0, last)
+    levels = [round(level) for level in marks if 0 <= level <= last]
+    ax.set_xticks(levels, [str(level + lowest) for level in levels])
     _axes.quiet_frame(ax)
+
+
+class _Labelling(NamedTuple):
+    """How labels are written: inside nodes if all are short; else below them and beside.
+
+    beside: characters that fit beside the nodes of the first and the last level; every: whether
+    there is to be room for all.
+    """
+
+    texts: list[str]
+    inside: bool
+    beside: int
+    every: bool
+
+
+def _labelling(ax: "Axes", reading: Reading, every: bool) -> _Labelling:
+    texts = [" ".join(str(label).split()) for label in reading.labels]
+    inside = max(map(len, texts)) <= IN_A_NODE
+    beside = 0 if inside else _make_room_beside(ax, reading, texts)
+    return _Labelling(texts, inside, beside, every)
+
+
+def _make_room_beside(ax: "Axes", reading: Reading, texts: list[str]) -> int:
+    """Widen an Axes for labels beside its first and last nodes; return how many characters fit.
+
+    Half of its width, on both sides together, is as much as there is for them.
+    """
+    last = reading.n_levels - 1
+    if last == 0:
+        return 0
+    ends = [text for text, level in zip(texts, reading.level, strict=True) if level in (0, last)]
+    longest, width = min(LONGEST, max(map(len, ends))), _axes.size_in_points(ax)[0]
+    size = float(np.clip(0.8 * _row_gaps(ax, reading)[[0, last]].max(), READABLE, LARGEST_FONT))
+    apart = LARGEST / 2 + BESIDE
+    room = min(width / 4, _axes.CHARACTER * size * longest + apart)
+    margin = max(0.5, last * room / (width - 2 * room))
+    ax.set_xlim(-margin, last + margin)
+    return max(1, int((room - apart) / (_axes.CHARACTER * size) + 1e-6))
 
 
 def _diameter(ax: "Axes", reading: Reading) -> float:
@@ -104,7 +144,13 @@ def _gaps(ax: "Axes", reading: Reading) -> tuple[float, float]:
     width, height = _axes.size_in_points(ax)
     high, low = ax.get_ylim()
     tallest = int(np.diff(reading.first).max())
-    return width / reading.n_levels, height / (high - low) / tallest
+    return width / float(np.ptp(ax.get_xlim())), height / (high - low) / tallest
+
+
+def _row_gaps(ax: "Axes", reading: Reading) -> Any:
+    """Return the points between the nodes of each level."""
+    count = np.diff(reading.first)
+    return _gaps(ax, reading)[1] * count.max() / count
 
 
 def _fill(
@@ -183,46 +229,32 @@ def _write_labels(
     ax: "Axes",
     reading: Reading,
     layout: Layout,
+    labelling: _Labelling,
     fill: Any,
     diameter: float,
-    labels: bool | None,
     colours: _axes.Palette,
 ) -> int:
-    """Write the labels that fit, or with `labels` all; return how many were left out.
-
-    Inside nodes if all are short; else beside the nodes of the first and the last level, and below
-    the others.
-    """
-    n = len(reading.labels)
-    if labels is False:
-        return n
+    """Write the labels that fit, or all; return how many were left out."""
     from matplotlib.patheffects import withStroke
 
-    texts = [" ".join(str(label).split()) for label in reading.labels]
-    longest = max(map(len, texts))
-    inside = longest <= IN_A_NODE
+    texts, inside, characters, every = labelling
     last = reading.n_levels - 1
-    if not inside and last:
-        low, high = ax.get_xlim()
-        room = min(1.5, 0.08 * longest)  # for what stands beside the first and the last nodes
-        ax.set_xlim(low - room, high + room)
-    across = _axes.size_in_points(ax)[0] / float(np.ptp(ax.get_xlim()))
-    gaps = _gaps(ax, reading)[1] * np.diff(reading.first).max() / np.diff(reading.first)
+    across, gaps = _gaps(ax, reading)[0], _row_gaps(ax, reading)
     written = 0
     for row, text in enumerate(texts):
         level = int(reading.level[row])
-        beside = not inside and last > 0 and level in (0, last)
+        beside = characters > 0 and level in (0, last)
         if inside:
             size, place, where = min(9.0, 0.45 * diameter), (0.0, 0.0), ("center", "center")
         elif beside:
             way = -1.0 if level == 0 else 1.0
-            size = min(8.5, 0.8 * gaps[level])
-            place, where = (way * (diameter / 2 + 5), 0.0), ("right", "center")
+            size = min(LARGEST_FONT, 0.8 * gaps[level])
+            place, where = (way * (diameter / 2 + BESIDE), 0.0), ("right", "center")
             where = where if level == 0 else ("left", "center")
         else:
-            size = min(8.5, 0.8 * (gaps[level] - diameter), 0.15 * across)
+            size = min(LARGEST_FONT, 0.8 * (gaps[level] - diameter), 0.15 * across)
             place, where = (0.0, -diameter / 2 - 3), ("center", "top")
-        if size < READABLE and not labels:
+        if size < READABLE and not every:
             continue
         written += 1
         size = max(size, READABLE)
@@ -230,7 +262,7 @@ def _write_labels(
         if inside:
             halo = tuple(fill[row])
             ink = (0.95,) * 3 if _axes.is_dark(halo) else (0.1,) * 3
-        room = longest if beside else max(4, int(0.95 * across / (0.6 * size)))
+        room = characters if beside else max(4, int(0.95 * across / (_axes.CHARACTER * size)))
         ax.annotate(
             shortened(text, min(room, LONGEST)),
             (layout.x[row], layout.y[row]),
@@ -244,7 +276,7 @@ def _write_labels(
             parse_math=False,
             zorder=4,
         )
-    return n - written
+    return len(texts) - written
 
 
 def shortened(text: str, room: int) -> str:
