@@ -16,6 +16,7 @@ from dagbp._initialise import real_dtype
 from dagbp._network import Network
 from dagbp._numbers import is_number, is_whole
 from dagbp._regularisation import Penalty
+from dagbp._resuming import keeps_moments
 from dagbp._sklearn import (
     BaseEstimator,
     ConvergenceWarning,
@@ -26,7 +27,6 @@ from dagbp._sklearn import (
     validate_data,
 )
 from dagbp._topologies import Demand, compile_to_fit
-from dagbp._training import keeps_moments
 from dagbp.callbacks import Callback, EarlyStopping, Progress
 from dagbp.optimizers import as_solver
 

@@ -44,6 +44,7 @@ from dagbp._kernels.update import BLOCK
 from dagbp._memory import require
 from dagbp._numbers import check_whole, is_number, is_whole
 from dagbp._regularisation import Regularisation
+from dagbp._resuming import as_text, resumable, settings_of, with_moments
 from dagbp._source import Source
 from dagbp._version import __version__
 from dagbp.callbacks import Callback, Progress, Schedule
@@ -57,10 +58,6 @@ Array = npt.NDArray[Any]
 
 RATES_AT_ONCE = 2**16  # learning rates that are computed ahead
 NEVER = int(np.iinfo(np.int64).max)
-_NO_RUN = (
-    "but there is none to go on with: it was not trained, or diverged, a solver did it, `release` "
-    "has given its state back, or its file was saved without it"
-)
 
 
 @dataclass(frozen=True)
@@ -168,19 +165,22 @@ class Run:
         self._began = time.perf_counter()
         self._callbacks = list(options.callbacks)
         self._hooked = self._hooks()
-        self._settings = [_settings_of(one) for one in self._callbacks]
+        self._settings = [settings_of(one) for one in self._callbacks]
         self._stopped_by: str | None = None  # of what stopped the run that is resumed
         self._schedules = [one for one in self._callbacks if isinstance(one, Schedule)]
         self._config = {
             "optimizer": type(options.optimizer).__name__,
-            **{name: _as_text(value) for name, value in vars(options.optimizer).items()},
+            **{name: as_text(value) for name, value in vars(options.optimizer).items()},
             "dagbp": __version__,
             "loss": repr(options.loss),
             **options.regularisation.described,
             **source.config(),
         }
-        resumed = self._checked(last) if options.resume is True else None
-        kept = _with_moments(last, options) if options.resume == "optimizer" else None
+        resumed = kept = None
+        if options.resume is True:
+            resumed = resumable(last, self._config, options.epochs, options.optimizer)
+        elif options.resume == "optimizer":
+            kept = with_moments(last, options.optimizer)
         self.history = resumed.history.copy() if resumed else History()
         self._spent = self.history.seconds
         from_last = resumed or kept
@@ -211,30 +211,6 @@ class Run:
         self._updates_before = int(source.clock.count[UPDATES])
 
     # --- going on from the last run ---
-
-    def _checked(self, last: TrainingState | None) -> TrainingState:
-        """Return a state that this run can go on from."""
-        if last is None:
-            raise OptionError(f"resume=True goes on with the network's last run, {_NO_RUN}")
-        if last.epoch > self._options.epochs:
-            raise OptionError(
-                f"resume=True: the last run has had {last.epoch} epochs, and epochs is "
-                f"{self._options.epochs}"
-            )
-        for name in dict.fromkeys([*last.config, *self._config]):
-            then, now = last.config.get(name), self._config.get(name)
-            if then != now:
-                raise OptionError(
-                    f"resume=True needs the arguments of the run that it goes on with, but "
-                    f"{name} was {then or 'not given'} and is {now or 'not given'}"
-                )
-        slots = self._options.optimizer.slots
-        if len(last.moments) != slots:
-            raise OptionError(
-                f"resume=True: the last run kept {len(last.moments)} numbers a parameter, and "
-                f"{self._options.optimizer!r} needs {slots}"
-            )
-        return last
 
     def _take_over(self, state: TrainingState) -> None:
         """Go on from a state: each callback gets that of the one of its kind, in their order."""
@@ -341,11 +317,8 @@ class Run:
 
     def _leave(self, ended: bool) -> None:
         """Leave to the network the history, and the state from which the run can go on."""
-        network, count, parameters = (
-            self.progress.network,
-            self.source.clock.count,
-            self.engine.parameters,
-        )
+        network, parameters = self.progress.network, self.engine.parameters
+        count = self.source.clock.count
         if self._set_aside is not None and not ended and count[UPDATES] == self._updates_before:
             self._kept = parameters.copy()
             parameters.take_over(self._set_aside)
@@ -529,26 +502,10 @@ def told(callback: Callback, method: str, progress: Progress) -> Iterator[None]:
         progress.listener = None
 
 
-def _settings_of(callback: Callback) -> str:
-    """Return a callback's kind, and its public attributes that are plain values, as text."""
-    plain = (str, bool, int, float, type(None))
-    settings = [
-        f"{name}={value!r}"
-        for name, value in sorted(vars(callback).items())
-        if not name.startswith("_") and isinstance(value, plain)
-    ]
-    return f"{type(callback).__name__}({', '.join(settings)})"
-
-
 def _last_val_loss(history: History) -> float:
     """Return the validation loss of the last epoch, NaN if it has none."""
     validated = 0 < len(history.loss) == len(history.val_loss)
     return history.val_loss[-1] if validated else math.nan
-
-
-def _as_text(value: Any) -> str:
-    """Return an optimizer's argument as text, the same for 1 and 1.0."""
-    return str(float(value)) if is_number(value) else str(value)
 
 
 def _new_dropout(regularisation: Regularisation, seed: int) -> Dropout | None:
@@ -557,26 +514,6 @@ def _new_dropout(regularisation: Regularisation, seed: int) -> Dropout | None:
     key = np.zeros(2, np.uint64)
     key[SEED] = seed
     return Dropout(regularisation.stays, key)
-
-
-def keeps_moments(last: TrainingState | None, optimizer: Optimizer) -> bool:
-    """Return whether a run left the state of an optimizer of the same kind."""
-    if last is None or last.config.get("optimizer") != type(optimizer).__name__:
-        return False
-    return len(last.moments) == optimizer.slots
-
-
-def _with_moments(last: TrainingState | None, options: Options) -> TrainingState:
-    """Return the last run's state, whose optimizer must be of the same kind."""
-    if last is None:
-        raise OptionError(f'resume="optimizer" keeps the state of the last optimizer, {_NO_RUN}')
-    if not keeps_moments(last, options.optimizer):
-        raise OptionError(
-            'resume="optimizer" keeps the state of the last optimizer, which was '
-            f"{last.config.get('optimizer')} with {len(last.moments)} numbers a parameter, and "
-            f"{options.optimizer!r} has {options.optimizer.slots}"
-        )
-    return last
 
 
 def _checked_factors(schedule: Schedule, factors: Any, size: int) -> npt.NDArray[np.float64]:
