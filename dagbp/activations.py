@@ -38,6 +38,7 @@ from dagbp._data import real_array
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._forking import ForkSafeLock
+from dagbp._functions import same_functions
 
 __all__ = ["Activation", "addresses", "get", "names", "register"]
 
@@ -242,19 +243,12 @@ def name_of(activation: str | Activation) -> str:
             init=activation.init,
             surrogate=activation.surrogate,
         )
-    elif here != activation and _code_of(here) != _code_of(activation):
+    elif not same_functions((here.f, here.df), (activation.f, activation.df)):
         raise OptionError(
             f"activation {activation.name!r} is registered here with other functions; register "
             "yours with another name"
         )
     return activation.name
-
-
-def _code_of(activation: Activation) -> list[Any]:
-    """Return what its functions are made of, which is the same in a copy from another process."""
-    both: tuple[Any, Any] = (activation.f, activation.df)
-    functions = (getattr(f, "py_func", f) for f in both)
-    return [(f.__code__, f.__defaults__, f.__closure__ is None) for f in functions]
 
 
 def addresses(activation: str | Activation, dtype: DTypeLike) -> tuple[int, int]:

@@ -15,7 +15,7 @@ neither overflow nor lose digits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from dagbp import _jit
 from dagbp._derivative import HERE, STENCIL, first_disagreement
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._forking import ForkSafeLock
+from dagbp._functions import same_functions
 from dagbp._kernels.records import Loss as LossRow
 from dagbp._numbers import is_number
 
@@ -51,11 +52,15 @@ class Loss:
         What its row function reads.
     labels : {"no", "binary", "classes"}
         Which class labels it takes in place of targets.
+    f, df : callable or None
+        A user's scalar functions, which go to other processes with the record; None for a built-in.
     """
 
     name: str
     hyper: tuple[float, ...] = ()
     labels: Literal["no", "binary", "classes"] = "no"
+    f: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
+    df: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
 
     def row(self, dtype: np.dtype[Any]) -> LossRow:
         """Return the compiled row function for values of `dtype`, and what it reads."""
@@ -150,12 +155,27 @@ def get(loss: str | Loss) -> Loss:
     name = loss.name if isinstance(loss, Loss) else loss
     if not isinstance(name, str):
         raise OptionError(f"loss must be a name or a Loss, got {loss!r}")
+    if isinstance(loss, Loss) and loss.f is not None and loss.df is not None:
+        return _known_here(loss, loss.f, loss.df)
     if name not in _losses:
         raise OptionError(f"unknown loss {name!r}{did_you_mean(name, names())}")
     if isinstance(loss, Loss):
         _check_record(loss, _losses[name])
         return loss
     return _losses[name]
+
+
+def _known_here(loss: Loss, f: Any, df: Any) -> Loss:
+    """Return a user's loss; one that another process has registered is registered here, too."""
+    here = _losses.get(loss.name)
+    if here is None:
+        return register(loss.name, f, df)
+    if not same_functions((here.f, here.df), (f, df)):
+        raise OptionError(
+            f"loss {loss.name!r} is registered here with other functions; register yours with "
+            "another name"
+        )
+    return here
 
 
 def _check_record(loss: Loss, known: Loss) -> None:
@@ -227,7 +247,7 @@ def register(
     _check_values(name, scalars)
     with _lock:
         _users[name] = scalars
-        _losses[name] = Loss(name)
+        _losses[name] = Loss(name, f=f, df=df)
     return _losses[name]
 
 

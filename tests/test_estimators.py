@@ -846,6 +846,15 @@ def test_an_activation_of_ones_own_goes_to_other_processes():
     assert G.nodes[1, 0]["activation"] == "half_relu_here"
 
 
+def test_a_loss_of_ones_own_goes_to_other_processes():
+    loss = dagbp.losses.register(
+        "cubed_here", lambda x, y: abs(x - y) ** 3, lambda x, y: 3 * (x - y) * abs(x - y)
+    )
+    model = made(DAGRegressor, loss=loss)
+    scores = cross_val_score(model, X, Y, n_jobs=2, cv=2, error_score="raise")
+    assert np.array_equal(scores, cross_val_score(model, X, Y, cv=2))
+
+
 def test_the_last_loss():
     model = made(DAGRegressor).fit(X, Y)
     assert model.loss_ == model.loss_curve_[-1]

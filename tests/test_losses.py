@@ -1,6 +1,8 @@
 """Losses against the oracle, over both dtypes and extreme outputs; and users' own."""
 
 import math
+from dataclasses import replace
+from types import FunctionType
 
 import networkx as nx
 import numpy as np
@@ -10,7 +12,7 @@ from naive import LOSSES
 from numba import njit
 
 import dagbp
-from dagbp import DataError, DerivativeError, OptionError
+from dagbp import DataError, DerivativeError, OptionError, losses
 from dagbp.losses import Huber, Loss
 
 ENTROPIES = ["binary_cross_entropy", "softmax_cross_entropy"]
@@ -292,3 +294,16 @@ def test_bad_registrations(name, f, df, error, message):
     with pytest.raises(error, match=message):
         dagbp.losses.register(name, f, df)
     assert dagbp.losses.names() == before
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_loss_of_another_process_is_registered():
+    mine = losses.register("copied", lambda x, y: (x - y) ** 4, lambda x, y: 4 * (x - y) ** 3)
+    f, df = (FunctionType(one.__code__, {}) for one in (mine.f, mine.df))  # as unpickled there
+    copied = replace(mine, f=f, df=df)
+    assert losses.get(copied) is mine
+    del losses._losses["copied"], losses._users["copied"]
+    assert losses.get(copied).f is f
+    losses.register("copied", lambda x, y: x - y, lambda x, y: 1.0, overwrite=True)
+    with pytest.raises(OptionError, match="'copied' is registered here with other functions"):
+        losses.get(copied)
