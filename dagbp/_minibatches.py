@@ -56,7 +56,7 @@ class Minibatches(Source):
             run.update,
             self.clock,
             schedule,
-            run.watch,
+            run.is_to_hand_back,
             dropout=run.dropout,
         )
 

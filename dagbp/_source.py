@@ -33,7 +33,7 @@ class Source(ABC):
 
     @abstractmethod
     def advance(self, run: "Run") -> None:
-        """Take steps up to the clock's last epoch and update, or to where `run.watch` stops it."""
+        """Take steps up to the last epoch and update, or to where the run is to hand back."""
 
     @abstractmethod
     def state(self) -> tuple[float, float]:

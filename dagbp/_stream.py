@@ -82,7 +82,13 @@ class Batches(Source):
         schedule = run.engine.scheduler.choose(n_samples, run.thread_limit)
         try:
             run.engine.train(
-                problem, None, run.update, clock, schedule, run.watch, dropout=run.dropout
+                problem,
+                None,
+                run.update,
+                clock,
+                schedule,
+                run.is_to_hand_back,
+                dropout=run.dropout,
             )
         finally:  # an interrupt comes after the step
             self._count_in(clock, n_samples)
@@ -105,7 +111,7 @@ class Batches(Source):
         if self._feed is None:
             turn = run.progress.network._turn
             self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, turn)
-        problem = self._feed.get(run.watch)
+        problem = self._feed.get(run)
         if problem is None and run.progress.stopped is None:
             if self._feed.n_batches == 0:
                 raise DataError(f"there are no batches in epoch {epoch} (from 0)")
@@ -165,18 +171,19 @@ class _Feed:
         turn.fetcher = Thread(target=self._fetch, args=args, name="dagbp-batches", daemon=True)
         turn.fetcher.start()
 
-    def get(self, watch: Callable[[], bool]) -> Problem | None:
+    def get(self, run: Run) -> Problem | None:
         """Return the next batch, or None after the last; raise what was raised for it.
 
-        Also None if `watch`, called while there is nothing, says that the run is to stop.
+        Also None if the run, which watches and gives way while there is nothing, is to stop.
         """
         while True:
             try:
                 item = self._queue.get(timeout=PERIOD)  # so that Ctrl-C is heard on every platform
                 break
             except Empty:
-                if watch():
+                if run.watch():
                     return None
+                run.give_way()
         if isinstance(item, BaseException):
             raise item
         return item

@@ -160,7 +160,7 @@ class Run:
         drop_seed: int,
     ) -> None:
         self.engine, self.source, self.thread_limit = engine, source, network.n_threads
-        self._validation, self._options, self._lend = validation, options, network._turn.lent
+        self._validation, self._options, self._turn = validation, options, network._turn
         last = network._last_run()
         self._began = time.perf_counter()
         self._callbacks = list(options.callbacks)
@@ -300,6 +300,7 @@ class Run:
                     if clock.count[STATUS] == DIVERGED:
                         self._diverge()
                         break
+                    self.give_way()
                 self._end()
                 ended = True
         except KeyboardInterrupt:
@@ -389,6 +390,14 @@ class Run:
         count[FIRST_RATE] = count[UPDATES]
         self.source.clock = clock._replace(rates=rates)
 
+    def give_way(self) -> None:
+        """Let other threads that wait for the network have it, between two steps."""
+        self._turn.give_way()
+
+    def is_to_hand_back(self) -> bool:
+        """Watch; return whether the kernels are to end their work with the step they are at."""
+        return self.watch() or self._turn.wanted
+
     def watch(self) -> bool:
         """Move the bar; return whether some callback wants the run to stop."""
         bar, clock = self._progress_bar, self.source.clock
@@ -420,7 +429,7 @@ class Run:
             mine = callback in self._hooked["on_step_end"] and n % int(callback.every or 1) == 0
             if mine and seen.updates < n:
                 seen.updates = n
-                with told(callback, "on_step_end", progress), self._lend():
+                with told(callback, "on_step_end", progress), self._turn.lent():
                     callback.on_step_end(progress)
 
     def _end_epochs(self) -> None:
@@ -435,7 +444,7 @@ class Run:
             seen = self._told[k]
             if callback in self._hooked["on_epoch_end"] and seen.epochs < ended:
                 seen.epochs = ended
-                with told(callback, "on_epoch_end", progress), self._lend():
+                with told(callback, "on_epoch_end", progress), self._turn.lent():
                     callback.on_epoch_end(progress)
         history.stopped = progress.stopped
 
@@ -453,14 +462,14 @@ class Run:
 
     def _tell(self, method: str) -> None:
         for callback in self._hooked[method]:
-            with told(callback, method, self.progress), self._lend():
+            with told(callback, method, self.progress), self._turn.lent():
                 getattr(callback, method)(self.progress)
         self.history.stopped = self.progress.stopped
 
     def _diverge(self) -> None:
         """Raise, unless some callback ends the run in another way."""
         for callback in self._hooked["on_divergence"]:
-            with told(callback, "on_divergence", self.progress), self._lend():
+            with told(callback, "on_divergence", self.progress), self._turn.lent():
                 if callback.on_divergence(self.progress):
                     self.history.stopped = self.progress.stopped
                     return

@@ -5,10 +5,13 @@ import ctypes
 import os
 import pickle
 import platform
+import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import networkx as nx
 import numpy as np
@@ -20,6 +23,7 @@ from dagbp import _team
 from dagbp._errors import GraphError, OptionError
 from dagbp._kernels import run
 from dagbp._kernels.records import Work
+from dagbp.callbacks import Callback, TimeLimit
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(200, 6)), RNG.normal(size=(200, 3))
@@ -257,3 +261,119 @@ def test_networks_train_in_joblibs_processes(schedule):
         assert np.array_equal(net.parameters, nets[seed].parameters)
         assert np.array_equal(net.predict(X), nets[seed].predict(X))
         assert net.n_threads == 1
+
+
+# ---------------------------------------------------------------------------- while a run is on
+
+
+def test_a_callback_may_use_the_network_from_other_threads():
+    seen = []
+
+    class Ask(Callback):
+        def on_epoch_end(self, progress):
+            rows = X[:1], X[1:2]
+            with ThreadPoolExecutor(2) as pool:
+                seen.append(list(pool.map(progress.network.predict, rows)))
+
+    net, other = network(), network()
+    net.fit(X, Y, epochs=3, seed=0, verbose=0, callbacks=[Ask()])
+    other.fit(X, Y, epochs=3, seed=0, verbose=0)
+    assert np.array_equal(net.parameters, other.parameters)
+    assert len(seen) == 3
+    assert np.array_equal(seen[-1][0], net.predict(X[:1]))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_run_gives_way_to_other_threads_and_is_none_the_worse(n_threads):
+    """Between its steps: what they see is whole, and they do not starve the run."""
+    net, alone = network(n_threads=n_threads), network(n_threads=n_threads)
+    done, asked = threading.Event(), []
+
+    def ask():
+        while not done.is_set():
+            asked.append((net.predict(X).copy(), copy.deepcopy(net)))
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    options = {"epochs": 5_000, "batch_size": 7, "seed": 0, "verbose": 0}
+    history = net.fit(X, Y, **options)
+    done.set()
+    for asker in askers:
+        asker.join()
+    expected = alone.fit(X, Y, **options)
+    assert np.array_equal(net.parameters, alone.parameters)
+    assert history.loss == expected.loss
+    assert all(np.isfinite(outputs).all() for outputs, _ in asked)
+    twin = next(twin for _, twin in asked if twin.history is not None)
+    assert 0 < twin.history.n_updates < history.n_updates
+    twin.fit(X, Y, resume=True, **options)  # from the midst of the run to the same bits
+    assert np.array_equal(twin.parameters, alone.parameters)
+
+
+def test_predictions_do_not_wait_for_the_end_of_a_run():
+    net, waited = network(), []
+
+    def ask():
+        for _ in range(3):
+            began = time.monotonic()
+            net.predict(X)
+            waited.append(time.monotonic() - began)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    history = net.fit(X, Y, epochs=10**8, verbose=0, callbacks=[AskerDone(asker), TimeLimit(60)])
+    asker.join()
+    assert history.stopped == "all was answered"
+    assert len(waited) == 3
+
+
+class AskerDone(Callback):
+    def __init__(self, asker):
+        self._asker = asker
+
+    def on_poll(self, progress):
+        if not self._asker.is_alive():
+            progress.stop("all was answered")
+
+
+def test_predictions_do_not_wait_for_the_next_batch():
+    net, batches = network(), queue.Queue()
+
+    def stream(epoch):
+        while (batch := batches.get()) is not None:
+            yield batch
+
+    thread = threading.Thread(target=lambda: net.fit_batches(stream, epochs=1))
+    thread.start()
+    for _ in range(3):
+        batches.put((X, Y))
+        assert np.isfinite(net.predict(X)).all()
+    batches.put(None)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert net.history.n_updates == 3
+
+
+def test_another_run_waits_for_the_end_of_this_one():
+    net, order = network(), []
+
+    class Slow(Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_epoch_end(self, progress):
+            order.append(self.name)
+            time.sleep(0.05)
+
+    runs = [
+        threading.Thread(
+            target=lambda name=name: net.fit(X, Y, epochs=4, verbose=0, callbacks=[Slow(name)])
+        )
+        for name in "ab"
+    ]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join()
+    assert "".join(order) in ("aaaabbbb", "bbbbaaaa")
