@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._errors import OptionError
+from dagbp._graph import EDGE_BYTES, NODE_BYTES
 from dagbp._memory import require
 from dagbp._numbers import is_whole
 
@@ -25,9 +26,7 @@ Graph: TypeAlias = "nx.DiGraph[Any]"
 Int64 = npt.NDArray[np.int64]
 Seed = int | np.random.Generator | None
 
-# What NetworkX takes for each, as tracemalloc has it at its peak; of an edge without direction,
-# with what it takes to give it one.
-NODE_BYTES, EDGE_BYTES, UNDIRECTED_BYTES = 700, 230, 180
+UNDIRECTED_BYTES = 180  # of an edge without direction, with what it takes to give it one
 
 
 def layered(

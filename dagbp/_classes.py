@@ -139,4 +139,6 @@ def is_multilabel(y: Any) -> bool:
 
 def _two_sided(outputs: Array) -> Array:
     """Return an output for each class; where two share one, the first's is 0."""
-    return np.pad(outputs, ((0, 0), (1, 0))) if outputs.shape[1] == 1 else outputs
+    if outputs.shape[1] > 1:
+        return outputs
+    return np.concatenate([np.zeros_like(outputs), outputs], axis=1)

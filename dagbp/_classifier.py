@@ -70,17 +70,21 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         that had the best one.
     validation_fraction : float
         Share of the samples that are held out, of each class alike; of labels at random.
+    scoring : {"score", "loss"}
+        What is looked at: accuracy, which says little where one class is rare; or minus the loss.
     n_iter_no_change : int
         Passes that are looked at for that.
     callbacks : list of dagbp.callbacks.Callback
-        `fit` uses copies of them.
+        `fit` uses copies of them. With `early_stopping`, the loss of what is held out is their
+        ``val_loss``; otherwise there is none.
     dtype : {"float32", "float64"}, optional
         Of everything inside; default: that of X, float64 if X is neither.
     n_threads : int, optional
         Most threads to use. None: as many cores as the work keeps busy; leave it at 1 where
         scikit-learn runs several processes, as under ``n_jobs=2``.
-    dense_above : float, optional
-        As in `dagbp.compile`.
+    dense_above, schedule
+        As in `dagbp.compile`: with ``schedule="levels"``, `random_state` gives the same bits on any
+        number of threads.
 
     Attributes
     ----------
@@ -99,7 +103,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         Mean loss of each pass with its penalty, every batch's before its step; those of earlier
         calls included where a network is trained further.
     validation_scores_ : list of float or None
-        Accuracy on what was held out, after each pass of an early-stopped `fit`.
+        Accuracy on what was held out, or minus the loss, after each pass of an early-stopped `fit`.
     best_validation_score_ : float or None
         That of the parameters which were kept.
     callbacks_ : list of dagbp.callbacks.Callback
@@ -139,11 +143,13 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         warm_start: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str = "score",
         n_iter_no_change: int = 10,
         callbacks: Sequence[Callback] = (),
         dtype: Any = None,
         n_threads: int | None = 1,
         dense_above: float | None = None,
+        schedule: str = "auto",
     ) -> None:
         self.graph = graph
         self.density = density
@@ -162,11 +168,13 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         self.warm_start = warm_start
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.scoring = scoring
         self.n_iter_no_change = n_iter_no_change
         self.callbacks = callbacks
         self.dtype = dtype
         self.n_threads = n_threads
         self.dense_above = dense_above
+        self.schedule = schedule
 
     @available_if(takes_steps)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

@@ -123,15 +123,18 @@ def _warn_of_ignored(
 ) -> None:
     outputs, inputs = set(drawing.outputs.tolist()), set(drawing.inputs.tolist())
     computed = [i for i in range(len(drawing.labels)) if i not in inputs]
-    for argument, value, kind, nodes in (
-        ("activation", activation, "hidden nodes", [i for i in computed if i not in outputs]),
-        ("output_activation", output_activation, "outputs", [i for i in computed if i in outputs]),
+    hidden = [i for i in computed if i not in outputs]
+    read_out = [i for i in computed if i in outputs]
+    inner, outer = ("activation", "hidden nodes"), ("output_activation", "outputs")
+    for (argument, kind), (other, others), value, nodes in (
+        (inner, outer, activation, hidden),
+        (outer, inner, output_activation, read_out),
     ):
         own = [G.nodes[drawing.labels[i]].get("activation") is not None for i in nodes]
         if value is not None and own and all(own):
             warnings.warn(
                 f"{argument}={value!r} is ignored: all {kind} of the graph have an activation of "
-                "their own; a builder takes it as an argument",
+                f"their own; a builder takes it as an argument, and {other} is for {others}",
                 IgnoredArgumentWarning,
                 stacklevel=3,
             )

@@ -60,6 +60,7 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: is_number(value) and 0 < value < 1,
         "a number between 0 and 1",
     ),
+    "scoring": (lambda value: value in ("score", "loss"), "'score' or 'loss'"),
     "n_iter_no_change": (_is_count, "a whole number >= 1"),
     "callbacks": (
         lambda value: isinstance(value, (list, tuple)),
@@ -178,6 +179,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.best_validation_score_: float | None = None
         endless, patience = self.tol is None, self.n_iter_no_change
         own: list[Callback] = []
+        more: dict[str, Any] = {}
         if self.early_stopping:
             samples, held_out = self._split(samples)
             scores = self.validation_scores_ = []
@@ -188,11 +190,14 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 min_delta=0.0 if endless else self.tol,
             )
             own = [stopping]
+            if self.callbacks_:  # who may look at the loss of what is held out
+                more = {"validation_data": tuple(held_out)}
         elif not endless:
             # So much over all of these passes: tol a pass, on the average.
             least = self.tol * patience
             own = [EarlyStopping("loss", patience=patience, min_delta=least, restore_best=False)]
-        history = self._run(samples, epochs=self.max_iter, callbacks=[*self.callbacks_, *own])
+        callbacks = [*self.callbacks_, *own]
+        history = self._run(samples, epochs=self.max_iter, callbacks=callbacks, **more)
         if self.early_stopping and scores:  # no callback has ended the run before its first pass
             self.best_validation_score_ = scores[stopping.best_epoch - 1]
         if history.stopped is None and not endless and self.n_iter_ == self.max_iter:
@@ -246,8 +251,12 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """Return what early stopping monitors: the score on what is held out, added to `scores`."""
 
         def validation_score(progress: Progress) -> float:
-            outputs = progress.network.predict(held_out.X)
-            scores.append(self._score_of(outputs, held_out.targets, held_out.weight))
+            network, (X, targets, weight) = progress.network, held_out
+            if self.scoring == "loss":
+                loss = self._loss_of(len(network.outputs))
+                scores.append(-network.evaluate(X, targets, loss, sample_weight=weight))
+            else:
+                scores.append(self._score_of(network.predict(X), targets, weight))
             return scores[-1]
 
         return validation_score
@@ -278,6 +287,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             dtype=X.dtype,
             n_threads=self.n_threads,
             dense_above=self.dense_above,
+            schedule=self.schedule,
         )
 
     def _ask(

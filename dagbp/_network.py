@@ -16,7 +16,7 @@ from dagbp._engine import NO_LOSS, Engine
 from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._features import Problem, read_features
 from dagbp._fill import check_dense_above
-from dagbp._graph import draw, write_networkx
+from dagbp._graph import EDGE_BYTES, NODE_BYTES, draw, write_networkx
 from dagbp._initialise import check_representable, draw_parameters, real_dtype
 from dagbp._numbers import check_whole, is_whole
 from dagbp._plan import Plan
@@ -283,13 +283,17 @@ class Network:
 
     @property
     def weights(self) -> EdgeValues:
-        """The weights now, by edge: ``net.weights["a", "b"]``."""
-        return EdgeValues(self._names, self.parameters[: self.n_edges])
+        """The weights now, by edge: ``net.weights["a", "b"]``; assign to one to set it."""
+        return EdgeValues(self._names, self.parameters[: self.n_edges].copy(), self._assign)
 
     @property
     def biases(self) -> NodeValues:
-        """The biases now, by computed node."""
-        return self._of_computed(self.parameters[self.n_edges :])
+        """The biases now, by computed node; assign to one to set it."""
+        values, first = self.parameters[self.n_edges :].copy(), self._engine.plan.n_inputs
+        n_edges = self.n_edges
+        return NodeValues(
+            self._names, values, first, lambda place, value: self._assign(n_edges + place, value)
+        )
 
     # --- running it ---
 
@@ -752,7 +756,10 @@ class Network:
             Of the training step whose memory and threads are told; default: that of `fit`.
         """
         check_whole("batch_size", batch_size, 1)
-        return summarise(self._engine, self._names.drawing, self.n_threads, int(batch_size))
+        kept = self._graph is not None
+        graph_bytes = kept * (NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges)
+        facts = self._engine, self._names.drawing, self.n_threads, int(batch_size)
+        return summarise(*facts, graph_bytes)
 
     def __repr__(self) -> str:
         return describe(self._engine, self._names.drawing)
@@ -828,6 +835,14 @@ class Network:
 
     def _last_run(self) -> "TrainingState | None":
         return self._training() if callable(self._training) else self._training
+
+    def _assign(self, place: int, value: Any) -> Any:
+        """Set one parameter; return it in the network's precision."""
+        with self._turn:
+            flat = self._engine.parameters.copy()
+        flat[place] = _data.vector([value], 1, self.dtype, "the value")[0]
+        self.parameters = flat
+        return flat[place]
 
     def _of_computed(self, values: Array) -> NodeValues:
         """Return values of the computed nodes by name; of all rows, the inputs' are left out."""

@@ -26,7 +26,7 @@ class DAGRegressor(RegressorMixin, DAGEstimator):  # type: ignore[misc]
         A name out of `dagbp.losses.names()`; ``"squared_error"`` is (x - y)^2, with no half.
     graph, density, activation, init, optimizer, learning_rate_init, alpha, batch_size, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, early_stopping, validation_fraction, \
-n_iter_no_change, callbacks, dtype, n_threads, dense_above
+scoring, n_iter_no_change, callbacks, dtype, n_threads, dense_above, schedule
         As in `DAGClassifier`, with targets in place of classes; where y is a DataFrame whose
         columns are the outputs' labels, targets go to outputs by name.
 
@@ -67,11 +67,13 @@ best_validation_score_, callbacks_
         warm_start: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str = "score",
         n_iter_no_change: int = 10,
         callbacks: Sequence[Callback] = (),
         dtype: Any = None,
         n_threads: int | None = 1,
         dense_above: float | None = None,
+        schedule: str = "auto",
     ) -> None:
         self.graph = graph
         self.density = density
@@ -90,11 +92,13 @@ best_validation_score_, callbacks_
         self.warm_start = warm_start
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.scoring = scoring
         self.n_iter_no_change = n_iter_no_change
         self.callbacks = callbacks
         self.dtype = dtype
         self.n_threads = n_threads
         self.dense_above = dense_above
+        self.schedule = schedule
 
     @available_if(takes_steps)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

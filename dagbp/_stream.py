@@ -42,7 +42,8 @@ class Batches(Source):
             )
         if callable(batches) and not _takes_a_number(batches):
             raise OptionError(
-                f"batches must be a function of the epoch's number, from 0, got {batches!r}"
+                f"batches must be a function of one argument, the epoch's number from 0, got "
+                f"{batches!r}"
             )
         if isinstance(batches, Iterator) and epochs > 1:
             raise OptionError(

@@ -20,12 +20,21 @@ def describe(engine: Engine, drawing: Drawing) -> str:
     )
 
 
-def summarise(engine: Engine, drawing: Drawing, thread_limit: int | None, batch_size: int) -> str:
-    """Return a table: nodes, edges, parameters, memory of a training step, kernels."""
+def summarise(
+    engine: Engine,
+    drawing: Drawing,
+    thread_limit: int | None,
+    batch_size: int,
+    graph_bytes: int,
+) -> str:
+    """Return a table: nodes, edges, parameters, memory of a training step, kernels.
+
+    graph_bytes: of the NetworkX graph that is kept beside, 0 for none.
+    """
     rows = {
         **_wiring(engine, drawing),
         **_parameters(engine, drawing),
-        **_running(engine, thread_limit, batch_size),
+        **_running(engine, thread_limit, batch_size, graph_bytes),
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
@@ -62,13 +71,16 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
     }
 
 
-def _running(engine: Engine, thread_limit: int | None, batch_size: int) -> dict[str, str]:
+def _running(
+    engine: Engine, thread_limit: int | None, batch_size: int, graph_bytes: int
+) -> dict[str, str]:
     schedule = engine.scheduler.choose(batch_size, thread_limit)
     lanes = schedule.row_bytes // engine.dtype.itemsize
     slot = readable(engine.parameters.values.nbytes)
+    graph = f"about {readable(graph_bytes)} for its NetworkX graph, " if graph_bytes else ""
     return {
-        "memory": f"{readable(engine.network_bytes())} for the network, and for a training step at "
-        f"batch {batch_size:,} {readable(engine.step_bytes(schedule))}; "
+        "memory": f"{readable(engine.network_bytes())} for the network, {graph}and for a training "
+        f"step at batch {batch_size:,} {readable(engine.step_bytes(schedule))}; "
         f"{slot} for each number an optimizer keeps of a parameter",
         "schedule": f"{_threads(engine, schedule)}; {engine.dtype}, tiles of {lanes} samples "
         f"({schedule.row_bytes} bytes a node)",

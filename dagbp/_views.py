@@ -1,6 +1,6 @@
 """Arrays of nodes and edges, read by the names in the user's graph."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from dagbp._drawing import Drawing
 from dagbp._plan import Plan
 
 Array = npt.NDArray[Any]
+Assign = Callable[[int, Any], Any]  # sets the value of a place in the network; returns it
 
 
 class Names:
@@ -63,14 +64,19 @@ class NodeValues(Mapping[Hashable, Any]):
     `values[k]` belongs to the plan's row `first_row + k`.
     """
 
-    def __init__(self, names: Names, values: Array, first_row: int) -> None:
-        self._names, self._values, self._first = names, values, first_row
+    def __init__(
+        self, names: Names, values: Array, first_row: int, assign: Assign | None = None
+    ) -> None:
+        self._names, self._values, self._first, self._assign = names, values, first_row, assign
 
-    def __getitem__(self, label: Hashable) -> Any:
+    def _place(self, label: Hashable) -> int:
         place = self._names.row(label) - self._first
         if place < 0:
             raise KeyError(f"node {label!r} is an input, which has no such value")
-        return self._values[place]
+        return place
+
+    def __getitem__(self, label: Hashable) -> Any:
+        return self._values[self._place(label)]
 
     def __iter__(self) -> Iterator[Hashable]:
         labels: Sequence[Hashable] = self._names.drawing.labels
@@ -81,7 +87,7 @@ class NodeValues(Mapping[Hashable, Any]):
         return len(self._values)
 
     def __setitem__(self, label: Hashable, value: Any) -> None:
-        raise _read_only()
+        _assign(self._assign, self._values, self._place(label), value)
 
     def __repr__(self) -> str:
         return _show(self, "nodes")
@@ -90,8 +96,8 @@ class NodeValues(Mapping[Hashable, Any]):
 class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
     """One value for each edge, by the pair (source, target); values in in-edge order."""
 
-    def __init__(self, names: Names, values: Array) -> None:
-        self._names, self._values = names, values
+    def __init__(self, names: Names, values: Array, assign: Assign | None = None) -> None:
+        self._names, self._values, self._assign = names, values, assign
 
     def __getitem__(self, edge: tuple[Hashable, Hashable]) -> Any:
         return self._values[self._names.slot(edge)]
@@ -105,7 +111,7 @@ class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
         return len(self._values)
 
     def __setitem__(self, edge: tuple[Hashable, Hashable], value: Any) -> None:
-        raise _read_only()
+        _assign(self._assign, self._values, self._names.slot(edge), value)
 
     def __repr__(self) -> str:
         return _show(self, "edges")
@@ -154,10 +160,10 @@ class Backprop:
     grad_bias: NodeValues
 
 
-def _read_only() -> TypeError:
-    return TypeError(
-        "these values are a copy; assign to Network.parameters, whose order parameter_names tells"
-    )
+def _assign(assign: Assign | None, values: Array, place: int, value: Any) -> None:
+    if assign is None:
+        raise TypeError("these values were computed, and cannot be assigned")
+    values[place] = assign(place, value)
 
 
 def _show(view: Mapping[Any, Any], things: str) -> str:

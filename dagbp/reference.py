@@ -316,6 +316,12 @@ def graph_from_weights(W: Sequence[Array], activation: Sequence[str]) -> Graph:
         With ``layer`` on every node, ``activation`` and ``bias`` on all but the inputs, and
         ``weight`` on every edge.
 
+    Raises
+    ------
+    ValueError
+        If a matrix has not a row for the biases and one for each node of the layer before, or
+        there are not as many activations as matrices.
+
     Examples
     --------
     >>> G = graph_from_weights([np.array([[1.0], [2.0], [3.0]])], ["tanh"])
@@ -324,6 +330,20 @@ def graph_from_weights(W: Sequence[Array], activation: Sequence[str]) -> Graph:
     >>> list(G.edges(data="weight"))
     [((0, 0), (1, 0), 2.0), ((0, 1), (1, 0), 3.0)]
     """
+    if len(W) == 0 or len(activation) != len(W):
+        raise ValueError(
+            f"W has {len(W)} matrices and activation {len(activation)} names; each layer has one"
+        )
+    for layer, W_l in enumerate(W, start=1):
+        rows = None if layer == 1 else 1 + np.shape(W[layer - 2])[1]
+        if np.ndim(W_l) != 2 or len(W_l) < 1 or (rows is not None and len(W_l) != rows):
+            need = (
+                "a row for the biases and one for each feature" if rows is None else f"{rows} rows"
+            )
+            raise ValueError(
+                f"the matrix of layer {layer} must have {need}, got shape {np.shape(W_l)}; row 0 "
+                "holds the biases"
+            )
     G: Graph = nx.DiGraph()
     G.add_nodes_from(((0, i) for i in range(len(W[0]) - 1)), layer=0)
     for layer, (W_l, name) in enumerate(zip(W, activation, strict=True), start=1):

@@ -57,6 +57,10 @@ class GradientReport:
     n_checked: int
     n_kinks: int
 
+    def __bool__(self) -> bool:
+        """Return whether it passed, for ``assert gradcheck(...)``."""
+        return self.passed
+
     def __str__(self) -> str:
         if self.n_checked == 0:
             return f"gradient not compared: the loss has a kink at all {self.n_kinks} parameters"

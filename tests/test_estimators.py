@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import dagbp
 from dagbp import DAGClassifier, DAGRegressor, DataError, GraphError, OptionError
-from dagbp.callbacks import Callback
+from dagbp.callbacks import Callback, ReduceOnPlateau
 
 RNG = np.random.default_rng(0)
 X, LABELS = load_iris(return_X_y=True)
@@ -858,3 +858,39 @@ def test_a_loss_of_ones_own_goes_to_other_processes():
 def test_the_last_loss():
     model = made(DAGRegressor).fit(X, Y)
     assert model.loss_ == model.loss_curve_[-1]
+
+
+def test_the_same_bits_on_any_number_of_threads():
+    several = [
+        made(DAGRegressor, schedule="levels", n_threads=n).fit(X, Y).network_.parameters
+        for n in (1, 2)
+    ]
+    assert np.array_equal(*several)
+    with pytest.raises(OptionError, match="schedule"):
+        made(DAGRegressor, schedule="threads").fit(X, Y)
+
+
+@pytest.mark.parametrize(("cls", "y"), BOTH)
+def test_early_stopping_by_the_loss_of_what_is_held_out(cls, y):
+    seen = []
+
+    class Look(Callback):
+        def on_epoch_end(self, progress):
+            seen.append(progress.val_loss)
+
+    options = {"early_stopping": True, "scoring": "loss", "max_iter": 40}
+    model = made(cls, callbacks=[Look()], **options).fit(X, y)
+    assert model.validation_scores_ == [-loss for loss in model.network_.history.val_loss]
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    by_score = made(cls, **{**options, "scoring": "score"}).fit(X, y)
+    assert by_score.validation_scores_ != model.validation_scores_
+    with pytest.raises(OptionError, match="scoring must be 'score' or 'loss', got 'auc'"):
+        made(cls, scoring="auc").fit(X, y)
+
+
+def test_callbacks_may_monitor_what_is_held_out():
+    model = made(DAGClassifier, callbacks=[ReduceOnPlateau()], early_stopping=True).fit(X, NAMES)
+    assert len(model.network_.history.val_loss) == model.n_iter_
+    plain = made(DAGClassifier, early_stopping=True).fit(X, NAMES)
+    assert plain.network_.history.val_loss == []  # nobody asked for it
+    assert np.array_equal(plain.network_.parameters, model.network_.parameters)

@@ -1,5 +1,7 @@
 """`dagbp.testing.gradcheck`: it passes what is right, and finds and names what is wrong."""
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -93,3 +95,10 @@ def test_nothing_trains():
     G.nodes["y"]["bias"] = None
     with pytest.raises(DataError, match="no parameter of the network trains"):
         gradcheck(dagbp.compile(G), [[1.0]], [1.0])
+
+
+def test_a_report_is_true_if_it_passed():
+    net = dagbp.compile(dagbp.layered([2, 3, 1], activation="tanh", seed=0), dtype="float64")
+    report = gradcheck(net, [[0.3, -0.2]], [[0.5]])
+    assert report
+    assert not replace(report, passed=False)

@@ -93,11 +93,34 @@ def test_names_of_values():
             bp.grad_weight[missing]
 
 
-def test_values_cannot_be_assigned_one_by_one():
+def test_the_summary_tells_of_the_graph_that_is_kept():
+    G = dagbp.layered([20, 30, 5])
+    assert "about 206.1 KiB for its NetworkX graph" in dagbp.compile(G).summary()
+    src, dst = zip(*nx.convert_node_labels_to_integers(G).edges, strict=True)
+    assert "NetworkX" not in dagbp.Network.from_edges(src, dst).summary()
+
+
+def test_one_weight_or_bias_is_assigned_by_name():
     net = network()
-    for view, key in ((net.weights, ("a", "h")), (net.biases, "h")):
-        with pytest.raises(TypeError, match=r"a copy; assign to Network\.parameters, whose order"):
+    expected = np.array(net.parameters)
+    weights, biases = net.weights, net.biases
+    for key, view, value in ((("a", "h"), weights, 0.5), ("h", biases, -2.0)):
+        view[key] = value
+        expected[net.parameter_names.index(key)] = value
+        assert view[key] == value
+        assert np.array_equal(net.parameters, expected)
+    assert net.weights["a", "h"] == 0.5
+    for key, value, error in ((("h", "a"), 1.0, KeyError), (("a", "h"), np.nan, DataError)):
+        with pytest.raises(error):
+            net.weights[key] = value
+    G = nx.DiGraph([("a", "y")])
+    G.add_node("y", bias=None)
+    with pytest.raises(DataError, match="node 'y' has no bias, so its parameter must be 0"):
+        dagbp.compile(G).biases["y"] = 1.0
+    for view, key in ((net.backprop(X, Y).grad_weight, ("a", "h")), (net.forward(X).x, "h")):
+        with pytest.raises(TypeError, match="were computed, and cannot be assigned"):
             view[key] = 1.0
+    assert np.array_equal(net.parameters, expected)
 
 
 def test_two_letters_are_no_edge():

@@ -383,6 +383,19 @@ def test_learning_curves():
     assert legend(plotting.learning_curves(broken, ax=new_axes()))[1] == "best: 1 at epoch 3"
 
 
+def test_learning_curves_are_compared():
+    one, two = dagbp.History(loss=[4.0, 2.0, 1.0]), dagbp.History([3.0, 1.0], [3.5, 2.5])
+    ax = plotting.learning_curves({"plain": one, "momentum": two}, ax=new_axes())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["plain", "momentum"]
+    plain, momentum, validation = ax.lines
+    assert momentum.get_color() == validation.get_color() != plain.get_color()
+    assert (momentum.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+    assert list(validation.get_ydata()) == [3.5, 2.5]
+    for bad in ({}, {"none": dagbp.History()}, {"x": 3}):
+        with pytest.raises(OptionError, match="history"):
+            plotting.learning_curves(bad, ax=new_axes())
+
+
 def test_histograms_of_weights():
     net, ax = network(), new_axes()
     plotting.histograms(net, ax=ax)

@@ -161,3 +161,18 @@ def test_a_skip_is_refused():
 def test_the_engine_equals_the_recursion(case):
     net = dagbp.compile(case.graph, dtype="float64")
     assert_same(case, net.backprop(case.X, case.Y, loss="squared_error"))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "names", "text"),
+    [
+        ([(2, 2), (2, 1)], 2, r"the matrix of layer 2 must have 3 rows, got shape \(2, 1\); row 0"),
+        ([(3, 2), (6, 1)], 2, r"the matrix of layer 2 must have 3 rows, got shape \(6, 1\)"),
+        ([(3,)], 1, r"the matrix of layer 1 must have a row for the biases .*, got shape \(3,\)"),
+        ([(3, 1)], 2, "W has 1 matrices and activation 2 names; each layer has one"),
+        ([], 0, "W has 0 matrices"),
+    ],
+)
+def test_matrices_that_do_not_follow_each_other(shapes, names, text):
+    with pytest.raises(ValueError, match=text):
+        reference.graph_from_weights([np.ones(shape) for shape in shapes], ["tanh"] * names)

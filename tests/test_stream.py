@@ -356,7 +356,10 @@ def test_divergence_in_a_stream():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batches": lambda: batches()}, r"batches must be a function of the epoch's number, from"),
+        (
+            {"batches": lambda: batches()},
+            "batches must be a function of one argument",
+        ),
         ({"batches": 3}, r"batches must be an iterable of \(X, Y\) or .* got 3"),
         ({"optimizer": "lbfgs"}, r"'lbfgs' is a solver, which needs all samples at once"),
         ({"epochs": -1}, r"epochs must be a whole number >= 0"),
