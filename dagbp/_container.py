@@ -162,7 +162,13 @@ class _Reader:
             raise self._damaged("its checksum is wrong")
         try:
             header = json.loads(text.tobytes())
-            return header, [self._array(entry, body) for entry in header["arrays"]]
+            arrays, end = [], 0
+            for entry in header["arrays"]:  # one behind the other: together no more than the file
+                if entry["place"] < end:
+                    raise ValueError(f"an array at {entry['place']!r}, within the one before")
+                arrays.append(self._array(entry, body))
+                end = entry["place"] + arrays[-1].nbytes
+            return header, arrays
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise self._damaged(f"its header is wrong: {error!r:.200}") from error
 

@@ -22,9 +22,12 @@ from dagbp._drawing import (
     refuse_self_loops,
 )
 from dagbp._errors import GraphError, OptionError
+from dagbp._memory import require
 from dagbp._numbers import is_whole
 from dagbp._plan import MAX_NODES
 from dagbp._ports import Find, read_ports
+
+NODE_BYTES, EDGE_BYTES = 150, 50  # what compiling takes for each at least, by tracemalloc
 
 
 def read_edges(
@@ -90,6 +93,8 @@ def read_edges(
         check_default("activation", activation, known)
     check_default("output_activation", output_activation, known)
     n, src, dst = _ends(src, dst, n_nodes)
+    size = NODE_BYTES * n + EDGE_BYTES * len(src)
+    require(size, f"a network of {n:,} nodes and {len(src):,} edges")
     labels = range(n)
     refuse_self_loops(labels, src, dst)
     edges = Edges(

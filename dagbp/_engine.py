@@ -260,7 +260,8 @@ class Engine:
         """
         signals = signals or self._keeps
         if schedule not in self._buffers:
-            if sum(map(self.step_bytes, (schedule, *self._buffers))) > KEPT_BYTES:
+            kept = sum(self.step_bytes(one) + self._signal_bytes(one) for one in self._buffers)
+            if kept + self.step_bytes(schedule) > KEPT_BYTES:
                 self._buffers = {}
             more = signal_bytes(self.wiring, schedule) if signals and not self._keeps else 0
             require(self.step_bytes(schedule) + more, "a step's tiles and gradients")
@@ -275,6 +276,11 @@ class Engine:
             require(signal_bytes(self.wiring, schedule), "the signals of a step's tiles")
             buffers.keep_signals()
         return buffers
+
+    def _signal_bytes(self, schedule: Schedule) -> int:
+        """Return the bytes of kept signals that `step_bytes` leaves out."""
+        more = self._buffers[schedule].keeps_signals and not self._keeps
+        return more * signal_bytes(self.wiring, schedule)
 
     def release(self) -> None:
         """Give the buffers back."""

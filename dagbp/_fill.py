@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dagbp._errors import OptionError
 from dagbp._kernels.vector import CPU, REGISTER_BYTES
+from dagbp._memory import require
 from dagbp._numbers import is_number
 from dagbp._plan import Plan, by_source, grouped, row_slices
 
@@ -24,6 +25,7 @@ Bool = npt.NDArray[np.bool_]
 CELL = 48  # a multiple of PANEL_ROWS and of the runs' 16
 LEAST = 16  # cells with a shorter side stay as they are
 LEAST_SHARE = 0.05  # 20 slots an edge
+SLOT_BYTES = 40  # what filling takes for each slot of a block at least
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
@@ -122,6 +124,8 @@ def _blocks(plan: Plan, kind: Int64, dense_above: float | None) -> tuple[Int64, 
     chosen &= counts < area
     if not chosen.any():
         return None
+    slots = int(area[chosen].sum())
+    require(SLOT_BYTES * slots, f"filling blocks of {slots:,} edges, held ones included,")
     ends = [
         np.meshgrid(
             np.arange(first[i], first[i + 1]), np.arange(first[j], first[j + 1]), indexing="ij"

@@ -3,31 +3,26 @@
 import os
 import weakref
 from threading import RLock
+from typing import Any
 
 
 class ForkSafeLock:
-    """A reentrant lock; after a fork, the child's copy is a fresh one.
+    """Keeps a reentrant lock; after a fork, the child's copy is a fresh one.
 
     Attributes
     ----------
-    busy : bool
-        For the holder's use; False in a fresh lock.
+    lock : RLock
+        To be entered as it is: an interrupt within Python's code of another context manager would
+        leave it behind, taken.
     """
 
     def __init__(self) -> None:
-        self._lock, self.busy = RLock(), False
+        self.lock: Any = RLock()
         _locks.add(self)
-
-    def __enter__(self) -> object:
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
 
     def renew(self) -> None:
         """Forget who holds the lock."""
-        self._lock, self.busy = RLock(), False
+        self.lock = RLock()
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

@@ -62,7 +62,8 @@ def stamp() -> str:
 class _Files:
     """A function's machine code on disk: a file for each signature and processor.
 
-    A file begins with the stamp, and is replaced whole when that is another.
+    A file begins with the stamp, and is replaced whole when that is another; then a checksum, and
+    what it is of.
     """
 
     def __init__(self, folder: str, name: str) -> None:
@@ -79,15 +80,19 @@ class _Files:
             saved = self._path(key).read_bytes()
         except FileNotFoundError:
             return None
-        header, data = saved[: len(self._header)], saved[len(self._header) :]
-        return pickle.loads(data) if header == self._header else None
+        size = len(self._header)
+        header, checksum, data = saved[:size], saved[size : size + 32], saved[size + 32 :]
+        if header != self._header or checksum != hashlib.sha256(data).digest():
+            return None
+        return pickle.loads(data)
 
     def save(self, key: Any, data: Any) -> None:
         """Save `data`, so that a reader finds all of it or what was there before."""
         path = self._path(key)
         part = path.with_suffix(f".{uuid.uuid4().hex[:16]}")
         try:
-            part.write_bytes(self._header + dumps(data))
+            content = dumps(data)
+            part.write_bytes(self._header + hashlib.sha256(content).digest() + content)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -233,7 +238,7 @@ _compiling = ForkSafeLock()
 
 def compiled(function: Callable[..., Any], *args: Any) -> Any:
     """Return what a compiling function returns for these arguments; once a process."""
-    with _compiling:
+    with _compiling.lock:
         return _compile_once(function, *args)
 
 

@@ -218,13 +218,15 @@ def depth(plan: Plan) -> int:
 
 def _path_lengths(plan: Plan) -> Int64:
     """Return the edges of the longest path to each row."""
-    length = np.zeros(len(plan.node), np.int64)
-    for level in range(1, int(plan.level[-1]) + 1):
-        first, last = np.searchsorted(plan.level, [level, level + 1])
-        slots = slice(plan.in_ptr[first], plan.in_ptr[last])
-        target = np.repeat(np.arange(first, last), np.diff(plan.in_ptr[first : last + 1]))
-        np.maximum.at(length, target, length[plan.in_src[slots]] + 1)
-    return length
+    arrays = plan.in_ptr, plan.in_src, np.zeros(len(plan.node), np.int64)
+    if len(plan.in_src) + len(plan.node) > SMALL:
+        _levels_upwards(*arrays)
+        return arrays[2]
+    lists = [array.tolist() for array in arrays]
+    for j in range(len(lists[2])):
+        sources = lists[1][lists[0][j] : lists[0][j + 1]]
+        lists[2][j] = max((lists[2][i] + 1 for i in sources), default=0)
+    return np.array(lists[2], np.int64)
 
 
 def reached(plan: Plan) -> npt.NDArray[np.bool_]:

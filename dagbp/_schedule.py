@@ -168,7 +168,7 @@ class Scheduler:
         """
         key = members, row_bytes
         if key not in self._crews:
-            cuts = self.cuts(Schedule(row_bytes, 1, 1, members)).forward
+            cuts = self._forward_cuts(Schedule(row_bytes, 1, 1, members))
             plan, first = self._wiring.plan, self._wiring.in_segment
             nodes = np.diff(first)  # a node counts as some edges: an activation, a call
             work = np.diff(plan.in_ptr[first]) + NODE_NS / SPARSE_NS * nodes
@@ -177,15 +177,18 @@ class Scheduler:
             self._crews[key] = len(cuts), float(busiest / max(total[-1], 1.0))
         return self._crews[key]
 
+    def _samples(self, schedule: Schedule) -> int:
+        return schedule.group * schedule.row_bytes // self._wiring.itemsize
+
+    def _forward_cuts(self, schedule: Schedule) -> Int64:
+        plan, first = self._wiring.plan, self._wiring.in_segment
+        work = np.diff(plan.in_ptr[first]) * self._samples(schedule)
+        return cut_stages(plan.level[first[:-1]], work, schedule.members)
+
     def cuts(self, schedule: Schedule) -> Cuts:
         """Return who takes which segments."""
-        wiring, plan = self._wiring, self._wiring.plan
-        samples = schedule.group * schedule.row_bytes // wiring.itemsize
-        ins, outs = wiring.in_segment, wiring.out_segment
-        in_work = np.diff(plan.in_ptr[ins])
-        out_work = np.diff(plan.out_ptr[outs])
-        members = schedule.members
-        forward = cut_stages(plan.level[ins[:-1]], in_work * samples, members)
+        plan, outs, members = self._wiring.plan, self._wiring.out_segment, schedule.members
+        samples, out_work = self._samples(schedule), np.diff(plan.out_ptr[outs])
         if members == 1:
             backward = np.array([[0, len(outs) - 1]])
         else:
@@ -194,4 +197,4 @@ class Scheduler:
             computed = first + cut_stages(level[first:], out_work[first:] * samples, members)
             inputs = cut_stages(np.zeros(first, np.int64), out_work[:first] * samples, members)
             backward = np.concatenate([computed[::-1], inputs])
-        return Cuts(forward, np.ascontiguousarray(backward))
+        return Cuts(self._forward_cuts(schedule), np.ascontiguousarray(backward))

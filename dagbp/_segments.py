@@ -93,13 +93,15 @@ def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
     starts = np.concatenate([[0], ends[:-1]])
     worth = (total[ends] - total[starts] >= members * WORTH_MEETING) & (ends - starts > 1)
     stages: list[list[int]] = []
-    for begin, end, shared in zip(starts.tolist(), ends.tolist(), worth.tolist(), strict=True):
+    at = 0  # what is before is shared out
+    for begin, end in zip(starts[worth].tolist(), ends[worth].tolist(), strict=True):
         shares = total[begin] + (total[end] - total[begin]) * np.arange(1, members) // members
-        inner = np.searchsorted(total, shares).tolist() if shared else [end]
+        inner = np.searchsorted(total, shares).tolist()
         if inner[0] < end:  # more than one member has something
+            if at < begin:
+                stages.append([at] + [begin] * members)
             stages.append([begin, *inner, end])
-        elif stages and stages[-1][1] == begin:  # the first member goes on
-            stages[-1][1:] = [end] * members
-        else:
-            stages.append([begin] + [end] * members)
+            at = end
+    if at < n:
+        stages.append([at] + [n] * members)
     return np.array(stages, np.int64)

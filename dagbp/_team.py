@@ -6,21 +6,27 @@ a queue would hold up its team for ever.
 """
 
 import os
+from _thread import allocate_lock
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Thread
 
 Call = Callable[[], object]
 
 
 class _Job:
-    """One call on its way through a worker, which runs it once however often it is started."""
+    """One call on its way through a worker, which runs it once however often it is started.
+
+    A plain lock tells of its end: an interrupt in Python's code of an `Event` leaves the event's
+    own lock behind, on which the worker would wait for ever.
+    """
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._begun = False
-        self._done = Event()
+        self._begun = self._ended = False
+        self._running = allocate_lock()
+        self._running.acquire()
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -31,11 +37,14 @@ class _Job:
             self._call()
         except BaseException as error:  # handed to the thread that waits
             self._error = error
-        self._done.set()
+        self._ended = True
+        self._running.release()
 
-    def wait(self, seconds: float | None = None) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Return whether the call has ended; raise what it raised."""
-        if not self._done.wait(seconds):
+        if not self._ended:
+            self._running.acquire(timeout=seconds)  # once; from then on it has ended
+        if not self._ended:
             return False
         if self._error is not None:
             raise self._error
@@ -48,7 +57,8 @@ class _Job:
 
     def outlast(self) -> None:
         """Return when the call has ended, whatever it raised."""
-        self._done.wait()
+        while not self._ended:
+            self._running.acquire(timeout=1.0)
 
 
 class _Worker:

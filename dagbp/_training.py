@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from dagbp._buffers import Dropout, aligned
 from dagbp._engine import Engine
@@ -52,6 +51,8 @@ from dagbp.losses import Loss
 from dagbp.optimizers import SGD, Optimizer
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from dagbp._network import Network
 
 Array = npt.NDArray[Any]
@@ -484,13 +485,33 @@ class Run:
         error.history = self.history  # type: ignore[attr-defined]
         raise error
 
-    def _bar(self) -> "tqdm[Any]":
+    def _bar(self) -> "tqdm[Any] | _NoBar":
         """Return a progress bar that appears after a second, on a terminal only."""
-        verbose = self._options.verbose
-        quiet = not verbose or sys.stderr is None or not sys.stderr.isatty()
+        if not self._options.verbose or sys.stderr is None or not sys.stderr.isatty():
+            return _NoBar()
+        from tqdm import tqdm
+
         per_epoch = self.source.steps_per_epoch
         total = None if per_epoch is None else self.progress.n_epochs * per_epoch
-        return tqdm(total=total, unit="step", delay=1.0, disable=quiet, leave=False)
+        return tqdm(total=total, unit="step", delay=1.0, leave=False)
+
+
+class _NoBar:
+    """In place of a progress bar, whose locks an interrupt could leave behind."""
+
+    n = 0
+
+    def __enter__(self) -> "_NoBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def set_postfix_str(self, s: str, refresh: bool) -> None:
+        """Do nothing."""
+
+    def update(self, n: float) -> None:
+        """Do nothing."""
 
 
 @contextmanager

@@ -217,7 +217,7 @@ def register(
         )
     activation = Activation(name, init, f, df, surrogate)
     _check_values(activation)
-    with _lock:
+    with _lock.lock:
         _check_name(name, overwrite)
         _activations[name] = activation
     return activation
@@ -262,7 +262,7 @@ def addresses(activation: str | Activation, dtype: DTypeLike) -> tuple[int, int]
 
 def rows(activation: str | Activation, dtype: DTypeLike) -> tuple[Any, Any]:
     """Return the forward and the backward row, C functions that are there for good."""
-    with _lock:
+    with _lock.lock:
         return _compiled(get(activation), np.dtype(dtype))
 
 

@@ -64,7 +64,7 @@ class Loss:
 
     def row(self, dtype: np.dtype[Any]) -> LossRow:
         """Return the compiled row function for values of `dtype`, and what it reads."""
-        with _lock:
+        with _lock.lock:
             return _row(self.name, self.hyper, _users.get(self.name), dtype)
 
 
@@ -245,7 +245,7 @@ def register(
         raise OptionError(f"loss {name!r} is registered already; pass overwrite=True")
     scalars = _compile_scalars(name, f, df)
     _check_values(name, scalars)
-    with _lock:
+    with _lock.lock:
         _users[name] = scalars
         _losses[name] = Loss(name, f=f, df=df)
     return _losses[name]

@@ -96,7 +96,7 @@ class Optimizer(ABC):
 
     def row(self, dtype: np.dtype[Any]) -> Any:
         """Return the update of parameters of `dtype`, a C function."""
-        with _lock:
+        with _lock.lock:
             return _compiled(self._row, dtype)
 
 

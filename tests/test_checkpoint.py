@@ -398,7 +398,7 @@ def test_a_callback_of_another_run_begins_anew():
     assert not np.array_equal(one.parameters, two.parameters)
 
 
-def test_saving_from_another_thread_waits_for_a_whole_state(tmp_path):
+def test_saving_from_another_thread_waits_for_the_end_of_a_step(tmp_path):
     net = dagbp.compile(dagbp.layered([3, 64, 64, 1], seed=0), seed=0, n_threads=1)
     rng = np.random.default_rng(0)
     data = rng.normal(size=(5_000, 3)), rng.normal(size=5_000)
@@ -414,10 +414,11 @@ def test_saving_from_another_thread_waits_for_a_whole_state(tmp_path):
 
     saver = threading.Thread(target=save)
     saver.start()
-    history = net.fit(*data, epochs=30, seed=0, callbacks=[Begin()])
+    net.fit(*data, epochs=200, seed=0, callbacks=[Begin()])
     saver.join()
     loaded = dagbp.load(tmp_path / "net")
-    assert loaded.history == history
+    assert 0 < loaded.history.n_updates < net.history.n_updates
+    loaded.fit(*data, epochs=200, seed=0, resume=True)
     assert np.array_equal(loaded.parameters, net.parameters)
 
 
@@ -934,3 +935,13 @@ def test_damaged_files_are_refused_or_load(tmp_path, whole_file):
         net.predict(np.zeros((2, len(net.inputs))))
     assert refused_ > 2000
     assert loaded > 10
+
+
+def test_arrays_that_overlap_are_refused(tmp_path, whole_file):
+    def twice(header):
+        header["arrays"].append({**header["arrays"][0], "place": header["arrays"][0]["place"]})
+
+    path = tmp_path / "net"
+    path.write_bytes(with_header(whole_file, twice))
+    with pytest.raises(CheckpointError, match="an array at 0, within the one before"):
+        dagbp.load(path)

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -173,6 +174,44 @@ def test_interrupts_at_any_moment():
         prediction = net.predict(X)
         net.parameters = net.parameters
         assert np.array_equal(net.predict(X), prediction)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
+@pytest.mark.parametrize("method", ["predict", "fit"])
+def test_interrupts_of_many_short_calls(method):
+    """Between any two instructions: the next call runs, in this thread and in another."""
+    net = dagbp.compile(dagbp.layered([4, 6, 2], seed=0), seed=0, n_threads=1)
+    few = np.ones((5, 4)), np.ones((5, 2))
+
+    def call():
+        if method == "predict":
+            net.predict(few[0])
+        else:
+            net.fit(*few, epochs=1, verbose=0)
+
+    def ring(*_):
+        raise KeyboardInterrupt
+
+    call()
+    before, rng = signal.signal(signal.SIGALRM, ring), np.random.default_rng(0)
+    try:
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            try:
+                # Again after a while: Python drops what is raised within a finalizer.
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-5, 3e-3), 0.02)
+                while True:
+                    call()
+            except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            call()
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(60)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not thread.is_alive()
 
 
 # ---------------------------------------------------------------------------- processes

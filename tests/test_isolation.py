@@ -19,7 +19,7 @@ import pytest
 from joblib import Parallel, delayed
 
 import dagbp
-from dagbp import _team
+from dagbp import _team, _turn
 from dagbp._errors import GraphError, OptionError
 from dagbp._kernels import run
 from dagbp._kernels.records import Work
@@ -143,16 +143,88 @@ def test_an_activation_that_raises_gives_nan():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_trains():
-    net = network()
-    net.predict(X)
-    thread = threading.Thread(target=lambda: net.fit(X, Y, epochs=20_000, verbose=0))
+    """The child finds the network as a step has left it: forward and back of the same weights."""
+    net = network(n_threads=1)
+    net.fit(X, Y, epochs=1, verbose=0)
+    stop = threading.Event()
+    run = {"epochs": 10**8, "batch_size": 7, "learning_rate": 0.05, "verbose": 0}
+    thread = threading.Thread(target=lambda: net.fit(X, Y, callbacks=[Until(stop)], **run))
     thread.start()
+    statuses = []
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            twin = network(n_threads=1)
+            twin.parameters = net.parameters
+            found, expected = net.loss_and_gradient(X, Y)[1], twin.loss_and_gradient(X, Y)[1]
+            os._exit(0 if np.array_equal(found, expected) else 1)
+        statuses.append(os.waitpid(child, 0)[1])
+    stop.set()
+    thread.join()
+    assert statuses == [0] * 8
+
+
+class Until(Callback):
+    def __init__(self, event):
+        self._event = event
+
+    def on_poll(self, progress):
+        if self._event.is_set():
+            progress.stop("asked to")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
+    net, entered, go_on = network(), threading.Event(), threading.Event()
+
+    def hold():
+        with net._turn:
+            entered.set()
+            go_on.wait()
+
+    monkeypatch.setattr(_turn, "PATIENCE", 0.1)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
     child = os.fork()
     if child == 0:
-        os._exit(0 if net.predict(X).shape == (200, 3) else 1)
+        try:
+            net.predict(X)
+        except OptionError as error:
+            os._exit(0 if "forked in the midst of a step" in str(error) else 2)
+        os._exit(1)
     _, status = os.waitpid(child, 0)
+    go_on.set()
     thread.join()
     assert status == 0
+    net.predict(X)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_within_a_callback():
+    children = []
+
+    class Fork(Callback):
+        def on_epoch_end(self, progress):
+            child = os.fork()
+            if child == 0:
+                progress.network.predict(X)
+                raise EOFError
+            children.append(child)
+
+    net, code = network(), 0
+    parent = os.getpid()
+    try:
+        net.fit(X, Y, epochs=1, verbose=0, callbacks=[Fork()])
+    except dagbp.CallbackError as error:
+        code = 7 if isinstance(error.__cause__, EOFError) else 8
+    finally:
+        if os.getpid() != parent:
+            net.predict(X)
+            os._exit(code)
+    assert [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children] == [7]
 
 
 def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):

@@ -282,3 +282,26 @@ def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
     other.fit(X, Y, epochs=5, **options)
     assert len(made) > 7
     assert np.array_equal(net.parameters, other.parameters)
+
+
+def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
+    G = dagbp.layered([3000, 3000], 0.06, seed=0)
+    limit(10**8)
+    with pytest.raises(dagbp.MemoryLimitError, match=r"^a network of 2,000,000,000 nodes and 1 "):
+        dagbp.Network.from_edges([0], [1], n_nodes=2_000_000_000)
+    assert dagbp.compile(G, seed=0).n_edges == 540_000
+    with pytest.raises(dagbp.MemoryLimitError, match=r"^filling blocks of [89],.* edges, held"):
+        dagbp.compile(G, dense_above=0.05, seed=0)
+
+
+def test_kept_buffers_count_their_signals(limit, monkeypatch):
+    net = network(n_threads=1)
+    net.forward(X)
+    (schedule,) = net._engine._buffers
+    assert net._engine._buffers[schedule].keeps_signals
+    with_signals = net._engine.step_bytes(schedule) + 80 * schedule.row_bytes
+    other = net._engine.scheduler.choose(3, 1)
+    assert other != schedule
+    monkeypatch.setattr(_engine, "KEPT_BYTES", with_signals + net._engine.step_bytes(other) - 1)
+    net.evaluate(X[:3], Y[:3])
+    assert list(net._engine._buffers) == [other]

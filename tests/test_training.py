@@ -201,7 +201,7 @@ def at_once(monkeypatch):
     def bar(**options):
         return tqdm(**{**options, "delay": 0, "mininterval": 0})
 
-    monkeypatch.setattr("dagbp._training.tqdm", bar)
+    monkeypatch.setattr("tqdm.tqdm", bar)
 
 
 @pytest.mark.usefixtures("at_once")
