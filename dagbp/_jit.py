@@ -12,11 +12,14 @@ import gc
 import hashlib
 import os
 import pickle
+import signal
+import threading
 import uuid
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numba
@@ -151,6 +154,27 @@ def jit(
     return KernelDispatcher(function, targetoptions=options, pipeline_class=_INNER_COMPILER)
 
 
+def _undisturbed(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a compiler to its end: an interrupt by Ctrl-C comes after it.
+
+    In its midst it would leave a lock of llvmlite's behind, whose code is Python's, and nobody
+    could compile any more. In a thread of its own the compiler would take longer.
+    """
+    before = None
+    if threading.current_thread() is threading.main_thread():  # no other is interrupted
+        before = signal.getsignal(signal.SIGINT)
+    if not callable(before):
+        return function(*args)
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    try:
+        return function(*args)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[-1])
+
+
 def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
     """Call a compiler without garbage collections, which walk all that it makes each time."""
     enabled = gc.isenabled()
@@ -168,7 +192,7 @@ def entry(function: Callable[..., Any]) -> Any:
     dispatcher: Any = KernelDispatcher(function, targetoptions=options, pipeline_class=_COMPILER)
     _enable_cache(dispatcher, function)
     compile_ = dispatcher.compile
-    dispatcher.compile = lambda signature: _uncollected(compile_, signature)
+    dispatcher.compile = lambda signature: _undisturbed(_uncollected, compile_, signature)
     return dispatcher
 
 
@@ -209,13 +233,17 @@ class Callback:
     def address(self) -> int:
         """The address of the machine code, good for as long as this object lives."""
         if self._address is None:
-            with global_compiler_lock:
-                name = self._made.fndesc.llvm_cfunc_wrapper_name
-                address = self._made.library.get_pointer_to_function(name)
-                if not self.cache_hits:
-                    self._function._cache.save_overload(self._function._sig, self._made)
-                self._address = int(address)
+            _undisturbed(self._find_address)
+        assert self._address is not None
         return self._address
+
+    def _find_address(self) -> None:
+        with global_compiler_lock:
+            name = self._made.fndesc.llvm_cfunc_wrapper_name
+            address = self._made.library.get_pointer_to_function(name)
+            if not self.cache_hits:
+                self._function._cache.save_overload(self._function._sig, self._made)
+            self._address = int(address)
 
     def __int__(self) -> int:
         """Return the address."""
@@ -230,7 +258,8 @@ def compile_callback(
     LLVM's part goes on in a thread of its own until somebody asks for the address: compile all that
     is needed together before.
     """
-    return _uncollected(Callback, function, signature, fastmath, disk)  # type: ignore[no-any-return]
+    made = _undisturbed(_uncollected, Callback, function, signature, fastmath, disk)
+    return made  # type: ignore[no-any-return]
 
 
 _compiling = ForkSafeLock()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -191,3 +192,39 @@ def test_what_a_call_needs_is_begun_before_anything_is_waited_for(call, n_begun)
     order = done.stdout.split()
     assert order[:n_begun] == ["begin"] * n_begun
     assert set(order[n_begun:]) == {"address"}
+
+
+INTERRUPTED = """
+import os, random, signal, sys
+import numpy as np
+import dagbp
+random.seed(int(sys.argv[1]))
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+X = np.random.default_rng(0).normal(size=(100, 8))
+net = dagbp.compile(dagbp.layered([8, 40, 3], density=0.9, seed=0), seed=0, n_threads=1)
+interrupts = 0
+while True:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.02, 0.4), 0.05)
+        net.fit(X, X[:, :3], epochs=1, seed=0, verbose=0)
+        net.loss_and_gradient(X, X[:, :3])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        break
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        interrupts += 1
+print(interrupts, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.parametrize("seed", range(3))
+def test_interrupts_of_a_first_compile(seed, tmp_path):
+    """Ctrl-C comes after what is being compiled, and the next call goes on."""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", INTERRUPTED, str(seed)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
