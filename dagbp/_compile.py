@@ -121,6 +121,8 @@ def _warn_of_ignored(
     activation: str | None,
     output_activation: str | None,
 ) -> None:
+    if activation is None and output_activation is None:
+        return
     outputs, inputs = set(drawing.outputs.tolist()), set(drawing.inputs.tolist())
     computed = [i for i in range(len(drawing.labels)) if i not in inputs]
     hidden = [i for i in computed if i not in outputs]

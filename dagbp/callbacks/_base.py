@@ -21,8 +21,8 @@ class Progress:
     Attributes
     ----------
     network : Network
-        As its last step left it. Between steps it can be used, saved and changed, in the thread of
-        the call.
+        As its last step left it. Between steps it can be used, saved and changed; by other threads
+        too, which get their turn there.
     epoch : int
         Epochs finished.
     step : int
