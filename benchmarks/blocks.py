@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import contest
 import networks
-from dagbp import _alike, _drawing
+from dagbp._plan import clustering as _alike
+from dagbp._plan import from_graph as _drawing
 from peers.dagbp_ import Dagbp
 
 BATCH = 128

@@ -13,16 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dagbp import activations, callbacks, losses, optimizers
-from dagbp._builders import (
-    barabasi_albert,
-    from_adjacency,
-    layered,
-    random_dag,
-    residual,
-    watts_strogatz,
-)
-from dagbp._checkpoint import load
 from dagbp._compile import compile
+from dagbp._engine.profile import Part, Profile
 from dagbp._errors import (
     CallbackError,
     CheckpointError,
@@ -38,12 +30,20 @@ from dagbp._errors import (
     OptionError,
     UnreachableWarning,
 )
+from dagbp._graph.builders import (
+    barabasi_albert,
+    from_adjacency,
+    layered,
+    random_dag,
+    residual,
+    watts_strogatz,
+)
 from dagbp._history import History
+from dagbp._model.checkpoint import load
+from dagbp._model.views import Backprop, Forward
 from dagbp._network import Network
-from dagbp._profile import Part, Profile
-from dagbp._regularisation import Penalty
+from dagbp._training.regularisation import Penalty
 from dagbp._version import __version__
-from dagbp._views import Backprop, Forward
 
 if TYPE_CHECKING:
     from dagbp.estimators import DAGClassifier as DAGClassifier

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._drawing import Drawing
 from dagbp._errors import IgnoredArgumentWarning
-from dagbp._graph import read_networkx
+from dagbp._graph.arrays import Drawing
+from dagbp._graph.from_networkx import read_networkx
 from dagbp._network import Network
 
 if TYPE_CHECKING:

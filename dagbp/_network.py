@@ -9,32 +9,35 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dagbp import _data, activations, losses, optimizers
-from dagbp._drawing import Drawing, plan_drawing
-from dagbp._edge_arrays import read_edges
-from dagbp._engine import NO_LOSS, Engine
+from dagbp import activations, losses, optimizers
+from dagbp._checks import check_whole, is_whole, real_dtype
+from dagbp._data import arrays
+from dagbp._data.features import Problem, read_features
+from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
+from dagbp._engine.engine import NO_LOSS, Engine
+from dagbp._engine.schedule import WAYS
+from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
-from dagbp._features import Problem, read_features
-from dagbp._fill import check_dense_above
-from dagbp._graph import EDGE_BYTES, NODE_BYTES, draw, write_networkx
-from dagbp._initialise import check_representable, draw_parameters, real_dtype
-from dagbp._numbers import check_whole, is_whole
-from dagbp._plan import Plan
-from dagbp._problem import check_loss_fits, read_batch, read_problem, read_validation
-from dagbp._schedule import WAYS
-from dagbp._summary import describe, summarise
-from dagbp._team import available_cores
-from dagbp._turn import Turn
-from dagbp._views import Backprop, EdgeValues, Forward, Names, NodeValues
+from dagbp._graph.arrays import Drawing
+from dagbp._graph.from_edges import read_edges
+from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
+from dagbp._layout.fill import check_dense_above
+from dagbp._model.engine_lock import Turn
+from dagbp._model.initial_values import check_representable, draw_parameters
+from dagbp._model.summary import describe, summarise
+from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
+from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.names import Names
+from dagbp._plan.plan import Plan
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    from dagbp._engine.profile import Profile
     from dagbp._history import History, TrainingState
-    from dagbp._profile import Profile
-    from dagbp._regularisation import Penalty, Regularisation
-    from dagbp._source import Source
-    from dagbp._training import Options
+    from dagbp._training.regularisation import Penalty, Regularisation
+    from dagbp._training.run import Options
+    from dagbp._training.source import Source
     from dagbp.callbacks import Callback
 
 Array = npt.NDArray[Any]
@@ -249,7 +252,7 @@ class Network:
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None:
         size = self.n_edges + self._engine.n_computed
-        flat = _data.vector(values, size, self.dtype, "parameters")
+        flat = arrays.vector(values, size, self.dtype, "parameters")
         absent = np.flatnonzero(~self._has_bias & (flat[self.n_edges :] != 0))
         if len(absent):
             node = self._label_of_row(self._engine.plan.n_inputs + int(absent[0]))
@@ -540,8 +543,8 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._minibatches import Minibatches
-        from dagbp._training import Options
+        from dagbp._training.minibatches import Minibatches
+        from dagbp._training.run import Options
 
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
@@ -617,9 +620,9 @@ class Network:
         >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
         3
         """
-        from dagbp._minibatches import seeds
-        from dagbp._stream import Batches
-        from dagbp._training import Options
+        from dagbp._training.minibatches import seeds
+        from dagbp._training.run import Options
+        from dagbp._training.stream import Batches
 
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         asked = epochs, verbose, callbacks, restrained, resume
@@ -674,8 +677,8 @@ class Network:
         ...     bool((dagbp.load(path).parameters == net.parameters).all())
         True
         """
-        from dagbp._checkpoint import save
-        from dagbp._saved import keep
+        from dagbp._model.checkpoint import save
+        from dagbp._model.snapshot import keep
 
         save(keep(self, training), path)
 
@@ -717,8 +720,8 @@ class Network:
         >>> profile.batch_size, profile.n_threads, profile.parts[0].name
         (32, 1, 'copy in')
         """
-        from dagbp._profile import take_profile
-        from dagbp._training import start
+        from dagbp._engine.profile import take_profile
+        from dagbp._training.run import start
 
         chosen = optimizers.get(optimizer)
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
@@ -782,12 +785,12 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
-        from dagbp._saved import keep
+        from dagbp._model.snapshot import keep
 
         return {"saved": keep(self, training=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from dagbp._saved import bring_back
+        from dagbp._model.snapshot import bring_back
 
         bring_back(self, state["saved"])
 
@@ -807,7 +810,7 @@ class Network:
         dropout: float | Mapping[Hashable, float],
         input_dropout: float,
     ) -> "Regularisation":
-        from dagbp._regularisation import regularisation
+        from dagbp._training.regularisation import regularisation
 
         given = penalties, max_norm, dropout, input_dropout
         return regularisation(self._names, self._engine, *given)
@@ -816,7 +819,7 @@ class Network:
         self, source: "Source", validation: Problem | None, options: "Options", drop_seed: int
     ) -> "History":
         """Run the source; callbacks may use the network between its steps."""
-        from dagbp._training import Run
+        from dagbp._training.run import Run
 
         with self._turn.for_a_run() as engine:
             return Run(self, engine, source, validation, options, drop_seed).go()
@@ -828,7 +831,7 @@ class Network:
         validation: Problem | None,
         options: "Options",
     ) -> "History":
-        from dagbp._solvers import solve
+        from dagbp._training.scipy_solvers import solve
 
         with self._turn.for_a_run() as engine:
             return solve(self, engine, solver, problem, validation, options)
@@ -840,7 +843,7 @@ class Network:
         """Set one parameter; return it in the network's precision."""
         with self._turn:
             flat = self._engine.parameters.copy()
-        flat[place] = _data.vector([value], 1, self.dtype, "the value")[0]
+        flat[place] = arrays.vector([value], 1, self.dtype, "the value")[0]
         self.parameters = flat
         return flat[place]
 

@@ -34,11 +34,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dagbp._data import real_array
-from dagbp._derivative import HERE, STENCIL, first_disagreement
+from dagbp._data.arrays import real_array
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
-from dagbp._forking import ForkSafeLock
-from dagbp._functions import same_functions
+from dagbp._locks import ForkSafeLock
+from dagbp._user_functions import HERE, STENCIL, first_disagreement, same_functions
 
 __all__ = ["Activation", "addresses", "get", "names", "register"]
 
@@ -268,8 +267,8 @@ def rows(activation: str | Activation, dtype: DTypeLike) -> tuple[Any, Any]:
 
 @cache  # for good: a network holds addresses only, and they must outlive it
 def _compiled(activation: Activation, dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    from dagbp._kernels import activation as formulas
-    from dagbp._kernels import rows as templates
+    from dagbp._kernels.formulas import activation as formulas
+    from dagbp._kernels.formulas import rows as templates
 
     name = activation.name
     if activation.f is not None:

@@ -21,13 +21,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dagbp import _jit
-from dagbp._derivative import HERE, STENCIL, first_disagreement
+from dagbp._checks import is_number
+from dagbp._compiler.decorators import compile_callback
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
-from dagbp._forking import ForkSafeLock
-from dagbp._functions import same_functions
-from dagbp._kernels.records import Loss as LossRow
-from dagbp._numbers import is_number
+from dagbp._kernels.frames import Loss as LossRow
+from dagbp._locks import ForkSafeLock
+from dagbp._user_functions import HERE, STENCIL, first_disagreement, same_functions
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -309,14 +308,14 @@ def _row(
 
 @cache  # for good: rows hold addresses only
 def _compiled(name: str, scalars: _Scalars | None, dtype: np.dtype[Any]) -> Any:
-    from dagbp._kernels import loss
-    from dagbp._kernels.rows import specialise
+    from dagbp._kernels.formulas import loss
+    from dagbp._kernels.formulas.rows import specialise
 
     signature = loss.row_signature(dtype)
     if scalars is not None:
         row = specialise(loss.scalar_row, name, f=scalars.f, df=scalars.df)
-        return _jit.compile_callback(row, signature, disk=False)
+        return compile_callback(row, signature, disk=False)
     if name == "softmax_cross_entropy":
-        return _jit.compile_callback(loss.softmax_cross_entropy_row, signature)
+        return compile_callback(loss.softmax_cross_entropy_row, signature)
     row = specialise(loss.elementwise_row, name, formula=getattr(loss, name))
-    return _jit.compile_callback(row, signature)
+    return compile_callback(row, signature)

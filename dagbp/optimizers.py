@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from dagbp import _jit
+from dagbp._checks import is_number
+from dagbp._compiler.decorators import compile_callback
 from dagbp._errors import OptionError, did_you_mean
-from dagbp._forking import ForkSafeLock
-from dagbp._numbers import is_number
+from dagbp._locks import ForkSafeLock
 
 __all__ = [
     "SGD",
@@ -403,6 +403,6 @@ def get(optimizer: str | Optimizer | Solver, learning_rate: float | None = None)
 
 @cache
 def _compiled(row: str, dtype: np.dtype[Any]) -> Any:
-    from dagbp._kernels import update
+    from dagbp._kernels.formulas import update
 
-    return _jit.compile_callback(getattr(update, row), update.row_signature(dtype))
+    return compile_callback(getattr(update, row), update.row_signature(dtype))

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._checks import check_whole, generator, is_number
 from dagbp._errors import DataError, OptionError
-from dagbp._initialise import generator
+from dagbp._model.snapshot import keep, new_network
 from dagbp._network import Network
-from dagbp._numbers import check_whole, is_number
-from dagbp._saved import keep, new_network
 from dagbp.losses import Loss
 
 __all__ = ["GradientReport", "gradcheck"]

@@ -18,7 +18,9 @@ settings.load_profile("dagbp")
 @pytest.fixture(autouse=True, scope="session")
 def many_cores():
     """Let tests ask for more threads than a small machine has cores."""
-    from dagbp import _network, _saved, _team
+    from dagbp import _network
+    from dagbp._engine import workers as _team
+    from dagbp._model import snapshot as _saved
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (_network, _saved):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import dagbp
-from dagbp import _alike, _drawing
-from dagbp._alike import View, bring_together
-from dagbp._plan import Plan, make_plan
+from dagbp._plan import clustering as _alike
+from dagbp._plan import from_graph as _drawing
+from dagbp._plan.clustering import View, bring_together
+from dagbp._plan.plan import Plan, make_plan
 
 # ---------------------------------------------------------------------------- planted blocks
 # A case yields edges (E, 2) of nodes in topological order, and how many of them are in the blocks.

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import dagbp
-from dagbp import _builders as builders
 from dagbp import _memory
-from dagbp._drawing import plan_drawing
 from dagbp._errors import OptionError
-from dagbp._graph import read_networkx
-from dagbp._plan import depth
+from dagbp._graph import builders
+from dagbp._graph.from_networkx import read_networkx
+from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.plan import depth
 
 KNOWN = ("identity", "relu", "tanh")
 NUMBERED = {  # the builders whose nodes are integers, inputs first

@@ -23,7 +23,7 @@ from strategies import networks, random_network, random_samples
 
 import dagbp
 from dagbp import CheckpointError, DagbpWarning, OptionError, Penalty
-from dagbp._values import Arrays, decode, encode
+from dagbp._files.values import Arrays, decode, encode
 from dagbp.callbacks import (
     Callback,
     CosineDecay,

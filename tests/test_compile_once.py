@@ -15,16 +15,16 @@ from numba.core.dispatcher import Dispatcher
 
 import dagbp
 import dagbp._kernels
-from dagbp import _jit
-from dagbp._kernels import run
-from dagbp._schedule import TILE_COST
+from dagbp._compiler import decorators as _jit
+from dagbp._engine.schedule import TILE_COST
+from dagbp._kernels.passes import entry_points as run
 
 PACKAGE = Path(dagbp.__file__).parent
 
 
 def kernels():
     """Yield every jitted function of the package, with its name."""
-    own = {"dagbp.estimators", "dagbp._sklearn"}  # which would import scikit-learn
+    own = {"dagbp.estimators", "dagbp.estimators._sklearn"}  # which would import scikit-learn
     found = pkgutil.walk_packages(dagbp.__path__, "dagbp.")
     for module in (importlib.import_module(m.name) for m in found if m.name not in own):
         for name, value in vars(module).items():
@@ -72,8 +72,8 @@ def test_one_signature_a_dtype(dtype):
     after = {name: len(kernel.signatures) for name, kernel in kernels()}
     for entry, before_ in zip(entries, compiled, strict=True):
         assert _jit.compiled(run.compile_entry, entry, np.dtype(dtype)) is before_
-    for entry in ("single.predict", "single.learn"):
-        name = f"dagbp._kernels.{entry}"
+    for entry in ("single_sample.predict", "single_sample.learn"):
+        name = f"dagbp._kernels.passes.{entry}"
         assert after[name] == before[name] > 0
     # At most one for each dtype and width of tiles; entry points have none.
     most = 2 * (len(TILE_COST) + 1)
@@ -85,7 +85,7 @@ import sys
 import numpy as np
 import dagbp
 import numba.core.event
-from dagbp import _plan
+from dagbp._plan import plan as _plan
 
 class Compiled(numba.core.event.Listener):
     names = []
@@ -149,7 +149,7 @@ def test_a_second_process_compiles_nothing_and_a_changed_helper_everything(tmp_p
     assert run_script(cache, package, "[3, 5, 2]", "relu") == (0, total)
 
     # A helper in another file than any entry's: the slope of relu, doubled.
-    helper = package / "dagbp" / "_kernels" / "sparse.py"
+    helper = package / "dagbp" / "_kernels" / "edges" / "sparse.py"
     source = helper.read_text()
     changed = source.replace("return de_dx\n", "return de_dx + de_dx\n", 1)
     assert changed != source

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_panels import blocky
 
 import dagbp
-from dagbp._copies import stretches, within
+from dagbp._layout.refresh import stretches, within
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 

@@ -10,7 +10,7 @@ from comparing import assert_near
 
 import dagbp
 from dagbp import DataError, OptionError
-from dagbp._data import numeric
+from dagbp._data.arrays import numeric
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25, 1], [-1.0, 0], [0.5, 0.5], [2.0, -1], [-0.125, 0]])

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from strategies import random_network, random_samples
 
 import dagbp
-from dagbp import _team
+from dagbp._engine import workers as _team
 
 CASE = random_network(5, max_nodes=40, min_inputs=2)
 X, Y = random_samples(0, CASE, 400)

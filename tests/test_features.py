@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import dagbp
-from dagbp import DataError, _features
+from dagbp import DataError
+from dagbp._data import features as _features
 from dagbp.callbacks import Callback
 
 RNG = np.random.default_rng(0)

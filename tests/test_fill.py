@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
-from dagbp import _fill
-from dagbp._fill import CELL, LEAST, fill_blocks
-from dagbp._plan import Plan, make_plan
+from dagbp._layout import fill as _fill
+from dagbp._layout.fill import fill_blocks
+from dagbp._plan.grid import CELL, LEAST
+from dagbp._plan.plan import Plan, make_plan
 from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 EXACT = 1e-12

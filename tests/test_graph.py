@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dagbp
-from dagbp._drawing import plan_drawing
-from dagbp._edge_arrays import read_edges
 from dagbp._errors import GraphError, OptionError, UnreachableWarning
-from dagbp._graph import draw, read_networkx, write_networkx
-from dagbp._plan import MAX_NODES
+from dagbp._graph.arrays import MAX_NODES
+from dagbp._graph.from_edges import read_edges
+from dagbp._graph.from_networkx import draw, read_networkx, write_networkx
+from dagbp._plan.from_graph import plan_drawing
 
 KNOWN = ("identity", "tanh", "relu", "sigmoid")
 ARRAYS = ("src", "dst", "inputs", "outputs", "weight", "edge_trainable", "bias", "has_bias")

@@ -20,8 +20,9 @@ SCRIPT = """
 import sys
 import numpy as np
 import dagbp
-from dagbp import _network, _segments
-from dagbp._kernels.vector import REGISTER_BYTES
+from dagbp import _network
+from dagbp._layout import segments as _segments
+from dagbp._kernels.vectors.vector import REGISTER_BYTES
 from dagbp.optimizers import SGD, Adam
 
 _network.available_cores = lambda: 64

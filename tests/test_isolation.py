@@ -19,10 +19,11 @@ import pytest
 from joblib import Parallel, delayed
 
 import dagbp
-from dagbp import _team, _turn
+from dagbp._engine import workers as _team
 from dagbp._errors import GraphError, OptionError
-from dagbp._kernels import run
-from dagbp._kernels.records import Work
+from dagbp._kernels.frames import Work
+from dagbp._kernels.passes import entry_points as run
+from dagbp._model import engine_lock as _turn
 from dagbp.callbacks import Callback, TimeLimit
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,8 @@ import pytest
 from numba.core import types
 from numba.core.typing.templates import signature
 
-from dagbp import _jit, _machine_code
+from dagbp._compiler import decorators as _jit
+from dagbp._compiler import machine_code as _machine_code
 
 POINTER = types.CPointer(types.float64)
 
@@ -155,7 +156,7 @@ def test_signatures_are_asked_for_once_but_missing_ones_again():
 ORDER = """
 import numpy as np
 import dagbp
-from dagbp import _jit
+from dagbp._compiler import decorators as _jit
 
 order = []
 begin, address = _jit.Callback._begin, _jit.Callback.address

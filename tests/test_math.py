@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
-from dagbp._jit import compile_callback
-from dagbp._kernels import math as vector_math
-from dagbp._kernels import rows
-from dagbp._kernels.vector import inlined
+from dagbp._compiler.decorators import compile_callback
+from dagbp._kernels.formulas import math as vector_math
+from dagbp._kernels.formulas import rows
+from dagbp._kernels.vectors.vector import inlined
 
 DTYPES = [np.float32, np.float64]
 

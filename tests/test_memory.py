@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import dagbp
-from dagbp import _engine, _memory
+from dagbp import _memory
+from dagbp._engine import engine as _engine
 from dagbp._memory import available_bytes, readable, require
+from dagbp._training import run
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
@@ -71,8 +73,7 @@ def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
     """The text's own number, to the byte that it was compared with."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
-        for module in ("_engine", "_training"):
-            watched = getattr(dagbp, module)
+        for watched in (_engine, run):
             patch.setattr(watched, "require", lambda n, what: needed.append(n))
         CALLS[call](net)
     most = max(needed)
@@ -212,13 +213,13 @@ def step(net):
 
 
 step(dagbp.compile(dagbp.random_dag(2_000, 30_000, 40, 1, seed=0), **options))  # compiles
-net = dagbp.compile(dagbp.random_dag(20_000, 300_000, 40, 1, seed=0), **options)
+net = dagbp.compile(dagbp.random_dag(40_000, 600_000, 40, 1, seed=0), **options)
 kept = []
-original = dagbp._training.start
+original = dagbp._training.run.start
 def start(*args):
     kept.append(original(*args))  # the optimizer's state, which ends with the training
     return kept[-1]
-dagbp._training.start = start
+dagbp._training.run.start = start
 taken = step(net)
 (schedule,) = net._engine._buffers
 slot = net._engine.parameters.values.nbytes

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
 import dagbp
-from dagbp import DataError, History, OptionError, _initialise, _network
+from dagbp import DataError, History, OptionError, _network
+from dagbp._model import initial_values as _initialise
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
-from dagbp import _panels, _wiring
-from dagbp._kernels.vector import PANEL_ROWS
-from dagbp._panels import (
+from dagbp._kernels.vectors.vector import PANEL_ROWS
+from dagbp._layout import layout as _wiring
+from dagbp._layout import panels as _panels
+from dagbp._layout.panels import (
     FIRST,
     HEADER,
     LEAST,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from dagbp import _plan
-from dagbp._plan import CycleFound, EdgeRepeated, Plan, depth, make_plan, reached
+from dagbp._plan import plan as _plan
+from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, depth, make_plan, reached
 
 
 @st.composite

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dagbp
-from dagbp import _profile
-from dagbp._profile import Part, Profile, copy_bandwidth, peak_gflops
+from dagbp._engine import profile as _profile
+from dagbp._engine.profile import Part, Profile, copy_bandwidth, peak_gflops
 from dagbp.optimizers import SGD, Adam
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import OptionError, Penalty
-from dagbp._kernels.dropout import compile_drop
+from dagbp._kernels.formulas.dropout import compile_drop
 from dagbp.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from dagbp.optimizers import SGD
 

@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
-from dagbp import _plan, _segments
-from dagbp._kernels.records import SEGMENT_ROWS
-from dagbp._kernels.vector import PANEL_ROWS
-from dagbp._plan import Plan, make_plan
-from dagbp._schedule import (
+from dagbp._engine.schedule import (
     NARROW_ROW,
     TILE_COST,
     WIDE_ROW,
     Schedule,
     Scheduler,
 )
-from dagbp._segments import cut_stages, segments
+from dagbp._kernels.frames import SEGMENT_ROWS
+from dagbp._kernels.vectors.vector import PANEL_ROWS
+from dagbp._layout import segments as _segments
+from dagbp._layout.segments import cut_stages, segments
+from dagbp._plan import plan as _plan
+from dagbp._plan.plan import Plan, make_plan
 from dagbp.optimizers import SGD, Adam
 
 EXACT = 1e-12
@@ -250,8 +251,9 @@ def test_what_is_chosen_fits_the_batch_and_the_limit(name, dtype, ways, n, limit
     chosen = engine.scheduler.choose(n, limit, back)
     lanes = chosen.row_bytes // engine.dtype.itemsize
     tiles = max(1, -(-n // lanes))
-    assert chosen.row_bytes in TILE_COST
-    assert chosen.row_bytes == WIDE_ROW or n < 2 * WIDE_ROW // engine.dtype.itemsize
+    size = max(1, n) * engine.dtype.itemsize
+    costs = {width: -(-size // width) * cost for width, cost in TILE_COST.items()}
+    assert costs[chosen.row_bytes] == min(costs.values())
     assert chosen.n_threads == chosen.n_crews * chosen.members >= 1
     assert limit is None or chosen.n_threads <= limit
     assert chosen.n_crews == 1 or chosen.members == 1

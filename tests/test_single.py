@@ -12,8 +12,9 @@ from naive import LOSSES
 from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
-from dagbp import _memory, _schedule
-from dagbp._schedule import Scheduler
+from dagbp import _memory
+from dagbp._engine import schedule as _schedule
+from dagbp._engine.schedule import Scheduler
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dagbp
-from dagbp import _strips, _wiring
-from dagbp._plan import make_plan
-from dagbp._schedule import NARROW_ROW, WIDE_ROW
-from dagbp._strips import Strips, cut_strips
+from dagbp._engine.schedule import NARROW_ROW, WIDE_ROW
+from dagbp._layout import layout as _wiring
+from dagbp._layout import source_blocks as _strips
+from dagbp._layout.source_blocks import Strips, cut_strips
+from dagbp._plan.plan import make_plan
 
 SIZES = (150, 140, 130, 7)
 WIDE, NARROW = 200, 5  # samples: of batches in wide tiles and in narrow ones

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagbp import _jit
+from dagbp._compiler import decorators as _jit
 
 SIZES = st.integers(0, 40)
 

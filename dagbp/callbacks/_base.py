@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
+from dagbp._checks import is_number
 from dagbp._errors import OptionError, did_you_mean
-from dagbp._numbers import is_number
 
 if TYPE_CHECKING:
     from dagbp._history import History

@@ -12,9 +12,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
-from dagbp._container import remove_leftovers
+from dagbp._checks import check_whole
 from dagbp._errors import OptionError
-from dagbp._numbers import check_whole
+from dagbp._files.container import remove_leftovers
 from dagbp.callbacks._base import Best, Callback, Monitor, Progress
 
 

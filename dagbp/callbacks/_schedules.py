@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._checks import check_whole
 from dagbp._errors import OptionError
-from dagbp._numbers import check_whole
 from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_number
 
 Float64 = npt.NDArray[np.float64]

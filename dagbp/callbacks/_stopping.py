@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._numbers import check_whole
+from dagbp._checks import check_whole
 from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_number
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dagbp._errors import OptionError
+from dagbp._model.views import Backprop
 from dagbp._network import Network
-from dagbp._views import Backprop
 from dagbp.plotting import _axes
 from dagbp.plotting._groups import cut_levels
 from dagbp.plotting._reading import Array, Float64, Int64, Reading, read

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data import real_array
-from dagbp._drawing import listed, mask
+from dagbp._checks import is_whole
+from dagbp._data.arrays import real_array
 from dagbp._errors import OptionError, did_you_mean
+from dagbp._graph.arrays import listed, mask
+from dagbp._layout.panels import in_runs
+from dagbp._model.views import NodeValues
 from dagbp._network import Network
-from dagbp._numbers import is_whole
-from dagbp._panels import in_runs
-from dagbp._plan import Plan
-from dagbp._views import Names, NodeValues
+from dagbp._plan.names import Names
+from dagbp._plan.plan import Plan
 
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]

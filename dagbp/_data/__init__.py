@@ -1,0 +1,1 @@
+"""Samples, targets, losses, checked."""

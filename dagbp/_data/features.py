@@ -1,0 +1,174 @@
+"""Features, checked and brought to a form that kernels read: no large source is copied whole.
+
+An array of the network's dtype, C-contiguous and aligned, is passed on as it is, and a small array
+of another kind converted. What is large or memory-mapped, and every sparse matrix, stays where it
+is: a reader (`_kernels.readers`) copies its rows into tiles.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._data.arrays import Targets, columns_by_label, is_frame, numeric, real_array
+from dagbp._errors import DataError
+from dagbp._graph.arrays import listed
+from dagbp._kernels.frames import Loss as LossRow
+from dagbp._memory import require
+
+Array = npt.NDArray[Any]
+
+LARGE = 2**24  # bytes of a converted copy that are worth a reader
+AT_ONCE = 2**20  # numbers looked at together, of what may not fit the memory
+READABLE = frozenset("bhilqBHILQfd")  # type codes
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Samples (n_samples, n_inputs), in one of three forms.
+
+    Attributes
+    ----------
+    values : array
+        (n_samples, n_inputs); or the entries of a sparse matrix, (nnz,).
+    n_samples : int
+    stride : int
+        Elements from one row to the next.
+    direct : bool
+        Whether `values` are C-contiguous and of the network's dtype.
+    indptr, indices : int64 (n_samples + 1,), int32 (nnz,), or None
+        Of a sparse matrix in CSR form.
+    """
+
+    values: Array
+    n_samples: int
+    stride: int = 0
+    direct: bool = True
+    indptr: npt.NDArray[np.int64] | None = None
+    indices: npt.NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+
+class Problem(NamedTuple):
+    """What to learn, checked: features, targets, the loss's row function, sample weights."""
+
+    features: Features
+    targets: Targets
+    loss: LossRow
+    weight: npt.NDArray[np.float64] | None
+
+
+def read_features(
+    X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X"
+) -> Features:
+    """Return X as features (n_samples, n_inputs); a DataFrame's columns are taken by label.
+
+    Raises
+    ------
+    DataError
+        If X has another shape, or holds what is not a finite number of `dtype`.
+    """
+    if hasattr(X, "tocsr"):  # SciPy's; its import would take longer than ours
+        return _read_sparse(X, labels, dtype, name)
+    if is_frame(X):
+        X = columns_by_label(X, labels, name)
+    mapped = _is_mapped(X)
+    if mapped or (isinstance(X, np.ndarray) and X.size * dtype.itemsize >= LARGE):
+        array = real_array(X, name)
+        _check_shape(array.shape, labels, name)
+        if not (array.dtype == dtype and array.flags.carray) and _is_readable(array):
+            _check_in_range(array, dtype, name)
+            bits = array.view(np.uint8) if array.dtype == np.bool_ else array
+            return Features(bits, len(bits), bits.strides[0] // bits.itemsize, direct=False)
+        if array.dtype != dtype or not array.flags.carray:
+            require(array.size * dtype.itemsize, f"a copy of {name} in {dtype}")
+    values = numeric(X, dtype, name)
+    _check_shape(values.shape, labels, name)
+    return Features(values, len(values), values.shape[1])
+
+
+def _check_shape(shape: tuple[int, ...], labels: Sequence[Hashable], name: str) -> None:
+    if len(shape) != 2 or shape[1] != len(labels):
+        raise DataError(
+            f"{name} must have shape (n_samples, {len(labels)}), one column for each input "
+            f"({listed(labels, 5)}), got shape {shape}"
+        )
+
+
+def _is_mapped(X: Any) -> bool:
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return True
+        X = X.base
+    return False
+
+
+def _is_readable(array: Array) -> bool:
+    """Return whether rows are contiguous numbers of a machine type, any distance apart."""
+    size = array.itemsize
+    return (
+        array.dtype.isnative
+        and array.dtype.char in READABLE | {"?"}
+        and array.flags.aligned
+        and array.strides[1] == size
+        and array.strides[0] >= 0
+        and array.strides[0] % size == 0
+    )
+
+
+def _check_in_range(array: Array, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse what is not a finite number of `dtype`, looking at a part at a time."""
+    if array.dtype.kind != "f":
+        return
+    largest = np.finfo(dtype).max
+    rows = max(1, AT_ONCE // max(1, array.shape[1]))
+    for first in range(0, len(array), rows):
+        part = array[first : first + rows]
+        wrong = ~(np.abs(part) <= largest)
+        if wrong.any():
+            i, j = (int(k) for k in np.argwhere(wrong)[0])
+            raise _not_finite(part[i, j], (first + i, j), dtype, name)
+
+
+def _not_finite(value: Any, where: tuple[int, ...], dtype: np.dtype[Any], name: str) -> DataError:
+    beyond = f", which is beyond {dtype}" if np.isfinite(value) else ""
+    return DataError(f"{name} must be finite, got {value} at index {where}{beyond}")
+
+
+def _read_sparse(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str) -> Features:
+    _check_shape(X.shape, labels, name)
+    if X.dtype.kind not in "biuf":
+        raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
+    from scipy.sparse import csr_array
+
+    rows = X.tocsr()
+    try:
+        # A copy of all but the entries: kernels follow them without a look, whatever becomes of X.
+        ends = rows.indices.copy(), rows.indptr.copy()
+        rows = csr_array((rows.data, *ends), shape=rows.shape)
+        rows.check_format(full_check=True)
+    except ValueError as error:
+        raise DataError(f"{name} is no valid sparse matrix: {error}") from error
+    if rows.dtype.kind == "f" and not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()  # of which only the sum may be beyond the dtype
+    entries = np.ascontiguousarray(rows.data[: rows.indptr[-1]])
+    if entries.dtype.char not in READABLE:
+        entries = entries.astype(np.uint8 if entries.dtype == np.bool_ else dtype)
+    if entries.dtype.kind == "f":
+        wrong = np.flatnonzero(~(np.abs(entries) <= np.finfo(dtype).max))
+        if len(wrong):
+            k = int(wrong[0])
+            row = int(np.searchsorted(rows.indptr, k, side="right")) - 1
+            raise _not_finite(entries[k], (row, int(rows.indices[k])), dtype, name)
+    return Features(
+        entries,
+        X.shape[0],
+        direct=False,
+        indptr=np.ascontiguousarray(rows.indptr, np.int64),
+        indices=np.ascontiguousarray(rows.indices, np.int32),
+    )

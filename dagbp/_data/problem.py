@@ -1,0 +1,88 @@
+"""What to learn: samples, targets, a loss and weights, checked against a network's ports."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp import losses
+from dagbp._data import arrays
+from dagbp._data.features import Problem, read_features
+from dagbp._errors import DataError, OptionError
+from dagbp._graph.arrays import Drawing
+from dagbp._plan.names import Names
+
+
+def read_problem(
+    names: Names,
+    dtype: np.dtype[Any],
+    X: Any,
+    Y: Any,
+    loss: str | losses.Loss,
+    weight: npt.ArrayLike | None,
+) -> Problem:
+    """Return X, Y, the loss and the weights, checked, as the engine takes them."""
+    chosen = losses.get(loss)
+    check_loss_fits(chosen, names.drawing)
+    features = read_features(X, names.inputs, dtype)
+    if len(features) == 0:
+        raise DataError("X has no samples; a loss is the mean over some")
+    targets = arrays.targets(Y, names.outputs, len(features), chosen, dtype)
+    weights = arrays.sample_weight(weight, len(features))
+    return Problem(features, targets, chosen.row(dtype), weights)
+
+
+def read_validation(
+    data: tuple[Any, ...] | None, read: Callable[[Any, Any, Any], Problem]
+) -> Problem | None:
+    """Return the problem of a tuple (X, Y) or (X, Y, sample_weight); None for None."""
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise OptionError(
+            "validation_data must be a tuple (X, Y) or (X, Y, sample_weight), got "
+            f"{type(data).__name__} of length {len(data) if hasattr(data, '__len__') else '?'}"
+        )
+    try:
+        return read(data[0], data[1], data[2] if len(data) == 3 else None)
+    except DataError as error:
+        raise DataError(f"validation_data: {error}") from error
+
+
+def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
+    """Return the problem of one batch of a stream."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise DataError(
+            f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"
+        )
+    problem = read(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
+    features, targets = problem.features, problem.targets
+    # It waits for its step, and whoever made it may fill the same memory again meanwhile.
+    values = features.values.copy()
+    features = replace(features, values=values, stride=values.shape[1] if values.ndim == 2 else 0)
+    if targets.values is not None:
+        targets = targets._replace(values=targets.values.copy())
+    if targets.labels is not None:
+        targets = targets._replace(labels=targets.labels.copy())
+    return problem._replace(features=features, targets=targets)
+
+
+def check_loss_fits(loss: losses.Loss, drawing: Drawing) -> None:
+    """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
+    if loss.labels == "no":
+        return
+    if loss.labels == "classes" and len(drawing.outputs) < 2:
+        raise DataError(
+            f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
+            "has 1; use 'binary_cross_entropy'"
+        )
+    for node in drawing.outputs:
+        name = drawing.activation_names[drawing.activation[node]]
+        if name in ("sigmoid", "hard_sigmoid"):
+            raise DataError(
+                f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
+                f"itself, but output {drawing.labels[node]!r} has activation {name!r}; give it "
+                "'identity'"
+            )

@@ -1,0 +1,115 @@
+"""One sample through a net by itself: its arrays, and the calls that run `_kernels.single`."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._data.arrays import Targets
+from dagbp._data.features import Problem
+from dagbp._kernels.frames import Single as Record
+from dagbp._kernels.frames import pack
+from dagbp._kernels.passes import single_sample as single
+from dagbp._kernels.vectors.vector import CHUNK_BYTES
+from dagbp._layout.layout import Wiring
+from dagbp._memory import require
+from dagbp._plan.plan import Plan
+
+Array = npt.NDArray[Any]
+
+
+class Single:
+    """What one sample needs, kept from call to call.
+
+    Parameters
+    ----------
+    plan : Plan
+        The user's, without held zeros.
+    wiring : Wiring
+    net : uint64
+        A frame of `Net`; addresses of functions of tiles are not called.
+    theta : uint64 (n,)
+        Addresses of each row's activation.
+    exact : bool (n,)
+        Which activations take any number of values: users' own.
+    places : int64 (n_inputs,), or None
+        The row of each feature; None for 0, 1, 2, ...
+    dtype : numpy.dtype
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        wiring: Wiring,
+        net: npt.NDArray[np.uint64],
+        theta: Array,
+        exact: npt.NDArray[np.bool_],
+        places: npt.NDArray[np.int64] | None,
+        dtype: np.dtype[Any],
+    ) -> None:
+        n, n_inputs, n_outputs = len(plan.node), plan.n_inputs, len(plan.outputs)
+        lanes = CHUNK_BYTES // dtype.itemsize
+        n_values = len(plan.in_src) + n - n_inputs
+        numbers = 4 * (n + 2 * lanes) + 3 * n_outputs * lanes + n_values
+        require(numbers * dtype.itemsize, "a sample's values and gradient")
+        x, s, d, e = (np.zeros(n + 2 * lanes, dtype)[lanes:] for _ in range(4))
+        out, y, slope = (np.zeros((n_outputs, lanes), dtype) for _ in range(3))
+        self._places: Any = slice(None) if places is None else places
+        self._features, self._target = x[:n_inputs], np.zeros(n_outputs, dtype)
+        self._out_shape = 1, n_outputs
+        self._n_values, self._dtype = n_values, dtype
+        self._no_gradient = np.empty(0, dtype)
+        change = 1 + np.flatnonzero((np.diff(plan.level) != 0) | (np.diff(theta) != 0))
+        segment = np.unique(np.concatenate([[n_inputs], change[change > n_inputs], [n]]))
+        sizes = np.diff(segment)
+        rounded = -(-sizes // lanes) * lanes
+        filled = wiring.slot is not None
+        self._record = Record(
+            net=net,
+            x=x,
+            s=s,
+            d=d,
+            e=e,
+            target=self._target,
+            out=out,
+            y=y,
+            slope=slope,
+            error=np.zeros(lanes, dtype),
+            n_segments=len(sizes),
+            segment=segment,
+            size=np.where(exact[segment[:-1]], sizes, rounded),
+            ptr=plan.in_ptr,
+            src=plan.in_src,
+            panel=np.zeros(n, np.int64) if filled else wiring.ins.of_row,
+        )
+        self._frame = pack(self._record)
+
+    def predict(self, X: Array) -> Array:
+        """Return the outputs (1, n_outputs)."""
+        self._features[self._places] = X
+        out = np.empty(self._out_shape, self._dtype)
+        single.predict(out, self._frame)
+        return out
+
+    def evaluate(self, problem: Problem) -> float:
+        """Return the loss."""
+        self._read(problem.features.values, problem.targets)
+        address, hyper = problem.loss
+        return float(single.learn(self._no_gradient, self._frame, int(address), hyper, 0))
+
+    def differentiate(self, problem: Problem) -> tuple[float, Array]:
+        """Return the loss and its gradient, in the order of `Network.parameters`."""
+        self._read(problem.features.values, problem.targets)
+        address, hyper = problem.loss
+        gradient = np.empty(self._n_values, self._dtype)
+        return single.learn(gradient, self._frame, int(address), hyper, 1), gradient
+
+    def _read(self, features: Array, targets: Targets) -> None:
+        """Take a sample over. Its weight is the mean of all, 1."""
+        self._features[self._places] = features
+        if targets.values is not None:
+            self._target[:] = targets.values
+        else:
+            assert targets.labels is not None
+            self._target[:] = 0
+            self._target[targets.labels] = 1

@@ -1,0 +1,1 @@
+"""The graph as the user gave it."""

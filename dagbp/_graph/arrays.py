@@ -1,0 +1,156 @@
+"""A drawn graph as arrays, in the user's own numbering, and its plan."""
+
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._errors import GraphError, OptionError, did_you_mean
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+# Rows are 32-bit, which halves the index traffic of the kernels and leaves them one signature; a
+# pair of rows also fits one int64.
+MAX_NODES = int(np.iinfo(np.int32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A graph as arrays, checked, in the user's numbering: n nodes, E edges.
+
+    Attributes
+    ----------
+    labels : sequence of hashable, length n
+        The nodes in graph order; a `range` for a graph given as edge arrays.
+    src, dst : int32 (E,)
+        Ends of each edge, as indices into `labels`, in graph order.
+    inputs, outputs : int64
+        Indices into `labels`, in column order.
+    weight : float64 (E,)
+        Initial weight; NaN where it is to be drawn at random.
+    edge_trainable : bool (E,)
+    activation_names : tuple of str
+        The distinct activations in use; inputs, which have none, count as ``"identity"``.
+    activation : int64 (n,)
+        Each node's place in `activation_names`.
+    bias : float64 (n,)
+        Initial bias; 0 where none is given and where there is no bias.
+    has_bias, bias_trainable : bool (n,)
+        Inputs have no bias; a node without a bias has no trainable one.
+    """
+
+    labels: Sequence[Hashable]
+    src: Int32
+    dst: Int32
+    inputs: Int64
+    outputs: Int64
+    weight: Float64
+    edge_trainable: Bool
+    activation_names: tuple[str, ...]
+    activation: Int64
+    bias: Float64
+    has_bias: Bool
+    bias_trainable: Bool
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """The edges of a drawing, arrays (E,): its fields of the same meaning."""
+
+    src: Int32
+    dst: Int32
+    weight: Float64
+    trainable: Bool
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a drawing while they are read: arrays (n,), filled in place."""
+
+    inputs: Int64
+    outputs: Int64
+    activation: npt.NDArray[np.object_]  # names
+    bias: Float64
+    has_bias: Bool
+    trainable: Bool
+
+
+def default_nodes(
+    n: int, inputs: Int64, outputs: Int64, activation: str, output_activation: str
+) -> Nodes:
+    """Return n nodes of which nothing is said: each but the inputs has a bias, trained from 0."""
+    names = np.empty(n, np.object_)
+    names.fill(activation)  # the same text for all; `full` would copy it for each
+    names[outputs] = output_activation
+    names[inputs] = "identity"
+    return Nodes(
+        inputs=inputs,
+        outputs=outputs,
+        activation=names,
+        bias=np.zeros(n),
+        has_bias=~mask(n, inputs),
+        trainable=np.ones(n, np.bool_),
+    )
+
+
+def drawing_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> Drawing:
+    """Put the parts of a drawing together."""
+    names = nodes.activation.tolist()
+    code = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    return Drawing(
+        labels=labels,
+        src=edges.src,
+        dst=edges.dst,
+        inputs=nodes.inputs,
+        outputs=nodes.outputs,
+        weight=edges.weight,
+        edge_trainable=edges.trainable,
+        activation_names=tuple(code),
+        activation=np.fromiter(map(code.__getitem__, names), np.int64, len(names)),
+        bias=nodes.bias,
+        has_bias=nodes.has_bias,
+        bias_trainable=nodes.trainable & nodes.has_bias,
+    )
+
+
+def known_name(label: Hashable, name: Any, known: Collection[str]) -> str:
+    """Return a node's activation, which must be registered."""
+    if isinstance(name, str) and name in known:
+        return str(name)
+    hint = did_you_mean(name, known)
+    raise GraphError(f"node {label!r} has activation {name!r}, which is not registered{hint}")
+
+
+def check_default(argument: str, name: Any, known: Collection[str]) -> None:
+    """Refuse a default activation that is not registered."""
+    if not (isinstance(name, str) and name in known):
+        hint = did_you_mean(name, known)
+        raise OptionError(f"{argument} is {name!r}, which is not registered{hint}")
+
+
+def refuse_self_loops(labels: Sequence[Hashable], src: Int32, dst: Int32) -> None:
+    """Name the first node that has an edge to itself."""
+    loops = src == dst
+    if loops.any():
+        label = labels[src[np.argmax(loops)]]
+        raise GraphError(f"node {label!r} has an edge to itself; the graph must be acyclic")
+
+
+def mask(n: int, index: Int64) -> Bool:
+    """Return n flags, set at each index."""
+    flags = np.zeros(n, np.bool_)
+    flags[index] = True
+    return flags
+
+
+def listed(labels: Sequence[Hashable], most: int) -> str:
+    """Return the text of at most `most` labels, and how many more there are."""
+    shown = ", ".join(repr(label) for label in islice(labels, most))
+    more = len(labels) - most
+    return f"{shown} and {more} more" if more > 0 else shown

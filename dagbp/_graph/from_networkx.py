@@ -1,0 +1,335 @@
+"""NetworkX in and out: what a graph and its attributes say, each mistake named, and back."""
+
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from itertools import repeat
+from typing import Any, TypeAlias
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._checks import is_number, is_whole
+from dagbp._errors import GraphError, OptionError
+from dagbp._graph.arrays import (
+    Drawing,
+    Edges,
+    Nodes,
+    check_default,
+    default_nodes,
+    drawing_of,
+    known_name,
+    mask,
+    refuse_self_loops,
+)
+from dagbp._graph.ports import read_ports
+
+Graph: TypeAlias = "nx.DiGraph[Any]"
+
+NODE_BYTES, EDGE_BYTES = 700, 230  # what NetworkX takes, as tracemalloc has it at its peak
+_COLUMNS = ("input_column", "output_column")
+
+
+def read_networkx(
+    G: Graph,
+    inputs: Iterable[Hashable] | None = None,
+    outputs: Iterable[Hashable] | None = None,
+    *,
+    known: Collection[str],
+    activation: str = "tanh",
+    output_activation: str = "identity",
+) -> Drawing:
+    """Read a directed graph and the attributes of its nodes and edges.
+
+    Node attributes: ``activation``, a name out of `known`; ``bias``, its initial value, or None or
+    False for no bias (default: trained from 0); ``trainable``, False to keep the bias;
+    ``input_column`` and ``output_column``, see `drawn_ports`. Edge attributes: ``weight``, a number
+    (default: drawn at random); ``trainable``. Others are ignored.
+
+    Parameters
+    ----------
+    G : networkx.DiGraph
+        Its nodes are any hashable objects.
+    inputs, outputs : iterable of nodes, optional
+        In column order. Default: the nodes that an attribute says; if there are none, the nodes
+        without in-edges, and the nodes without out-edges that are no inputs, both in graph order. A
+        node without in-edges that is no input is a constant.
+    known : collection of str
+        The registered activations.
+    activation, output_activation : str
+        For nodes without an ``activation``, and for outputs without one.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    GraphError
+        If the graph or an attribute cannot be compiled; cycles are found later, by `plan_drawing`.
+    OptionError
+        If `G` is no NetworkX graph or a default activation is not registered.
+
+    Examples
+    --------
+    >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
+    >>> G.edges["a", "h"]["weight"] = 0.5
+    >>> drawing = read_networkx(G, known={"tanh", "identity"})
+    >>> drawing.labels, drawing.weight
+    (('a', 'h', 'y'), array([0.5, nan]))
+    >>> [drawing.activation_names[code] for code in drawing.activation]
+    ['identity', 'tanh', 'identity']
+    """
+    _check_networkx(G)
+    check_default("activation", activation, known)
+    check_default("output_activation", output_activation, known)
+    labels = tuple(G)
+    index = {label: i for i, label in enumerate(labels)}
+    edges = _edges_of(G, index)
+    refuse_self_loops(labels, edges.src, edges.dst)
+    drawn = drawn_ports(G)
+    inputs, outputs = (
+        drawn[0] if inputs is None else inputs,
+        drawn[1] if outputs is None else outputs,
+    )
+    ports = read_ports(labels, index.get, edges.src, edges.dst, inputs, outputs)
+    nodes = default_nodes(len(labels), *ports, activation, output_activation)
+    _read_nodes(G, nodes, known)
+    return drawing_of(labels, edges, nodes)
+
+
+def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]:
+    """Return the nodes with ``input_column``, and with ``output_column``, in their order.
+
+    None where no node has it. `write_networkx` gives these attributes where inputs or outputs are
+    not those without in-edges or out-edges, so that what it returns reads the same again.
+
+    Raises
+    ------
+    GraphError
+        If one is no whole number, or two are the same.
+
+    Examples
+    --------
+    >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
+    >>> G.add_node("h", output_column=1)
+    >>> G.add_node("y", output_column=0)
+    >>> drawn_ports(G)
+    (None, ['y', 'h'])
+    """
+    columns: dict[str, dict[int, Hashable]] = {name: {} for name in _COLUMNS}
+    for label, attributes in G.nodes(data=True):
+        for name in _COLUMNS if attributes else ():
+            column = attributes.get(name)
+            if column is None:
+                continue
+            if not is_whole(column):
+                raise GraphError(
+                    f"node {label!r} has {name} {column!r:.80}, which must be a whole number"
+                )
+            other = columns[name].setdefault(int(column), label)
+            if other is not label:
+                raise GraphError(f"nodes {other!r} and {label!r} both have {name} {column}")
+    inputs, outputs = ([found[k] for k in sorted(found)] for found in columns.values())
+    return inputs or None, outputs or None
+
+
+def draw(drawing: Drawing) -> Graph:
+    """Return a new graph that says what the drawing says.
+
+    Parameters
+    ----------
+    drawing : Drawing
+
+    Returns
+    -------
+    networkx.DiGraph
+        Reading it gives the same drawing, but for the order of edges, which NetworkX keeps by
+        source.
+
+    Examples
+    --------
+    >>> from dagbp._graph.from_edges import read_edges
+    >>> drawing = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
+    >>> draw(drawing).edges(data=True)
+    OutEdgeDataView([(0, 1, {'weight': 0.5}), (1, 2, {'weight': 2.0})])
+    """
+    G: Graph = nx.DiGraph()
+    G.add_nodes_from(drawing.labels)
+    is_input = mask(len(drawing.labels), drawing.inputs)
+    for i in np.flatnonzero(~is_input).tolist():
+        G.nodes[drawing.labels[i]].update(_node_attributes(drawing, i))
+    G.add_edges_from(_drawn_edges(drawing))
+    _draw_ports(G, drawing)
+    return G
+
+
+def write_networkx(G: Graph, drawing: Drawing, weight: npt.ArrayLike, bias: npt.ArrayLike) -> Graph:
+    """Return a copy of a graph with these weights and biases on it.
+
+    Parameters
+    ----------
+    G : networkx.DiGraph
+        The graph that was read; it is left as it is.
+    drawing : Drawing
+        What was read.
+    weight : array_like of float, shape (n_edges,)
+        In the drawing's order of edges.
+    bias : array_like of float, shape (n_nodes,)
+        In the drawing's order of nodes; only nodes with a bias get theirs.
+
+    Returns
+    -------
+    networkx.DiGraph
+        The same nodes, edges, order and other attributes.
+
+    Examples
+    --------
+    >>> G = nx.DiGraph([("a", "y")])
+    >>> drawing = read_networkx(G, known={"tanh", "identity"})
+    >>> trained = write_networkx(G, drawing, weight=[2.0], bias=[0.0, -1.0])
+    >>> trained.edges["a", "y"], trained.nodes["y"], G.edges["a", "y"]
+    ({'weight': 2.0}, {'bias': -1.0}, {})
+    """
+    copy = G.copy()
+    ends = zip(drawing.src.tolist(), drawing.dst.tolist(), strict=True)
+    for (i, j), value in zip(ends, np.asarray(weight, np.float64).tolist(), strict=True):
+        copy.edges[drawing.labels[i], drawing.labels[j]]["weight"] = value
+    biases = np.asarray(bias, np.float64).tolist()
+    for i in np.flatnonzero(drawing.has_bias).tolist():
+        copy.nodes[drawing.labels[i]]["bias"] = biases[i]
+    _draw_ports(copy, drawing)
+    return copy
+
+
+def _draw_ports(G: Graph, drawing: Drawing) -> None:
+    """Say in the nodes' attributes, in place, what the inputs and outputs are, if not the usual."""
+    for attributes in G.nodes.values():
+        for name in _COLUMNS:
+            attributes.pop(name, None)
+    ends, n = (drawing.dst, drawing.src), len(drawing.labels)
+    inner = [np.bincount(end, minlength=n) > 0 for end in ends]
+    inner[1] |= mask(n, drawing.inputs)
+    for name, ports, others in zip(_COLUMNS, (drawing.inputs, drawing.outputs), inner, strict=True):
+        if not np.array_equal(ports, np.flatnonzero(~others)):
+            for column, i in enumerate(ports.tolist()):
+                G.nodes[drawing.labels[i]][name] = column
+
+
+def _check_networkx(G: Any) -> None:
+    if not isinstance(G, nx.Graph):
+        raise OptionError(f"the graph must be a networkx.DiGraph; a {type(G).__name__} came")
+    if not G.is_directed():
+        raise GraphError("the graph is undirected; draw it as a networkx.DiGraph")
+    if G.is_multigraph():
+        raise GraphError(
+            "the graph is a multigraph, but an edge has one weight; draw it as a networkx.DiGraph"
+        )
+    if len(G) == 0:
+        raise GraphError("the graph is empty; it needs at least one node")
+
+
+def _edges_of(G: Graph, index: Mapping[Hashable, int]) -> Edges:
+    src: list[int] = []
+    dst: list[int] = []
+    weight: list[float] = []
+    trainable: list[bool] = []
+    for u, neighbours in G.adjacency():
+        src.extend(repeat(index[u], len(neighbours)))
+        dst.extend(map(index.__getitem__, neighbours))
+        for v, attributes in neighbours.items():
+            weight.append(_weight(u, v, attributes.get("weight")))
+            trainable.append(_trainable(attributes.get("trainable", True), "edge", u, v))
+    return Edges(
+        src=np.array(src, np.int32),
+        dst=np.array(dst, np.int32),
+        weight=np.array(weight, np.float64),
+        trainable=np.array(trainable, np.bool_),
+    )
+
+
+def _weight(u: Hashable, v: Hashable, value: Any) -> float:
+    if value is None:
+        return np.nan
+    if is_number(value):
+        return float(value)
+    raise GraphError(
+        f"edge {u!r} -> {v!r} has weight {value!r:.80}, which must be a finite real number; leave "
+        "it out for one that is drawn at random"
+    )
+
+
+def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
+    """Take over the attributes of all nodes, in place."""
+    is_input = mask(len(G), nodes.inputs)
+    for i, (label, attributes) in enumerate(G.nodes(data=True)):
+        if not attributes:
+            continue
+        if is_input[i]:
+            _check_input(label, attributes)
+            continue
+        name = attributes.get("activation")
+        if name is not None:
+            nodes.activation[i] = known_name(label, name, known)
+        nodes.has_bias[i], nodes.bias[i] = _bias(label, attributes.get("bias", 0.0))
+        nodes.trainable[i] = _trainable(attributes.get("trainable", True), "node", label)
+
+
+def _check_input(label: Hashable, attributes: Mapping[str, Any]) -> None:
+    """Refuse what would change an input: its value is its feature."""
+    name, bias = attributes.get("activation"), attributes.get("bias")
+    if not (name is None or (isinstance(name, str) and name == "identity")):
+        raise _input_error(label, "activation", name)
+    if not _means_no_bias(bias):
+        raise _input_error(label, "bias", bias)
+
+
+def _input_error(label: Hashable, name: str, value: Any) -> GraphError:
+    return GraphError(
+        f"node {label!r} is an input and has {name} {value!r}; an input's value is its feature: "
+        "leave the attribute out, or name the inputs without this node, which makes it a constant"
+    )
+
+
+def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
+    """Return whether there is a bias, and its initial value."""
+    if _means_no_bias(value):
+        return False, 0.0
+    if is_number(value):
+        return True, float(value)
+    raise GraphError(
+        f"node {label!r} has bias {value!r:.80}, which must be a finite real number, or None or "
+        "False for no bias; leave it out for one that is trained from 0"
+    )
+
+
+def _means_no_bias(value: Any) -> bool:
+    return value is None or (isinstance(value, bool | np.bool_) and not value)
+
+
+def _trainable(value: Any, kind: str, *labels: Hashable) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    name = " -> ".join(repr(label) for label in labels)
+    raise GraphError(f"{kind} {name} has trainable {value!r}, which must be True or False")
+
+
+def _node_attributes(drawing: Drawing, i: int) -> dict[str, Any]:
+    """Return the attributes from which `_read_nodes` would read node i."""
+    attributes: dict[str, Any] = {
+        "activation": drawing.activation_names[drawing.activation[i]],
+        "bias": float(drawing.bias[i]) if drawing.has_bias[i] else None,
+    }
+    if drawing.has_bias[i] and not drawing.bias_trainable[i]:
+        attributes["trainable"] = False
+    return attributes
+
+
+def _drawn_edges(drawing: Drawing) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
+    """Yield each edge with the attributes from which it would be read."""
+    labels = drawing.labels
+    columns = drawing.src, drawing.dst, drawing.weight, drawing.edge_trainable
+    for i, j, weight, trainable in zip(*(a.tolist() for a in columns), strict=True):
+        attributes = {} if weight != weight else {"weight": weight}  # NaN: not given
+        if not trainable:
+            attributes["trainable"] = False
+        yield labels[i], labels[j], attributes

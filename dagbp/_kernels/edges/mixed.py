@@ -1,0 +1,152 @@
+"""Rows of a net with dense panels: those first, then each row's edges outside their runs.
+
+Called by address: a net without panels never compiles these functions.
+"""
+
+import numpy as np
+from numba.core import types
+from numba.core.typing.templates import signature
+
+from dagbp._compiler.decorators import FAST, compile_callback, jit
+from dagbp._kernels.edges.sparse import edges_back, gathered
+from dagbp._kernels.frames import (
+    HEADER,
+    LENGTH,
+    N_RUNS,
+    RUN_WORDS,
+    START,
+    open_net,
+    open_work,
+)
+from dagbp._kernels.passes.timing import DENSE, SPARSE, tick
+from dagbp._kernels.vectors.vector import (
+    ONE,
+    PANEL_ROWS,
+    ZERO,
+    Tile,
+    any_nan,
+    call_address,
+    fill,
+    given,
+    load,
+    offset,
+    store,
+)
+
+u = np.uintp
+PANEL = u(PANEL_ROWS)
+
+
+@jit(forceinline=True)
+def _edges_in(first, end, weights, sources, program, r, x, s):
+    """Return `gathered` over the slots first ... end - 1 outside the runs of panel row r.
+
+    What follows the last run is a turn of the loop too: its code is there once.
+    """
+    n_runs = u(program[N_RUNS])
+    run = offset(program, HEADER)
+    for m in range(n_runs + ONE):
+        last = u(run[START + r]) if m < n_runs else end
+        s = gathered(first, last, weights, sources, x, s)
+        if m < n_runs:
+            first = last + u(run[LENGTH])
+            run = offset(run, RUN_WORDS)
+    return s
+
+
+@jit(forceinline=True)
+def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
+    """Return `edges_back` over the slots first ... end - 1 outside the runs of panel row r.
+
+    In the same form.
+    """
+    n_runs = u(program[N_RUNS])
+    run = offset(program, HEADER)
+    for m in range(n_runs + ONE):
+        last = u(run[START + r]) if m < n_runs else end
+        de_dx = edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed)
+        if m < n_runs:
+            first = last + u(run[LENGTH])
+            run = offset(run, RUN_WORDS)
+    return de_dx
+
+
+def mixed_sums(x, out, net, work, first, last):
+    """out[j] <- s_j of the rows j = first ... last - 1."""
+    net, work = open_net(net, x), open_work(work, x)
+    ptr, weights, sources = net.in_ptr, net.flat, net.in_src
+    panel, runs, keep = net.in_panel, net.in_runs, net.in_keep
+    bias = offset(weights, net.n_edges)
+    j = first
+    while j < last:
+        program = offset(runs, u(panel[j]))
+        rows = ONE
+        if panel[j] != ZERO:
+            rows = PANEL
+            call_address(net.panel_sums, (program, weights, x, offset(out, j)))
+            tick(work, DENSE)
+        for r in range(rows):
+            s = fill(x, bias[j - net.n_inputs])
+            if rows > ONE:
+                s = s + load(out, j)
+            begin, end = u(ptr[j]), u(ptr[j + ONE])
+            s = _edges_in(begin, end, weights, sources, program, r, x, s)
+            if given(keep) and any_nan(s):
+                args = (weights, sources, keep, begin, end, x, offset(out, j))
+                call_address(net.kept_sum, args)
+                s = load(out, j) + fill(x, bias[j - net.n_inputs])
+            store(out, j, s)
+            j += ONE
+    tick(work, SPARSE)
+
+
+def mixed_deltas(x, net, work, g, first, last):
+    """Put de/dx_i of rows first ... last - 1 of tile g into scratch; add dw_ij outside of runs."""
+    net, work = open_net(net, x), open_work(work, x)
+    e = offset(work.e, g * net.n_outputs)
+    ptr, weights, targets = net.out_ptr, net.values, net.out_dst
+    panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
+    gradient, scratch, output_slot = work.gradient, work.scratch, net.output_slot
+    computed = first >= net.n_inputs
+    i = first
+    while i < last:
+        program = offset(runs, u(panel[i]))
+        rows = ONE
+        sums = offset(scratch, i - first)
+        if panel[i] != ZERO:
+            rows = PANEL
+            if computed:
+                call_address(net.panel_sums, (program, weights, x, sums))
+                tick(work, DENSE)
+        for r in range(rows):
+            de_dx = fill(x, 0)
+            if rows > ONE:
+                de_dx = load(sums, r)
+            begin, end, xi = u(ptr[i]), u(ptr[i + ONE]), load(x, i)
+            de_dx = _edges_out(
+                begin, end, weights, targets, program, r, xi, x, de_dx, gradient, computed
+            )
+            if given(keep) and any_nan(de_dx):
+                args = (weights, targets, keep, begin, end, x, offset(sums, r))
+                call_address(net.kept_sum, args)
+                de_dx = load(sums, r)
+            if output_slot[i] >= 0:
+                de_dx = de_dx + load(e, u(output_slot[i]))
+            store(sums, r, de_dx)
+            i += ONE
+    tick(work, SPARSE)
+
+
+def compile_mixed(dtype, row_bytes):
+    """Return these functions by name, compiled for tiles with rows of so many bytes."""
+    scalar = types.float32 if dtype == np.float32 else types.float64
+    tile, frame = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(types.uint64)
+    size = types.uintp
+    arguments = {
+        mixed_sums: (tile, tile, frame, frame, size, size),
+        mixed_deltas: (tile, frame, frame, size, size, size),
+    }
+    return {
+        function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)
+        for function, types_ in arguments.items()
+    }

@@ -1,0 +1,187 @@
+"""Edges one by one, gathered: sums over in-edges forward, over out-edges back.
+
+Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
+load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
+machine's limit.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from dagbp._compiler.decorators import jit
+from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
+from dagbp._kernels.vectors.vector import (
+    REGISTER_BYTES,
+    Vec,
+    call_llvm,
+    fma,
+    load,
+    load_vector,
+    repeat,
+)
+
+u = np.uintp
+
+
+def _n_chains(tile):
+    """Return how many sums run side by side, which hides the latency of multiply-adds.
+
+    Eight registers of sums do: two multiply-adds a cycle, each of four cycles.
+    """
+    per_row = max(1, tile.lanes * tile.dtype.bitwidth // 8 // REGISTER_BYTES)
+    return max(1, min(4, 8 // per_row))
+
+
+@intrinsic
+def chain_count(typingctx, tile):
+    """Return the number of chains, a compile-time constant."""
+    constant = ir.Constant(ir.IntType(64), _n_chains(tile))
+    return types.uintp(tile), lambda context, builder, sig, args: constant
+
+
+@intrinsic
+def chains(typingctx, tile):
+    """Return sums as wide as the tile's rows, all zero, to run side by side."""
+    result = types.UniTuple(Vec(tile.dtype, tile.lanes), _n_chains(tile))
+
+    def codegen(context, builder, sig, args):
+        return cgutils.get_null_value(context.get_value_type(result))
+
+    return result(tile), codegen
+
+
+def _edge_row(context, builder, vec, tile, rows, slot, c):
+    """Return the row of a tile that slot + c names, and slot + c."""
+    k = builder.add(slot, ir.Constant(slot.type, c))
+    row = builder.zext(builder.load(builder.gep(rows, [k])), k.type)
+    return load_vector(context, builder, builder.gep(tile, [row]), vec, 64), k
+
+
+@intrinsic
+def add_edges(typingctx, sums, weights, rows, slot, tile):
+    """Return sums[c] + weights[slot + c] * tile[rows[slot + c]] for every chain c."""
+
+    def codegen(context, builder, sig, args):
+        old, weights_, rows_, slot_, tile_ = args
+        result = []
+        for c in range(sums.count):
+            vector, k = _edge_row(context, builder, sums.dtype, tile_, rows_, slot_, c)
+            weight = repeat(builder, vector.type, builder.load(builder.gep(weights_, [k])))
+            terms = [weight, vector, builder.extract_value(old, c)]
+            result.append(call_llvm(context, builder, "fmuladd", sums.dtype, terms))
+        return context.make_tuple(builder, sums, result)
+
+    return sums(sums, weights, rows, types.uintp, tile), codegen
+
+
+@intrinsic
+def add_chains(typingctx, sums, s):
+    """Return s + the sum of all chains."""
+
+    def codegen(context, builder, sig, args):
+        values = [builder.extract_value(args[0], c) for c in range(sums.count)]
+        while len(values) > 1:
+            values = [builder.fadd(*values[c : c + 2]) for c in range(0, len(values), 2)]
+        return builder.fadd(args[1], values[0])
+
+    return sums.dtype(sums, sums.dtype), codegen
+
+
+def _together(count_of):
+    """Return intrinsics that take some edges at once: how many, their sums back, their totals."""
+
+    @intrinsic
+    def count(typingctx, tile):
+        constant = ir.Constant(ir.IntType(64), count_of(tile))
+        return types.uintp(tile), lambda context, builder, sig, args: constant
+
+    @intrinsic
+    def inner_products(typingctx, xi, targets, slot, d):
+        result = Vec(xi.dtype, count_of(xi))
+
+        def codegen(context, builder, sig, args):
+            def product(c):
+                delta, _ = _edge_row(context, builder, xi, args[3], args[1], args[2], c)
+                return builder.fmul(args[0], delta)
+
+            return all_totals(builder, xi, product, count_of(xi))
+
+        return result(xi, targets, types.uintp, d), codegen
+
+    @intrinsic
+    def back(typingctx, de_dx, xi, weights, targets, slot, d):
+        result = types.Tuple([de_dx, Vec(xi.dtype, count_of(xi))])
+        n_chains = max(1, _n_chains(d) // 2)
+
+        def codegen(context, builder, sig, args):
+            s, xi_, weights_, targets_, slot_, d_ = args
+            sums = [s] + [ir.Constant(s.type, None)] * (n_chains - 1)
+
+            def product(c):
+                delta, k = _edge_row(context, builder, xi, d_, targets_, slot_, c)
+                weight = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
+                terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
+                sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
+                return builder.fmul(xi_, delta)
+
+            totals = all_totals(builder, xi, product, count_of(xi))
+            while len(sums) > 1:
+                sums.append(builder.fadd(sums.pop(0), sums.pop(0)))
+            return context.make_tuple(builder, result, [sums[0], totals])
+
+        return result(de_dx, xi, weights, targets, types.uintp, d), codegen
+
+    return count, back, inner_products
+
+
+# Edges that share their horizontal sums, which take half of the work for one at a time or less:
+# `*_count(d)` of them; `*_back` returns de_dx + the sum of w_ij delta_j over the slots from `slot`,
+# in some chains where a row is so short that multiply-adds would wait for each other, and the
+# inner products <x_i, delta_j>, each in its lane; `*_products` these alone.
+many_count, many_back, many_products = _together(register_lanes)
+few_count, few_back, few_products = _together(few_lanes)
+
+
+@jit(forceinline=True)
+def gathered(first, last, weights, sources, x, s):
+    """Return s + sum_{i->j} w_ij x_i over the slots first ... last - 1."""
+    step = chain_count(x)
+    several = first + (last - first) // step * step
+    sums = chains(x)
+    for k in range(first, several, step):
+        sums = add_edges(sums, weights, sources, k, x)
+    s = add_chains(sums, s)
+    for k in range(several, last):
+        s = fma(weights[k], load(x, u(sources[k])), s)
+    return s
+
+
+@jit(forceinline=True)
+def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
+    """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
+
+    Over the slots first ... last - 1.
+    """
+    many, few = many_count(d), few_count(d)
+    whole = first + (last - first) // many * many
+    rest = whole + (last - whole) // few * few
+    if summed:
+        for k in range(first, whole, many):
+            de_dx, sums = many_back(de_dx, xi, weights, targets, k, d)
+            add_vector(gradient, k, sums)
+        for k in range(whole, rest, few):
+            de_dx, few_sums = few_back(de_dx, xi, weights, targets, k, d)
+            add_vector(gradient, k, few_sums)
+    else:
+        for k in range(first, whole, many):
+            add_vector(gradient, k, many_products(xi, targets, k, d))
+        for k in range(whole, rest, few):
+            add_vector(gradient, k, few_products(xi, targets, k, d))
+    for k in range(rest, last):
+        dk = load(d, u(targets[k]))
+        if summed:
+            de_dx = fma(weights[k], dk, de_dx)
+        gradient[k] += total(xi * dk)
+    return de_dx

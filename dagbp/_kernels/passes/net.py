@@ -1,0 +1,267 @@
+"""One crew, one group of tiles, every node, in topological order and back.
+
+Fields that inner loops read are named at the top of a function: there LLVM loads them once.
+Rows go by *segments*: consecutive rows of one level and one activation, which is called once for
+all of them. A crew of several threads shares each stage's segments and meets after each stage; a
+crew of one has a single stage and never waits. See `dagbp._segments`.
+"""
+
+import numpy as np
+
+from dagbp._compiler.decorators import jit
+from dagbp._kernels.edges.sparse import edges_back, few_count, gathered
+from dagbp._kernels.frames import KEEP, RECTIFY, REPLACE, SEGMENT_ROWS, STORE
+from dagbp._kernels.passes.barrier import meet_crew
+from dagbp._kernels.passes.timing import ACTIVATIONS, DENSE, SPARSE, tick
+from dagbp._kernels.vectors.sums import add_vector, row_totals, total
+from dagbp._kernels.vectors.vector import (
+    ONE,
+    PANEL_ROWS,
+    ZERO,
+    call_address,
+    fill,
+    given,
+    lanes,
+    least_positive,
+    load,
+    offset,
+    row_pointer,
+    select,
+    store,
+)
+
+u = np.uintp
+TWO = u(2)
+
+
+@jit
+def forward(net, work, first_sample, tiles):
+    """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j) into x, in topological order.
+
+    s_j goes into s, or, where nothing asks for it again, into x itself. x, s: `tiles` tiles of n
+    rows; x holds the inputs' features. Tiles take turns at each segment, so that its weights are
+    read from memory once. With dropout, x_j = theta_j(s_j) m_j.
+    """
+    for stage in range(work.in_stages):
+        cut = stage * (work.members + ONE) + work.member
+        for k in range(u(work.in_cuts[cut]), u(work.in_cuts[cut + ONE])):
+            first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
+            for g in range(tiles):
+                x = offset(work.x, g * net.n_nodes)
+                applied, s = _applied(net, first), x
+                if applied == KEEP:
+                    s = offset(work.s, g * net.n_nodes)
+                _sums(net, work, x, s, k, first, last, 0.0 if applied == RECTIFY else -np.inf)
+                if applied <= REPLACE:
+                    rows = row_pointer(s, first), row_pointer(x, first)
+                    call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
+                drop_rows(net, work, x, first, last, first_sample + g * net.width)
+                tick(work, ACTIVATIONS)
+        meet_crew(work)
+
+
+@jit
+def _applied(net, row):
+    """Return how a row's activation is applied."""
+    return u(net.applied[row]) if given(net.applied) else KEEP
+
+
+@jit
+def _sums(net, work, x, out, k, first, last, floor):
+    """out[j] <- s_j, or `floor` where that is more, of segment k: rows j = first ... last - 1."""
+    bias = offset(net.flat, net.n_edges - net.n_inputs)
+    in_strips = given(net.strips) and net.strips[k] != ZERO
+    if in_strips or net.in_mixed[k] != ZERO:
+        if in_strips:
+            program = offset(net.strip_ptr, u(net.strips[k]))
+            args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
+            call_address(net.strip_sums, args)
+        else:
+            call_address(net.mixed_sums, (x, out, net, work, first, last))
+        if floor > -np.inf:
+            for j in range(first, last):
+                store(out, j, _at_least(load(out, j), fill(x, floor)))
+    else:
+        ptr, weights, sources = net.in_ptr, net.flat, net.in_src
+        for j in range(first, last):
+            s = gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, fill(x, bias[j]))
+            store(out, j, _at_least(s, fill(x, floor)))
+    tick(work, SPARSE)
+
+
+@jit
+def _at_least(s, floor):
+    """Return the greater; NaN where s is."""
+    return select(s < floor, floor, s)
+
+
+@jit
+def backward(net, work, first_sample, tiles, back):
+    """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
+
+    In reverse topological order. delta_i takes the place of x_i, which only the edges that leave i
+    read: half the rows to hold in the caches, and each is there when it is written. The gradient
+    has weights in out-edge order, then biases. Inputs need no delta and keep their x: theirs is the
+    last stage. back: ADD or STORE.
+    """
+    for stage in range(work.out_stages):
+        cut = stage * (work.members + ONE) + work.member
+        k = u(work.out_cuts[cut + ONE])
+        while k > u(work.out_cuts[cut]):
+            k -= ONE
+            first, last = u(net.out_segment[k]), u(net.out_segment[k + ONE])
+            mixed = u(net.out_mixed[k])
+            if mixed != ZERO:
+                _products(net, work, tiles, first, last, u(back == STORE))
+            for g in range(tiles):
+                _deltas(net, work, first_sample + g * net.width, g, first, last, mixed)
+        meet_crew(work)
+
+
+@jit
+def _products(net, work, tiles, first, last, fresh):
+    """dw_ij of these rows in full blocks, over all tiles: stored if fresh, else added."""
+    for i in range(first, last):
+        if net.out_panel[i] != ZERO:
+            program = offset(net.out_runs, u(net.out_panel[i]))
+            places = (net.n_nodes, work.transposed, net.stride, tiles, work.gradient, fresh)
+            call_address(net.outer_products, (program, i, work.x, *places))
+    tick(work, DENSE)
+
+
+@jit
+def _deltas(net, work, sample, g, first, last, mixed):
+    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
+    x, applied = offset(work.x, g * net.n_nodes), _applied(net, first)
+    _de_dx(net, work, x, g, first, last, applied, mixed)
+    if first < net.n_inputs:
+        return
+    if applied <= REPLACE:
+        s = x if applied == REPLACE else offset(work.s, g * net.n_nodes)
+        _slopes(net, work, x, s, first, last)
+        drop_rows(net, work, x, first, last, sample)
+    bias = offset(work.gradient, net.n_edges - net.n_inputs)
+    some = few_count(x)
+    several = first + (last - first) // some * some
+    for i in range(first, several, some):
+        add_vector(bias, i, row_totals(x, i))
+    for i in range(several, last):
+        bias[i] += total(load(x, i))
+    if net.transpose_rows != ZERO:
+        transposed = offset(work.transposed, g * net.stride * lanes(x))
+        call_address(net.transpose_rows, (x, net.column, first, last, transposed, net.stride))
+    tick(work, ACTIVATIONS)
+
+
+@jit
+def _de_dx(net, work, x, g, first, last, applied, mixed):
+    """Add dw_ij of the rows first ... last - 1 of tile g, and put de/dx_i into scratch.
+
+    Where kernels apply the activation themselves, delta_i is put into x_i instead. dw_ij of full
+    blocks is left out: all tiles take it together.
+    """
+    computed = first >= net.n_inputs
+    in_place = computed and applied > REPLACE
+    out, gate = work.scratch, fill(x, -np.inf)
+    if in_place:
+        out = offset(x, first)
+        if applied == RECTIFY:
+            gate = fill(x, least_positive(x))
+    if mixed != ZERO:
+        call_address(net.mixed_deltas, (x, net, work, g, first, last))
+        if in_place:
+            for i in range(first, last):
+                de_dx = load(work.scratch, i - first)
+                store(x, i, _gated(de_dx, load(x, i), gate))
+        return
+    e = offset(work.e, g * net.n_outputs)
+    ptr, weights, targets, gradient = net.out_ptr, net.values, net.out_dst, work.gradient
+    output_slot = net.output_slot
+    for i in range(first, last):
+        begin, end, xi, zero = u(ptr[i]), u(ptr[i + ONE]), load(x, i), fill(x, 0)
+        de_dx = edges_back(begin, end, weights, targets, xi, x, zero, gradient, computed)
+        if computed:
+            if output_slot[i] >= 0:
+                de_dx = de_dx + load(e, u(output_slot[i]))
+            store(out, i - first, _gated(de_dx, xi, gate))
+    tick(work, SPARSE)
+
+
+@jit
+def _gated(de_dx, x, gate):
+    """Return de/dx where x is at the gate or above; else x, which is 0 there, or NaN."""
+    return select(x >= gate, de_dx, x)
+
+
+@jit
+def _slopes(net, work, x, s, first, last):
+    """Turn x = theta(s) of these rows into delta = theta'(s) de/dx, by the activation's function.
+
+    With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
+    itself, which overwrites x_i first.
+    """
+    signals, values = row_pointer(s, first), row_pointer(x, first)
+    de_dx, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
+    if work.drop != ZERO:
+        call_address(net.theta[first], (signals, values, size))
+    call_address(net.d_theta[first], (signals, values, de_dx, values, size))
+
+
+@jit
+def drop_rows(net, work, tile, first, last, sample):
+    """Multiply the rows by their masks, in place, where there is dropout.
+
+    sample: the position in the epoch of the tile's first one.
+    """
+    if work.drop != ZERO:
+        rows, width = row_pointer(tile, first), lanes(tile)
+        args = (rows, work.stays, work.drop_key, first, last, sample, width)
+        call_address(work.drop, args)
+
+
+@jit
+def refresh(net, work):
+    """Copy `values` to what the forward pass reads, this thread's share: see `_copies`."""
+    if work.n_patches != ZERO:
+        slots = (net.in_slot, net.wide_slot)
+        args = (work.patches, work.n_patches, net.flat, net.values)
+        call_address(net.copy_patches, args + slots)
+    stretches = work.stretches
+    for k in range(work.n_stretches):
+        copy_slots(net, u(stretches[TWO * k]), u(stretches[TWO * k + ONE]))
+    if given(net.strips):
+        copy_strips(net, work)
+    copy_biases(net, work)
+
+
+@jit
+def copy_biases(net, work):
+    """Flat <- values, the biases of this thread's rows."""
+    shift = net.n_edges - net.n_inputs
+    for j in range(work.first_row + shift, work.last_row + shift):
+        net.flat[j] = net.values[j]
+
+
+@jit
+def copy_strips(net, work):
+    """strip_weights <- values, this thread's share."""
+    weights, values, slots = net.strip_weights, net.values, net.strip_slot
+    for k in range(work.first_strip, work.last_strip):
+        weights[k] = values[u(slots[k])]
+
+
+@jit
+def copy_slots(net, begin, end):
+    """Flat <- values, the in-slots begin ... end - 1."""
+    flat, values = net.flat, net.values
+    if given(net.in_slot):
+        narrow = net.in_slot
+        for k in range(begin, end):
+            flat[k] = values[u(narrow[k])]
+    else:
+        wide = net.wide_slot
+        for k in range(begin, end):
+            flat[k] = values[u(wide[k])]
+
+
+assert SEGMENT_ROWS % PANEL_ROWS == 0

@@ -1,0 +1,233 @@
+"""One sample by itself: a number a node, and vectors over a row's edges in place of samples.
+
+In a tile it would leave all lanes but one empty. Rows are sums of gathered vectors, see `gather`;
+runs of consecutive rows (see `dense`) need no indices. Each weight is read once a pass.
+
+The backward pass stores nothing an edge. The gradient then goes by in-edges, in the user's order:
+x_i gathered, times delta_j.
+"""
+
+import numpy as np
+
+from dagbp._compiler.decorators import entry, jit
+from dagbp._kernels.frames import (
+    FIRST,
+    HEADER,
+    LENGTH,
+    N_RUNS,
+    RUN_WORDS,
+    START,
+    open_net,
+    open_single,
+)
+from dagbp._kernels.vectors.gather import lanes_of, no_sum, put, some, take
+from dagbp._kernels.vectors.sums import total
+from dagbp._kernels.vectors.vector import (
+    ONE,
+    PANEL_ROWS,
+    ZERO,
+    array_pointer,
+    as_element,
+    call_address,
+    chunk_lanes,
+    fma,
+    given,
+    kind_of,
+    offset,
+)
+
+u = np.uintp
+PANEL = u(PANEL_ROWS)
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+@jit(forceinline=True)
+def _gathered(first, last, weights, rows, values, sums):
+    """Return the vector `sums` with w_k values[rows[k]] of the slots first ... last - 1 added."""
+    step = lanes_of(weights)
+    whole = first + (last - first) // step * step
+    for k in range(first, whole, step):
+        sums = fma(some(weights, k, step), take(values, rows, k, step), sums)
+    left = last - whole
+    return fma(some(weights, whole, left), take(values, rows, whole, left), sums)
+
+
+@jit(forceinline=True)
+def _panel_sum(first, end, weights, rows, program, r, values):
+    """Return the sum of w_k values[rows[k]] over the slots first ... end - 1 of panel row r."""
+    run = offset(program, HEADER)
+    sums, in_runs = no_sum(weights), as_element(weights, 0)
+    for _ in range(u(program[N_RUNS])):
+        last = u(run[START + r])
+        sums = _gathered(first, last, weights, rows, values, sums)
+        w, x = offset(weights, last), offset(values, u(run[FIRST]))
+        for k in range(u(run[LENGTH])):
+            in_runs += w[k] * x[k]
+        first = last + u(run[LENGTH])
+        run = offset(run, RUN_WORDS)
+    return in_runs + total(_gathered(first, end, weights, rows, values, sums))
+
+
+@jit
+def _kept_sum(first, end, weights, rows, keep, values):
+    """Return the same without held zeros, where 0 * inf would make NaN of a sum."""
+    result = as_element(weights, 0)
+    for k in range(first, end):
+        if keep[k] != 0:
+            result += weights[k] * values[u(rows[k])]
+    return result
+
+
+@jit(forceinline=True)
+def _sums(ptr, rows, weights, panel, runs, keep, values, first, last, added, shift, target):
+    """target[j] <- added[j + shift] + sum_k w_k values[rows[k]], rows first ... last - 1."""
+    j = first
+    while j < last:
+        if panel[j] == ZERO:
+            begin, end = u(ptr[j]), u(ptr[j + ONE])
+            sums = _gathered(begin, end, weights, rows, values, no_sum(weights))
+            target[j] = added[j + shift] + total(sums)
+            j += ONE
+        else:
+            program = offset(runs, u(panel[j]))
+            for r in range(PANEL):
+                begin, end = u(ptr[j]), u(ptr[j + ONE])
+                s = _panel_sum(begin, end, weights, rows, program, r, values)
+                target[j] = added[j + shift] + s
+                j += ONE
+    if given(keep):
+        for j in range(first, last):
+            if target[j] != target[j]:
+                args = u(ptr[j]), u(ptr[j + ONE]), weights, rows, keep, values
+                target[j] = added[j + shift] + _kept_sum(*args)
+
+
+@jit(forceinline=True)
+def _scaled(first, last, rows, x, delta, target):
+    """target[k] <- x[rows[k]] delta, over the slots first ... last - 1."""
+    step = lanes_of(target)
+    whole = first + (last - first) // step * step
+    for k in range(first, whole, step):
+        put(target, k, step, take(x, rows, k, step) * delta)
+    left = last - whole
+    put(target, whole, left, take(x, rows, whole, left) * delta)
+
+
+@jit(forceinline=True)
+def _panel_scaled(first, end, rows, program, r, x, delta, target):
+    """target[k] <- x[rows[k]] delta, over the slots first ... end - 1 of panel row r."""
+    run = offset(program, HEADER)
+    for _ in range(u(program[N_RUNS])):
+        last = u(run[START + r])
+        _scaled(first, last, rows, x, delta, target)
+        to, of = offset(target, last), offset(x, u(run[FIRST]))
+        for k in range(u(run[LENGTH])):
+            to[k] = of[k] * delta
+        first = last + u(run[LENGTH])
+        run = offset(run, RUN_WORDS)
+    _scaled(first, end, rows, x, delta, target)
+
+
+# --- passes --------------------------------------------------------------------------------------
+
+
+@jit
+def _forward(net, one):
+    """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j), in topological order.
+
+    Built-in activations work on whole chunks of 64 bytes: what they write beyond a segment belongs
+    to rows that come later.
+    """
+    x, s = one.x, one.s
+    weights, panel, runs, keep = net.flat, net.in_panel, net.in_runs, net.in_keep
+    shift = net.n_edges - net.n_inputs  # where the biases are
+    for m in range(one.n_segments):
+        first, last = u(one.segment[m]), u(one.segment[m + ONE])
+        args = net.in_ptr, net.in_src, weights, panel, runs, keep, x, first, last, weights, shift
+        _sums(*args, s)
+        call_address(net.theta[first], (offset(s, first), offset(x, first), u(one.size[m])))
+
+
+@jit
+def _loss(net, one, function, hyper):
+    """one.e of the outputs <- de/dx; return the loss. All lanes of an output hold the same."""
+    lanes = chunk_lanes(one.x)
+    for k in range(net.n_outputs):
+        value, target = one.x[u(net.outputs[k])], one.target[k]
+        for b in range(k * lanes, (k + ONE) * lanes):
+            one.out[b], one.y[b] = value, target
+    args = (one.out, one.y, one.slope, one.error, hyper, net.n_outputs, lanes)
+    call_address(function, args)
+    for k in range(net.n_outputs):
+        one.e[u(net.outputs[k])] = one.slope[k * lanes]
+    return np.float64(one.error[ZERO])
+
+
+@jit
+def _backward(net, one):
+    """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j], in reverse topological order.
+
+    What derivatives write in front of a segment, to fill chunks, belongs to rows that come later.
+    """
+    x, s, d, e = one.x, one.s, one.d, one.e
+    weights, panel, runs, keep = net.values, net.out_panel, net.out_runs, net.out_keep
+    m = one.n_segments
+    while m > ZERO:
+        m -= ONE
+        first, last = u(one.segment[m]), u(one.segment[m + ONE])
+        args = net.out_ptr, net.out_dst, weights, panel, runs, keep, d, first, last, e, ZERO
+        _sums(*args, d)
+        size = u(one.size[m])
+        start = last - size
+        g = offset(d, start)
+        call_address(net.d_theta[first], (offset(s, start), offset(x, start), g, g, size))
+
+
+@jit
+def _gradient(net, one, gradient):
+    """dw_ij <- x_i delta_j in the user's order, and each bias's gradient behind them."""
+    x, d = one.x, one.d
+    ptr, sources, panel, runs = one.ptr, one.src, one.panel, net.in_runs
+    j = net.n_inputs
+    while j < net.n_nodes:
+        if panel[j] == ZERO:
+            _scaled(u(ptr[j]), u(ptr[j + ONE]), sources, x, d[j], gradient)
+            j += ONE
+        else:
+            program = offset(runs, u(panel[j]))
+            for r in range(PANEL):
+                begin, end = u(ptr[j]), u(ptr[j + ONE])
+                _panel_scaled(begin, end, sources, program, r, x, d[j], gradient)
+                j += ONE
+    shift = u(ptr[net.n_nodes]) - net.n_inputs
+    for j in range(net.n_inputs, net.n_nodes):
+        gradient[j + shift] = d[j]
+
+
+@entry
+def predict(out, one_):
+    """Write the outputs for the features in one.x to `out`, (1, n_outputs)."""
+    kind, target = kind_of(out), array_pointer(out)
+    one = open_single(array_pointer(one_), kind)
+    net = open_net(one.net, kind)
+    _forward(net, one)
+    for k in range(net.n_outputs):
+        target[k] = one.x[u(net.outputs[k])]
+
+
+@entry
+def learn(gradient, one_, function, hyper, back):
+    """Return the loss for the features in one.x and one.target; with `back`, the gradient too.
+
+    gradient (E + n_computed,): in the order of `Network.parameters`.
+    """
+    kind = kind_of(gradient)
+    one = open_single(array_pointer(one_), kind)
+    net = open_net(one.net, kind)
+    _forward(net, one)
+    loss = _loss(net, one, u(function), array_pointer(hyper))
+    if u(back) != ZERO:
+        _backward(net, one)
+        _gradient(net, one, array_pointer(gradient))
+    return loss

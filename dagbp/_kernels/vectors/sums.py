@@ -1,0 +1,136 @@
+"""Sums over the lanes of vectors: the horizontal adds that compilers do not find by themselves."""
+
+from functools import cache
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from dagbp._kernels.vectors.vector import REGISTER_BYTES, Vec, load_vector, store_vector
+
+
+def shuffle(builder, a, b, picks):
+    index = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
+    return builder.shuffle_vector(a, b, index)
+
+
+def _fold(builder, value, width):
+    """Add halves until `width` lanes are left."""
+    while value.type.count > width:
+        half = value.type.count // 2
+        low = shuffle(builder, value, value, list(range(half)))
+        high = shuffle(builder, value, value, list(range(half, 2 * half)))
+        value = builder.fadd(low, high)
+    return value
+
+
+@intrinsic
+def total(typingctx, a):
+    """Return the sum over lanes, by halving: the shape a compiler does not find by itself."""
+
+    def codegen(context, builder, sig, args):
+        one = _fold(builder, args[0], 1)
+        return builder.extract_element(one, ir.Constant(ir.IntType(32), 0))
+
+    return a.dtype(a), codegen
+
+
+def register_lanes(vec):
+    """Return how many lanes of a vector go in one register."""
+    return min(vec.lanes, REGISTER_BYTES * 8 // vec.dtype.bitwidth)
+
+
+def few_lanes(vec):
+    """Return how many totals to take at once where there are few: of a row's last edges, say."""
+    return min(4, register_lanes(vec))
+
+
+def all_totals(builder, vec, product, count):
+    """Return the totals of so many vectors, each in its lane.
+
+    Parameters
+    ----------
+    product : callable
+        ``product(c)`` emits the vector whose total is to be in lane c.
+    count : int
+        A power of two from 2 to the lanes of a register.
+
+    Notes
+    -----
+    A binary tree: two vectors are merged into one whose halves are theirs, each summed by halves,
+    until every lane of a group of `count` is a total; groups are added last. That takes two
+    shuffles and an add a vector, of which shuffles of 16 bytes and within them are single
+    instructions on x86. Depth first, few wait in registers.
+    """
+    n, block = register_lanes(vec), min(count, 128 // vec.dtype.bitwidth)
+    stages, lane = _tree(n, count, block)
+
+    def subtree(height, leaf):
+        if height == 0:
+            return _fold(builder, product(lane[leaf]), n)
+        a = subtree(height - 1, leaf)
+        b = subtree(height - 1, leaf + 2 ** (height - 1))
+        low, high = stages[height - 1]
+        return builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
+
+    return _fold(builder, subtree(len(stages), 0), count)
+
+
+@cache
+def _tree(n, count, block):
+    """Return the picks (low, high) of each stage of merging, and in which lane each leaf ends."""
+    stages = [
+        [_picks(n, size, units, half) for half in halves]
+        for size, units in ((block, count // block), (1, block))
+        for halves in _HALVES[units]
+    ]
+    owners = [[leaf] * n for leaf in range(count)]
+    for low, _ in stages:
+        pairs = zip(owners[::2], owners[1::2], strict=True)
+        owners = [[(a + b)[pick] for pick in low] for a, b in pairs]
+    return stages, [owners[0].index(leaf) for leaf in range(count)]
+
+
+# By the number of units in a group: which of them are added to which, stage by stage.
+_HALVES = {1: [], 2: [((0,), (1,))], 4: [((0, 1), (2, 3)), ((0, 2), (1, 3))]}
+
+
+def _picks(n, size, count, units):
+    """Return those units, of `size` lanes, of each group of `count`: of a, then of b."""
+    return [
+        of + group + size * unit + lane
+        for group in range(0, n, size * count)
+        for of in (0, n)
+        for unit in units
+        for lane in range(size)
+    ]
+
+
+@intrinsic
+def row_totals(typingctx, tile, first):
+    """Return the totals of a tile's rows from `first`, each in its lane: a few of them, 2 or 4."""
+    vec = Vec(tile.dtype, tile.lanes)
+    count = few_lanes(vec)
+
+    def codegen(context, builder, sig, args):
+        def row(c):
+            place = builder.add(args[1], ir.Constant(args[1].type, c))
+            return load_vector(context, builder, builder.gep(args[0], [place]), vec, 64)
+
+        return all_totals(builder, vec, row, count)
+
+    return Vec(tile.dtype, count)(tile, types.uintp), codegen
+
+
+@intrinsic
+def add_vector(typingctx, target, element, value):
+    """target[element : ...] += value, as many elements as it has lanes."""
+
+    def codegen(context, builder, sig, args):
+        pointer = builder.gep(args[0], [args[1]])
+        align = target.dtype.bitwidth // 8
+        old = load_vector(context, builder, pointer, value, align)
+        store_vector(builder, builder.fadd(old, args[2]), pointer, align)
+        return context.get_dummy_value()
+
+    return types.void(target, types.uintp, value), codegen

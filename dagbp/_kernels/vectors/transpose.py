@@ -1,0 +1,65 @@
+"""Squares of as many values a side as fill a register, transposed between registers."""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from dagbp._kernels.vectors.sums import register_lanes, shuffle
+from dagbp._kernels.vectors.vector import CHUNK_BYTES, Vec, load_vector, store_vector
+
+
+def _square(pointer):
+    """Return the type of one side: a register, of 64 bytes at most."""
+    vec = Vec(pointer.dtype, CHUNK_BYTES * 8 // pointer.dtype.bitwidth)
+    return Vec(pointer.dtype, register_lanes(vec))
+
+
+@intrinsic
+def side(typingctx, pointer):
+    """Return how many values a side has, a compile-time constant."""
+    constant = ir.Constant(ir.IntType(64), _square(pointer).lanes)
+    return types.uintp(pointer), lambda context, builder, sig, args: constant
+
+
+@intrinsic
+def new_starts(typingctx, pointer):
+    """Return room on the stack for where the rows of a square start."""
+
+    def codegen(context, builder, sig, args):
+        return cgutils.alloca_once(builder, ir.IntType(64), size=_square(pointer).lanes)
+
+    return types.CPointer(types.uintp)(pointer), codegen
+
+
+@intrinsic
+def copy_square(typingctx, source, starts, column, target, element, stride):
+    """target[element + r stride + c] = source[starts[c] + column + r] for a square of r and c."""
+    vec = _square(source)
+    align = vec.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        source_, starts_, column_, target_, element_, stride_ = args
+        rows = []
+        for c in range(vec.lanes):
+            start = builder.load(builder.gep(starts_, [ir.Constant(ir.IntType(64), c)]))
+            pointer = builder.gep(source_, [builder.add(start, column_)])
+            rows.append(load_vector(context, builder, pointer, vec, align))
+        for row in _transposed(builder, rows):
+            store_vector(builder, row, builder.gep(target_, [element_]), align)
+            element_ = builder.add(element_, stride_)
+        return context.get_dummy_value()
+
+    size = types.uintp
+    return types.void(source, starts, size, target, size, size), codegen
+
+
+def _transposed(builder, rows):
+    """Return the columns: rows half the square apart are interleaved, as often as it halves."""
+    n = len(rows)
+    half = n // 2
+    low = [lane for k in range(half) for lane in (k, n + k)]
+    high = [half + lane for lane in low]
+    for _ in range(n.bit_length() - 1):
+        pairs = zip(rows[:half], rows[half:], strict=True)
+        rows = [shuffle(builder, a, b, picks) for a, b in pairs for picks in (low, high)]
+    return rows

@@ -1,0 +1,114 @@
+"""What a step copies from the updated weights to the order of the forward pass, and who copies it.
+
+Weights are updated in out-edge order. Of fully connected blocks a cache line there holds one source
+and many targets, and in in-edge order one target and many sources: they go by *patches* that fill
+lines on both sides, transposed between registers. What is left goes slot by slot.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._layout.panels import LENGTH, START, Panels, covered, runs_of
+from dagbp._layout.source_blocks import Strips
+from dagbp._plan.plan import Plan
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Copies(NamedTuple):
+    """All in-slots, once each, but those in strips where there are some.
+
+    Attributes
+    ----------
+    patches : int64 (n, 3)
+        Runs that as many consecutive targets as fill a cache line have in common: the first
+        target's first in-slot, how many slots further on the next target's is, and the length.
+    stretches : int64 (m, 2)
+        In-slots from, and to, of what is in no patch; ascending.
+    """
+
+    patches: Int64
+    stretches: Int64
+
+
+class Share(NamedTuple):
+    """What one thread copies: patches, stretches, edges in strips, and rows with their biases."""
+
+    patches: Int64
+    stretches: Int64
+    strips: tuple[int, int]
+    rows: tuple[int, int]
+
+
+def find_copies(panels: Panels | None, n_rows: int, n_slots: int, strips: Strips | None) -> Copies:
+    """Return the copies of a net, with strips or without.
+
+    Parameters
+    ----------
+    panels : Panels, or None
+        Of `n_rows` targets each, as many as fill a cache line.
+    """
+    runs = np.empty((0, START + n_rows), np.int64) if panels is None else runs_of(panels, n_rows)
+    starts = runs[:, -n_rows:]
+    strides = np.diff(starts, axis=1)
+    regular = (strides == strides[:, :1]).all(axis=1)
+    runs, starts, strides = runs[regular], starts[regular], strides[regular]
+    patches = np.column_stack([starts[:, 0], strides[:, 0], runs[:, LENGTH]])
+    if len(patches) == 0 and strips is None:
+        return Copies(patches, within(np.array([[0, n_slots]]), 0, n_slots))
+    left = ~covered(starts, patches[:, 2], n_slots)
+    if strips is not None:
+        left[strips.slot] = False
+    return Copies(patches, stretches(left))
+
+
+def stretches(chosen: npt.NDArray[np.bool_]) -> Int64:
+    """Return where each stretch of chosen slots begins and ends, (m, 2)."""
+    edges = np.diff(chosen.astype(np.int8), prepend=0, append=0)
+    return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+
+
+def within(given: Int64, first: int, last: int) -> Int64:
+    """Return the parts of given stretches that are among the slots first ... last - 1."""
+    clipped = np.clip(given, first, last)
+    return np.ascontiguousarray(clipped[clipped[:, 0] < clipped[:, 1]])
+
+
+def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) -> list[Share]:
+    """Return what each of so many threads copies: about as much as the others of each kind."""
+    by_length = _even(copies.patches[:, 2], shares)
+    slots = _cut(copies.stretches, shares)
+    n_strips = 0 if strips is None else len(strips.slot)
+    in_strips = [n_strips * t // shares for t in range(shares + 1)]
+    rows = plan.n_inputs + _even(1 + np.diff(plan.in_ptr)[plan.n_inputs :], shares)
+    return [
+        Share(
+            copies.patches[by_length[t] : by_length[t + 1]],
+            slots[t],
+            (in_strips[t], in_strips[t + 1]),
+            (int(rows[t]), int(rows[t + 1])),
+        )
+        for t in range(shares)
+    ]
+
+
+def _cut(given: Int64, shares: int) -> list[Int64]:
+    """Return shares of given stretches, of as many slots each, cut where need be."""
+    if len(given) == 0:
+        return [given] * shares
+    ends = np.cumsum(given[:, 1] - given[:, 0])
+    bounds = ends[-1] * np.arange(1, shares) // shares
+    at = np.searchsorted(ends, bounds, side="right")
+    cuts = given[at, 1] - (ends[at] - bounds)
+    edges = [0, *cuts.tolist(), int(given[-1, 1])]
+    return [within(given, first, last) for first, last in pairwise(edges)]
+
+
+def _even(work: Int64, shares: int) -> Int64:
+    """Return where each share of some pieces of work begins, and the end."""
+    total = np.concatenate([[0], np.cumsum(work)])
+    inner = np.searchsorted(total, total[-1] * np.arange(1, shares) // shares)
+    return np.array([0, *inner.tolist(), len(work)], np.int64)

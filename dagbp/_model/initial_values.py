@@ -1,0 +1,84 @@
+"""Initial values: random weights scaled by in-degree, in a precision that holds them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp import activations
+from dagbp._checks import generator
+from dagbp._errors import GraphError, OptionError, did_you_mean
+from dagbp._graph.arrays import Drawing
+from dagbp._plan.plan import Plan, row_slices
+
+SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
+
+
+SLICE = 1_000_000  # edges drawn together: their random numbers take 64 bytes each
+
+
+def draw_parameters(
+    drawing: Drawing, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Return the weights (E,) in in-edge order, and behind them the biases of the computed rows.
+
+    Weights that the drawing does not give are random.
+    ``"glorot"``: uniform with variance 2 / (in-degree of the target + out-degree of the source)
+    (Glorot and Bengio, 2010); ``"he"``: normal, 2 / in-degree (He et al., 2015); ``"lecun"``:
+    normal, 1 / in-degree (LeCun et al., 1998); ``"zeros"``; ``"auto"``: what suits the target's
+    activation.
+    """
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
+    random = generator(seed)
+    names = [activations.get(name).init for name in drawing.activation_names]
+    schemes = names if scheme == "auto" else [scheme] * len(names)
+    by_node = np.array([SCHEMES.index(name) for name in schemes], np.int8)[drawing.activation]
+    in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)
+    n_edges, computed = len(plan.in_src), plan.node[plan.n_inputs :]
+    parameters = np.empty(n_edges + len(computed), dtype)
+    weights = parameters[:n_edges]
+    parameters[n_edges:] = drawing.bias[computed]
+    none_drawn = not np.isnan(drawing.weight).any()
+    for first, last in row_slices(plan.in_ptr, SLICE):
+        slots = slice(plan.in_ptr[first], plan.in_ptr[last])
+        given = drawing.weight[plan.in_edge[slots]]
+        if none_drawn:
+            weights[slots] = given
+            continue
+        target = np.repeat(np.arange(first, last), in_degree[first:last])
+        fan_in, fan_out = in_degree[target], out_degree[plan.in_src[slots]]
+        normal = random.standard_normal(len(target))
+        uniform = random.uniform(-1.0, 1.0, len(target))
+        choices = {
+            "glorot": uniform * np.sqrt(6.0 / (fan_in + fan_out)),
+            "he": normal * np.sqrt(2.0 / fan_in),
+            "lecun": normal * np.sqrt(1.0 / fan_in),
+            "zeros": np.zeros(len(target)),
+        }
+        suited = by_node[plan.node[target]]
+        drawn = np.choose(suited, [choices.get(name, normal) for name in SCHEMES])
+        weights[slots] = np.where(np.isnan(given), drawn, given)
+    return parameters
+
+
+def check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
+    """Refuse initial values that the network's precision cannot hold."""
+    largest = float(np.finfo(dtype).max)
+    if _magnitude(drawing.weight) > largest:
+        i = int(np.argmax(np.abs(drawing.weight) > largest))
+        u, v = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
+        raise GraphError(
+            f"edge {u!r} -> {v!r} has weight {drawing.weight[i]}, which is beyond {dtype}"
+        )
+    if _magnitude(drawing.bias) > largest:
+        i = int(np.argmax(np.abs(drawing.bias) > largest))
+        raise GraphError(
+            f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
+        )
+
+
+def _magnitude(values: npt.NDArray[np.float64]) -> float:
+    """Return the largest magnitude, of what is a number."""
+    most, least = np.fmax.reduce(values, initial=0.0), np.fmin.reduce(values, initial=0.0)
+    return float(max(most, -least))

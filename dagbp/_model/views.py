@@ -1,0 +1,131 @@
+"""Arrays of nodes and edges, read by the names in the user's graph."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._plan.names import Names
+
+Array = npt.NDArray[Any]
+Assign = Callable[[int, Any], Any]  # sets the value of a place in the network; returns it
+
+
+class NodeValues(Mapping[Hashable, Any]):
+    """One value, or one array over samples, for each of some nodes; by label.
+
+    `values[k]` belongs to the plan's row `first_row + k`.
+    """
+
+    def __init__(
+        self, names: Names, values: Array, first_row: int, assign: Assign | None = None
+    ) -> None:
+        self._names, self._values, self._first, self._assign = names, values, first_row, assign
+
+    def _place(self, label: Hashable) -> int:
+        place = self._names.row(label) - self._first
+        if place < 0:
+            raise KeyError(f"node {label!r} is an input, which has no such value")
+        return place
+
+    def __getitem__(self, label: Hashable) -> Any:
+        return self._values[self._place(label)]
+
+    def __iter__(self) -> Iterator[Hashable]:
+        labels: Sequence[Hashable] = self._names.drawing.labels
+        rows = self._names.plan.row
+        return (label for i, label in enumerate(labels) if rows[i] >= self._first)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __setitem__(self, label: Hashable, value: Any) -> None:
+        _assign(self._assign, self._values, self._place(label), value)
+
+    def __repr__(self) -> str:
+        return _show(self, "nodes")
+
+
+class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
+    """One value for each edge, by the pair (source, target); values in in-edge order."""
+
+    def __init__(self, names: Names, values: Array, assign: Assign | None = None) -> None:
+        self._names, self._values, self._assign = names, values, assign
+
+    def __getitem__(self, edge: tuple[Hashable, Hashable]) -> Any:
+        return self._values[self._names.slot(edge)]
+
+    def __iter__(self) -> Iterator[tuple[Hashable, Hashable]]:
+        drawing = self._names.drawing
+        labels = drawing.labels
+        return ((labels[i], labels[j]) for i, j in zip(drawing.src, drawing.dst, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __setitem__(self, edge: tuple[Hashable, Hashable], value: Any) -> None:
+        _assign(self._assign, self._values, self._names.slot(edge), value)
+
+    def __repr__(self) -> str:
+        return _show(self, "edges")
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Every node's signal and activation.
+
+    Attributes
+    ----------
+    s : mapping of node to array (n_samples,)
+        Signals (pre-activations) of the computed nodes.
+    x : mapping of node to array (n_samples,)
+        Activations; of an input node its feature.
+    """
+
+    s: NodeValues
+    x: NodeValues
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """What back-propagation computes, by the names in the graph.
+
+    Attributes
+    ----------
+    loss : float
+        Averaged over samples, summed over outputs.
+    s, x : mappings of node to array (n_samples,)
+        Signals of the computed nodes, activations of all nodes.
+    delta : mapping of node to array (n_samples,)
+        Sensitivities de/ds of the computed nodes: of each sample's own error e, neither averaged
+        nor weighted.
+    grad_weight : mapping of (source, target) to float
+        Gradient of `loss` by the edge's weight, frozen edges included.
+    grad_bias : mapping of node to float
+        Gradient of `loss` by the computed nodes' biases.
+    """
+
+    loss: float
+    s: NodeValues
+    x: NodeValues
+    delta: NodeValues
+    grad_weight: EdgeValues
+    grad_bias: NodeValues
+
+
+def _assign(assign: Assign | None, values: Array, place: int, value: Any) -> None:
+    if assign is None:
+        raise TypeError("these values were computed, and cannot be assigned")
+    values[place] = assign(place, value)
+
+
+def _show(view: Mapping[Any, Any], things: str) -> str:
+    shown = [f"{key!r}: {_brief(view[key])}" for key, _ in zip(view, range(3), strict=False)]
+    more = ", ..." if len(view) > len(shown) else ""
+    return f"<{len(view)} {things}: {{{', '.join(shown)}{more}}}>"
+
+
+def _brief(value: Any) -> str:
+    return f"array of {len(value):,}" if isinstance(value, np.ndarray) else repr(value)

@@ -1,0 +1,1 @@
+"""Topological order and edge order."""

@@ -1,0 +1,70 @@
+"""The plan of a graph given as arrays; errors and warnings name nodes by their labels."""
+
+import warnings
+from collections.abc import Hashable, Sequence
+
+from dagbp._errors import GraphError, UnreachableWarning
+from dagbp._graph.arrays import Drawing, listed
+from dagbp._plan.clustering import bring_together
+from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
+
+
+def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
+    """Return the plan of a drawing; warn of outputs that no input reaches.
+
+    Parameters
+    ----------
+    drawing : Drawing
+    stacklevel : int
+        Of the warning; 3 is the caller of the function that calls this one.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    GraphError
+        If the graph has a cycle, which the message shows.
+
+    Warns
+    -----
+    UnreachableWarning
+        If there are inputs, and an output that none of them reaches.
+
+    Examples
+    --------
+    >>> from dagbp._graph.from_edges import read_edges
+    >>> drawing = read_edges([1, 0], [2, 1], known={"tanh", "identity"})
+    >>> plan_drawing(drawing).node
+    array([0, 1, 2])
+    """
+    ends = drawing.src, drawing.dst, drawing.inputs, drawing.outputs
+    try:
+        plan = make_plan(len(drawing.labels), *ends, kind=drawing.activation)
+        plan = bring_together(plan, drawing.activation)
+    except CycleFound as cycle:
+        labels = [drawing.labels[i] for i in cycle.nodes]
+        raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None
+    except EdgeRepeated as repeated:
+        first, second = repeated.edges
+        i, j = (drawing.labels[ends[first]] for ends in (drawing.src, drawing.dst))
+        raise GraphError(
+            f"edge {i!r} -> {j!r} is given twice, at positions {first} and {second}"
+        ) from None
+    missed = drawing.outputs[~reached(plan)[plan.outputs]]
+    if plan.n_inputs and len(missed):
+        text = listed([drawing.labels[i] for i in missed], 5)
+        warnings.warn(
+            f"no input reaches output {text}: what it predicts does not depend on the features",
+            UnreachableWarning,
+            stacklevel=stacklevel,
+        )
+    return plan
+
+
+def _show_cycle(labels: Sequence[Hashable]) -> str:
+    shown = [repr(label) for label in labels]
+    if len(shown) > 10:
+        shown = [*shown[:5], f"... {len(shown) - 10} more ...", *shown[-5:]]
+    return " -> ".join([*shown, repr(labels[0])])

@@ -1,0 +1,52 @@
+"""The way from the labels of the user's graph to rows and slots of the plan."""
+
+from collections.abc import Hashable, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from dagbp._graph.arrays import Drawing
+from dagbp._plan.plan import Plan
+
+
+class Names:
+    """The way from labels to rows and slots; shared by all views of one network."""
+
+    def __init__(self, drawing: Drawing, plan: Plan) -> None:
+        self.drawing, self.plan = drawing, plan
+
+    @cached_property
+    def index(self) -> Mapping[Hashable, int]:
+        """The drawing's index of each label."""
+        return {label: i for i, label in enumerate(self.drawing.labels)}
+
+    @cached_property
+    def inputs(self) -> tuple[Hashable, ...]:
+        """Labels in the order of X's columns."""
+        return tuple(self.drawing.labels[i] for i in self.drawing.inputs)
+
+    @cached_property
+    def outputs(self) -> tuple[Hashable, ...]:
+        """Labels in the order of Y's columns."""
+        return tuple(self.drawing.labels[i] for i in self.drawing.outputs)
+
+    def row(self, label: Hashable) -> int:
+        """Return a node's row; KeyError if there is no such node."""
+        try:
+            return int(self.plan.row[self.index[label]])
+        except KeyError:
+            raise KeyError(f"the network has no node {label!r}") from None
+
+    def slot(self, edge: tuple[Hashable, Hashable]) -> int:
+        """Return an edge's place in in-edge order; KeyError if there is no such edge."""
+        if not isinstance(edge, tuple) or len(edge) != 2:  # "ay" is no edge from "a" to "y"
+            raise KeyError(f"{edge!r} is no edge, which is a tuple (source, target)")
+        try:
+            source, target = self.row(edge[0]), self.row(edge[1])
+        except TypeError:  # not hashable
+            raise KeyError(f"{edge!r} is no edge: its ends are not hashable") from None
+        first, last = self.plan.in_ptr[target], self.plan.in_ptr[target + 1]
+        slot = int(first + np.searchsorted(self.plan.in_src[first:last], source))
+        if slot == last or self.plan.in_src[slot] != source:
+            raise KeyError(f"the network has no edge from {edge[0]!r} to {edge[1]!r}")
+        return slot

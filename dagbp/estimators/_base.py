@@ -1,0 +1,334 @@
+"""What `DAGClassifier` and `DAGRegressor` share: from X and y to a trained network."""
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp import activations, optimizers
+from dagbp._checks import is_number, is_whole, real_dtype
+from dagbp._data import arrays
+from dagbp._errors import DataError, OptionError
+from dagbp._history import History
+from dagbp._network import Network
+from dagbp._training.regularisation import Penalty
+from dagbp._training.resuming import keeps_moments
+from dagbp.callbacks import Callback, EarlyStopping, Progress
+from dagbp.estimators._graphs import Demand, compile_to_fit
+from dagbp.estimators._sklearn import (
+    BaseEstimator,
+    ConvergenceWarning,
+    check_is_fitted,
+    check_random_state,
+    is_regressor,
+    train_test_split,
+    validate_data,
+)
+from dagbp.optimizers import as_solver
+
+Array = npt.NDArray[Any]
+
+FLOATS = (np.float64, np.float32)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+def _is_count(value: object) -> bool:
+    return is_whole(value) and value >= 1
+
+
+# What the network does not check, or knows under another name.
+_NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "alpha": (lambda value: is_number(value) and value >= 0, "a number >= 0"),
+    "batch_size": (
+        lambda value: value == "auto" if isinstance(value, str) else _is_count(value),
+        "'auto' or a whole number >= 1",
+    ),
+    "max_iter": (_is_count, "a whole number >= 1"),
+    "tol": (
+        lambda value: value is None or (is_number(value) and value >= 0),
+        "a number >= 0, or None",
+    ),
+    "early_stopping": (_is_flag, "True or False"),
+    "validation_fraction": (
+        lambda value: is_number(value) and 0 < value < 1,
+        "a number between 0 and 1",
+    ),
+    "scoring": (lambda value: value in ("score", "loss"), "'score' or 'loss'"),
+    "n_iter_no_change": (_is_count, "a whole number >= 1"),
+    "callbacks": (
+        lambda value: isinstance(value, (list, tuple)),
+        "a list of callbacks",
+    ),
+    "warm_start": (_is_flag, "True or False"),
+    "verbose": (lambda value: is_whole(value) or _is_flag(value), "a whole number"),
+}
+
+
+class Samples(NamedTuple):
+    """What the network learns from: features, targets, and weights or None."""
+
+    X: Any
+    targets: Array
+    weight: Array | None
+
+    def part(self, places: npt.NDArray[np.intp]) -> "Samples":
+        """Return the samples at these places."""
+        weight = None if self.weight is None else self.weight[places]
+        weight = arrays.sample_weight(weight, len(places))
+        return Samples(self.X[places], self.targets[places], weight)
+
+
+def takes_steps(estimator: "DAGEstimator") -> bool:
+    """Say that partial_fit is for optimizers that take steps, not for full-batch solvers."""
+    if as_solver(estimator.optimizer) is not None:
+        raise OptionError(
+            f"partial_fit takes single steps, but optimizer={estimator.optimizer!r} is a solver, "
+            "which needs all samples at once"
+        )
+    return True
+
+
+class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
+    """What both estimators share: all but how y becomes targets, and outputs predictions."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a network on X and y.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or DataFrame, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array_like, shape (n_samples,), optional
+            Scaled to a mean of 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        GraphError
+            If the graph's inputs or outputs are not as many as the data ask.
+        DataError, OptionError, ValueError
+            If X, y, a weight or a parameter is not what it must be.
+        DivergenceError
+            If a loss or gradient is not finite.
+        """
+        return self._learn(X, y, sample_weight)
+
+    def _learn(
+        self, X: Any, y: Any, weight: Any, classes: Any = None, one_pass: bool = False
+    ) -> Self:
+        """Train a new network, or the one there is; for one pass over the samples, or a run.
+
+        A fit that fails leaves what there was before; one that is interrupted, what it has learnt.
+        """
+        before = self.__dict__.copy()
+        fresh = not (hasattr(self, "network_") and (self.warm_start or one_pass))
+        try:
+            self._learn_from(X, y, weight, classes, one_pass, fresh)
+        except Exception:
+            if fresh:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+        return self
+
+    def _learn_from(
+        self, X: Any, y: Any, weight: Any, classes: Any, one_pass: bool, fresh: bool
+    ) -> None:
+        self._check_parameters()
+        if one_pass and self.early_stopping:
+            raise OptionError("early_stopping must be False for partial_fit, got True")
+        columns = tuple(getattr(y, "columns", ()))
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=fresh,
+            accept_sparse="csr",
+            dtype=self._dtype(fresh),
+            multi_output=True,
+            y_numeric=is_regressor(self),
+        )
+        targets = self._targets(y, classes, fresh)
+        weight = self._weigh(targets, arrays.sample_weight(weight, len(targets)))
+        if fresh or not one_pass:
+            self._random = check_random_state(self.random_state)
+        if fresh:
+            self.network_ = self._new_network(X, self._demand(targets, columns))
+            self.loss_curve_: list[float] = []
+        samples = Samples(X, targets, weight)
+        if one_pass:
+            same = keeps_moments(self.network_._last_run(), optimizers.get(self.optimizer))
+            self._run(samples, epochs=1, resume="optimizer" if same else False)
+        else:
+            self._run_to_end(samples)
+
+    def _run_to_end(self, samples: Samples) -> None:
+        """Train until the loss, or the validation score, improves no more."""
+        self.callbacks_ = [copy.deepcopy(callback) for callback in self.callbacks]
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+        endless, patience = self.tol is None, self.n_iter_no_change
+        own: list[Callback] = []
+        more: dict[str, Any] = {}
+        if self.early_stopping:
+            samples, held_out = self._split(samples)
+            scores = self.validation_scores_ = []
+            stopping = EarlyStopping(
+                self._scorer(held_out, scores),
+                mode="max",
+                patience=self.max_iter if endless else patience,
+                min_delta=0.0 if endless else self.tol,
+            )
+            own = [stopping]
+            if self.callbacks_:  # who may look at the loss of what is held out
+                more = {"validation_data": tuple(held_out)}
+        elif not endless:
+            # So much over all of these passes: tol a pass, on the average.
+            least = self.tol * patience
+            own = [EarlyStopping("loss", patience=patience, min_delta=least, restore_best=False)]
+        callbacks = [*self.callbacks_, *own]
+        history = self._run(samples, epochs=self.max_iter, callbacks=callbacks, **more)
+        if self.early_stopping and scores:  # no callback has ended the run before its first pass
+            self.best_validation_score_ = scores[stopping.best_epoch - 1]
+        if history.stopped is None and not endless and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                f"max_iter={self.max_iter} passes did not suffice: the last n_iter_no_change="
+                f"{patience} still brought an improvement. With tol=None, all of max_iter is what "
+                "is asked for",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _run(self, samples: Samples, **options: Any) -> History:
+        """Call the network's fit, and keep what it tells."""
+        history = self.network_.fit(
+            samples.X,
+            samples.targets,
+            loss=self._loss_of(len(self.network_.outputs)),
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate_init,
+            batch_size=200 if self.batch_size == "auto" else self.batch_size,
+            shuffle=self.shuffle,
+            sample_weight=samples.weight,
+            penalties=[Penalty(l2=self.alpha)],
+            seed=self._draw_seed(),
+            verbose=int(self.verbose),
+            **options,
+        )
+        self.loss_curve_ += history.loss
+        self.n_iter_ = len(history.loss)
+        if history.loss:
+            self.loss_ = history.loss[-1]
+        return history
+
+    def _split(self, samples: Samples) -> tuple[Samples, Samples]:
+        """Return what is trained on and what is held out."""
+        n = len(samples.targets)
+        train, test = train_test_split(
+            np.arange(n),
+            test_size=self.validation_fraction,
+            random_state=self._random,
+            stratify=self._strata(samples.targets),
+        )
+        if len(test) < 2:
+            raise DataError(
+                "early_stopping needs at least 2 samples held out, but validation_fraction="
+                f"{self.validation_fraction} of {n} samples is {len(test)}"
+            )
+        return samples.part(train), samples.part(test)
+
+    def _scorer(self, held_out: Samples, scores: list[float]) -> Callable[[Progress], float]:
+        """Return what early stopping monitors: the score on what is held out, added to `scores`."""
+
+        def validation_score(progress: Progress) -> float:
+            network, (X, targets, weight) = progress.network, held_out
+            if self.scoring == "loss":
+                loss = self._loss_of(len(network.outputs))
+                scores.append(-network.evaluate(X, targets, loss, sample_weight=weight))
+            else:
+                scores.append(self._score_of(network.predict(X), targets, weight))
+            return scores[-1]
+
+        return validation_score
+
+    def _check_parameters(self) -> None:
+        for name, (valid, need) in _NEEDS.items():
+            value = getattr(self, name)
+            if not valid(value):
+                raise OptionError(f"{name} must be {need}, got {value!r}")
+
+    def _dtype(self, fresh: bool) -> Any:
+        """Return what X is brought to: the network's precision, or either of the two."""
+        if not fresh:
+            return self.network_.dtype
+        return FLOATS if self.dtype is None else real_dtype(self.dtype)
+
+    def _draw_seed(self) -> int:
+        return int(self._random.randint(2**31 - 1))
+
+    def _new_network(self, X: Any, demand: Demand) -> Network:
+        return compile_to_fit(
+            self.graph,
+            self.density,
+            activations.name_of(self.activation),
+            demand,
+            self._draw_seed(),
+            init=self.init,
+            dtype=X.dtype,
+            n_threads=self.n_threads,
+            dense_above=self.dense_above,
+            schedule=self.schedule,
+        )
+
+    def _ask(
+        self, n_outputs: int, outputs_for: str, names: Sequence[Any], also: int | None = None
+    ) -> Demand:
+        """Return a demand with what is known of X."""
+        columns = tuple(getattr(self, "feature_names_in_", ()))
+        return Demand(self.n_features_in_, n_outputs, outputs_for, also, columns, names)
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's raw outputs, which the estimator makes predictions of."""
+        check_is_fitted(self, "network_")
+        dtype = self.network_.dtype
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=dtype)
+        return np.asarray(self.network_.predict(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @abstractmethod
+    def _targets(self, y: Any, classes: Any, fresh: bool) -> Array:
+        """Return y as the loss takes it; learn its classes if `fresh`."""
+
+    @abstractmethod
+    def _demand(self, targets: Array, columns: tuple[Any, ...]) -> Demand:
+        """Return what the data ask of a graph; y's columns have these names, if any."""
+
+    @abstractmethod
+    def _loss_of(self, n_outputs: int) -> Any:
+        """Return the loss of a network with so many outputs."""
+
+    @abstractmethod
+    def _weigh(self, targets: Array, weight: Array | None) -> Array | None:
+        """Return the samples' weights, those of their classes included."""
+
+    @abstractmethod
+    def _strata(self, targets: Array) -> Array | None:
+        """Return the classes whose shares are kept when samples are held out, if there are any."""
+
+    @abstractmethod
+    def _score_of(self, outputs: Array, targets: Array, weight: Array | None) -> float:
+        """Return the score of raw outputs."""
