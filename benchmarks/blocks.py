@@ -25,14 +25,14 @@ SHARES = (1.0, 0.9, 0.8, 0.7)
 @contextmanager
 def together(wanted):
     """Bring together what makes blocks, small and half-full ones too; or leave rows as drawn."""
-    kept = _drawing.bring_together, _alike.LEAST, _alike.FULL
+    kept = _drawing.cluster_rows, _alike.LEAST, _alike.FULL
     if not wanted:
-        _drawing.bring_together = lambda plan, kind: plan
+        _drawing.cluster_rows = lambda plan, kind: plan
     _alike.LEAST, _alike.FULL = min(SIDES), 50
     try:
         yield
     finally:
-        _drawing.bring_together, _alike.LEAST, _alike.FULL = kept
+        _drawing.cluster_rows, _alike.LEAST, _alike.FULL = kept
 
 
 def contenders(case):

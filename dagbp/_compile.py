@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from dagbp import activations
 from dagbp._errors import IgnoredArgumentWarning
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._graph.from_networkx import read_networkx
 from dagbp._network import Network
 
@@ -93,7 +93,7 @@ def compile(
     >>> net.predict([[1.0, -1.0], [0.5, 2.0]]).shape
     (2, 1)
     """
-    drawing = read_networkx(
+    graph = read_networkx(
         G,
         inputs,
         outputs,
@@ -101,30 +101,30 @@ def compile(
         activation="tanh" if activation is None else activation,
         output_activation="identity" if output_activation is None else output_activation,
     )
-    _warn_of_ignored(G, drawing, activation, output_activation)
+    _warn_of_ignored(G, graph, activation, output_activation)
     # A copy: what `to_networkx` gives back must not change with the graph that was read.
     return Network(
-        drawing,
+        graph,
         dtype=dtype,
         seed=seed,
         init=init,
         n_threads=n_threads,
         dense_above=dense_above,
         schedule=schedule,
-        graph=G.copy(),
+        nx_graph=G.copy(),
     )
 
 
 def _warn_of_ignored(
     G: "nx.DiGraph[Any]",
-    drawing: Drawing,
+    graph: GraphArrays,
     activation: str | None,
     output_activation: str | None,
 ) -> None:
     if activation is None and output_activation is None:
         return
-    outputs, inputs = set(drawing.outputs.tolist()), set(drawing.inputs.tolist())
-    computed = [i for i in range(len(drawing.labels)) if i not in inputs]
+    outputs, inputs = set(graph.outputs.tolist()), set(graph.inputs.tolist())
+    computed = [i for i in range(len(graph.labels)) if i not in inputs]
     hidden = [i for i in computed if i not in outputs]
     read_out = [i for i in computed if i in outputs]
     inner, outer = ("activation", "hidden nodes"), ("output_activation", "outputs")
@@ -132,7 +132,7 @@ def _warn_of_ignored(
         (inner, outer, activation, hidden),
         (outer, inner, output_activation, read_out),
     ):
-        own = [G.nodes[drawing.labels[i]].get("activation") is not None for i in nodes]
+        own = [G.nodes[graph.labels[i]].get("activation") is not None for i in nodes]
         if value is not None and own and all(own):
             warnings.warn(
                 f"{argument}={value!r} is ignored: all {kind} of the graph have an activation of "

@@ -14,11 +14,11 @@ from dagbp._checks import check_whole, is_whole, real_dtype
 from dagbp._data import arrays
 from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
-from dagbp._engine.engine import NO_LOSS, Engine
-from dagbp._engine.schedule import WAYS
+from dagbp._engine.engine import Engine
+from dagbp._engine.tile_plan import STRATEGIES
 from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._graph.from_edges import read_edges
 from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
 from dagbp._layout.fill import check_dense_above
@@ -26,7 +26,7 @@ from dagbp._model.engine_lock import Turn
 from dagbp._model.initial_values import check_representable, draw_parameters
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
-from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.names import Names
 from dagbp._plan.plan import Plan
 
@@ -58,7 +58,7 @@ class Network:
 
     def __init__(
         self,
-        drawing: Drawing,
+        graph: GraphArrays,
         *,
         dtype: npt.DTypeLike,
         seed: Any,
@@ -66,43 +66,43 @@ class Network:
         n_threads: int | None,
         dense_above: float | None = None,
         schedule: str = "auto",
-        graph: "nx.DiGraph[Any] | None" = None,
+        nx_graph: "nx.DiGraph[Any] | None" = None,
     ) -> None:
         real = real_dtype(dtype)
         check_dense_above(dense_above)
-        if schedule not in WAYS:
-            raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, WAYS)}")
+        if schedule not in STRATEGIES:
+            raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
         self.n_threads = n_threads
-        plan = plan_drawing(drawing, stacklevel=4)
-        self._dense_above, self._ways = dense_above, schedule
-        self._build(drawing, plan, graph, real)
-        check_representable(drawing, real)
-        self.parameters = draw_parameters(drawing, plan, init, seed, real)
+        plan = plan_graph(graph, stacklevel=4)
+        self._dense_above, self._strategy = dense_above, schedule
+        self._build(graph, plan, nx_graph, real)
+        check_representable(graph, real)
+        self.parameters = draw_parameters(graph, plan, init, seed, real)
 
     def _build(
         self,
-        drawing: Drawing,
+        graph: GraphArrays,
         plan: Plan,
-        graph: "nx.DiGraph[Any] | None",
+        nx_graph: "nx.DiGraph[Any] | None",
         dtype: np.dtype[Any],
     ) -> None:
         """Set up all but the parameters."""
-        self._names, self._graph = Names(drawing, plan), graph
+        self._names, self._nx_graph = Names(graph, plan), nx_graph
         self._training: Callable[[], TrainingState] | TrainingState | None = None
         self._history: History | None = None
         computed = plan.node[plan.n_inputs :]
-        trained = drawing.edge_trainable[plan.in_edge], drawing.bias_trainable[computed]
+        trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
         self._engine = Engine(
             plan,
-            drawing.activation_names,
-            drawing.activation[plan.node],
+            graph.activation_names,
+            graph.activation[plan.node],
             np.concatenate(trained),
             dtype,
             self._dense_above,
-            self._ways,
+            self._strategy,
         )
         self._turn = Turn(self._engine)
-        self._has_bias = drawing.has_bias[computed]
+        self._has_bias = graph.has_bias[computed]
 
     @classmethod
     def from_edges(
@@ -169,7 +169,7 @@ class Network:
         >>> net.predict([[0.5, 1.0]]).shape
         (1, 1)
         """
-        drawing = read_edges(
+        graph = read_edges(
             src,
             dst,
             n_nodes,
@@ -184,7 +184,7 @@ class Network:
             bias_trainable=bias_trainable,
         )
         return cls(
-            drawing,
+            graph,
             dtype=dtype,
             seed=seed,
             init=init,
@@ -261,7 +261,7 @@ class Network:
                 f"{flat[self.n_edges + absent[0]]}"
             )
         with self._turn as engine:
-            engine.parameters.take_over(flat)
+            engine.parameters.assign(flat)
             last = self._training
             if last is not None and not callable(last):  # a resumed run goes on with these
                 self._training = replace(last, parameters=None)
@@ -279,10 +279,10 @@ class Network:
         >>> net.parameter_names
         [('a', 'h'), ('b', 'y'), ('h', 'y'), 'h', 'y']
         """
-        plan, drawing = self._engine.plan, self._names.drawing
-        ends = (end[plan.in_edge].tolist() for end in (drawing.src, drawing.dst))
-        edges = [(drawing.labels[i], drawing.labels[j]) for i, j in zip(*ends, strict=True)]
-        return [*edges, *(drawing.labels[i] for i in plan.node[plan.n_inputs :].tolist())]
+        plan, graph = self._engine.plan, self._names.graph
+        ends = (end[plan.in_edge].tolist() for end in (graph.src, graph.dst))
+        edges = [(graph.labels[i], graph.labels[j]) for i, j in zip(*ends, strict=True)]
+        return [*edges, *(graph.labels[i] for i in plan.node[plan.n_inputs :].tolist())]
 
     @property
     def weights(self) -> EdgeValues:
@@ -345,7 +345,7 @@ class Network:
         """
         features = read_features(X, self._names.inputs, self.dtype)
         with self._turn as engine:
-            record = engine.inspect(features, None, NO_LOSS)
+            record = engine.inspect(features, None, None)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
     def backprop(
@@ -627,7 +627,7 @@ class Network:
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         asked = epochs, verbose, callbacks, restrained, resume
         checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        check_loss_fits(losses.get(loss), self._names.drawing)
+        check_loss_fits(losses.get(loss), self._names.graph)
         validation = self._validation(validation_data, loss)
         prepare = partial(read_batch, read=self._reader(loss))
         source = Batches(batches, prepare, int(epochs))
@@ -738,16 +738,16 @@ class Network:
         out-edges, in graph order, they have ``input_column`` or ``output_column``, by which
         `dagbp.compile` finds them.
         """
-        plan, drawing = self._engine.plan, self._names.drawing
+        plan, graph = self._engine.plan, self._names.graph
         flat = self.parameters.astype(np.float64)
         weight, bias = np.empty(self.n_edges), np.zeros(self.n_nodes)
         weight[plan.in_edge] = flat[: self.n_edges]
         bias[plan.node[plan.n_inputs :]] = flat[self.n_edges :]
-        graph = draw(drawing) if self._graph is None else self._graph
-        copy = write_networkx(graph, drawing, weight, bias)
+        nx_graph = draw(graph) if self._nx_graph is None else self._nx_graph
+        copy = write_networkx(nx_graph, graph, weight, bias)
         for i in plan.node[plan.n_inputs :].tolist():
-            name = drawing.activation_names[drawing.activation[i]]
-            copy.nodes[drawing.labels[i]]["activation"] = name
+            name = graph.activation_names[graph.activation[i]]
+            copy.nodes[graph.labels[i]]["activation"] = name
         return copy
 
     def summary(self, batch_size: int = 64) -> str:
@@ -759,13 +759,13 @@ class Network:
             Of the training step whose memory and threads are told; default: that of `fit`.
         """
         check_whole("batch_size", batch_size, 1)
-        kept = self._graph is not None
+        kept = self._nx_graph is not None
         graph_bytes = kept * (NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges)
-        facts = self._engine, self._names.drawing, self.n_threads, int(batch_size)
+        facts = self._engine, self._names.graph, self.n_threads, int(batch_size)
         return summarise(*facts, graph_bytes)
 
     def __repr__(self) -> str:
-        return describe(self._engine, self._names.drawing)
+        return describe(self._engine, self._names.graph)
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: a small picture and the summary."""
@@ -855,4 +855,4 @@ class Network:
         return NodeValues(self._names, values, first)
 
     def _label_of_row(self, row: int) -> Hashable:
-        return self._names.drawing.labels[int(self._engine.plan.node[row])]
+        return self._names.graph.labels[int(self._engine.plan.node[row])]

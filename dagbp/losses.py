@@ -24,7 +24,7 @@ import numpy as np
 from dagbp._checks import is_number
 from dagbp._compiler.decorators import compile_callback
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
-from dagbp._kernels.frames import Loss as LossRow
+from dagbp._kernels.frames import LossFrame
 from dagbp._locks import ForkSafeLock
 from dagbp._user_functions import HERE, STENCIL, first_disagreement, same_functions
 
@@ -61,7 +61,7 @@ class Loss:
     f: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
     df: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
 
-    def row(self, dtype: np.dtype[Any]) -> LossRow:
+    def row(self, dtype: np.dtype[Any]) -> LossFrame:
         """Return the compiled row function for values of `dtype`, and what it reads."""
         with _lock.lock:
             return _row(self.name, self.hyper, _users.get(self.name), dtype)
@@ -302,8 +302,8 @@ def _check_values(name: str, scalars: _Scalars) -> None:
 @lru_cache(100)
 def _row(
     name: str, hyper: tuple[float, ...], scalars: _Scalars | None, dtype: np.dtype[Any]
-) -> LossRow:
-    return LossRow(_compiled(name, scalars, dtype), np.array(hyper, np.float64))
+) -> LossFrame:
+    return LossFrame(_compiled(name, scalars, dtype), np.array(hyper, np.float64))
 
 
 @cache  # for good: rows hold addresses only

@@ -1,12 +1,7 @@
-"""What every test needs: imports of the oracle, and a Hypothesis profile for compiled code."""
-
-import sys
-from pathlib import Path
+"""A Hypothesis profile for compiled code, and room for more threads than the machine has cores."""
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # A first example may compile, and CI's cores are shared: time per example says nothing.
 settings.register_profile(

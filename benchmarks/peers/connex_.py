@@ -83,9 +83,9 @@ def _cells(model, case, shapes):
     row = np.full(case.n_nodes, -1)  # of each neuron, by its number: first cell of its row
     low, width = np.zeros_like(row), np.zeros_like(row)
     for k, batch in enumerate(model._topo_batches):
-        members = np.asarray(batch)
-        row[members] = start[k] + np.arange(len(members)) * shapes[k][1]
-        low[members], width[members] = model._min_index[k], shapes[k][1]
+        team_size = np.asarray(batch)
+        row[team_size] = start[k] + np.arange(len(team_size)) * shapes[k][1]
+        low[team_size], width[team_size] = model._min_index[k], shapes[k][1]
     src, dst = number[case.src], number[case.dst]
     computed = number[case.computed]
     return np.concatenate([row[dst] + src - low[dst], row[computed] + width[computed] - 1])

@@ -20,7 +20,7 @@ class JaxUnrolledLevels:
         self.case, self.levels = case, make_levels(case)
         levels = self.levels
         self.parameters = jax.device_put(levels.from_case(case, parameters))
-        self.wiring = [
+        self.layout = [
             (*span, *_padded(levels.in_ptr, levels.in_src, span[0], span[2]))
             for span in levels.spans
         ]
@@ -54,7 +54,7 @@ class JaxUnrolledLevels:
         n_inputs = self.levels.n_inputs
         padded_w = jnp.append(w, 0)  # a missing edge reads this weight
         x = jnp.zeros((self.levels.n_nodes, len(X)), w.dtype).at[:n_inputs].set(X.T)
-        for first, output, end, source, slot in self.wiring:
+        for first, output, end, source, slot in self.layout:
             s = jnp.einsum("jk,jkb->jb", padded_w[slot], x[source])
             s += b[first - n_inputs : end - n_inputs, None]
             x = x.at[first:output].set(jax.nn.relu(s[: output - first]))
@@ -84,12 +84,12 @@ class JaxScanLevels:
         self.parameters = jax.device_put(self.levels.from_case(case, parameters))
         self.width = max(end - first for first, _, end in self.levels.spans)
         self.n_rows = self.levels.n_inputs + len(self.levels.spans) * self.width
-        self.wiring = jax.device_put(self._wiring())
+        self.layout = jax.device_put(self._layout())
         self._update = jax.jit(self._stepped, donate_argnums=0)
         self._gradient = jax.jit(self._differentiate)
         self._predict = jax.jit(lambda *given: self._forward(*given)[given[1]["outputs"]].T)
 
-    def _wiring(self):
+    def _layout(self):
         """Return the padded tables; arguments of the compiled step, so that none is a constant."""
         levels, n_inputs = self.levels, self.levels.n_inputs
         row = np.arange(levels.n_nodes, dtype=np.int32)  # padded row of each row
@@ -131,7 +131,7 @@ class JaxScanLevels:
 
     def step(self):
         """Take one training step."""
-        self.parameters = self._update(self.parameters, self.wiring, self.X, self.Y)
+        self.parameters = self._update(self.parameters, self.layout, self.X, self.Y)
         jax.block_until_ready(self.parameters)
 
     def gradient(self):
@@ -140,29 +140,29 @@ class JaxScanLevels:
 
     def raw_gradient(self):
         """Return the gradient by slot, and by row."""
-        return jax.block_until_ready(self._gradient(self.parameters, self.wiring, self.X, self.Y))
+        return jax.block_until_ready(self._gradient(self.parameters, self.layout, self.X, self.Y))
 
     def predict(self, X):
         """Return the outputs, (n_samples, n_outputs)."""
-        return np.asarray(self._predict(self.parameters, self.wiring, X))
+        return np.asarray(self._predict(self.parameters, self.layout, X))
 
-    def _forward(self, parameters, wiring, X):
+    def _forward(self, parameters, layout, X):
         w, b = (jnp.append(p, 0) for p in parameters)  # what is missing reads the last
-        sources, slots = wiring["in"]
+        sources, slots = layout["in"]
         x = jnp.zeros((self.n_rows, len(X)), w.dtype).at[: self.levels.n_inputs].set(X.T)
 
         def level(k, x):
-            s = jnp.einsum("jk,jkb->jb", w[slots[k]], x[sources[k]]) + b[wiring["bias"][k], None]
-            activated = jnp.where(wiring["hidden"][k] > 0, jax.nn.relu(s), s)
+            s = jnp.einsum("jk,jkb->jb", w[slots[k]], x[sources[k]]) + b[layout["bias"][k], None]
+            activated = jnp.where(layout["hidden"][k] > 0, jax.nn.relu(s), s)
             return jax.lax.dynamic_update_slice_in_dim(x, activated, self._first(k), 0)
 
         return jax.lax.fori_loop(0, len(sources), level, x)
 
-    def _differentiate(self, parameters, wiring, X, Y):
-        x = self._forward(parameters, wiring, X)
+    def _differentiate(self, parameters, layout, X, Y):
+        x = self._forward(parameters, layout, X)
         w = jnp.append(parameters[0], 0)
-        targets, slots = wiring["out"]
-        outputs = wiring["outputs"]
+        targets, slots = layout["out"]
+        outputs = layout["outputs"]
         delta = jnp.zeros_like(x).at[outputs].set((x[outputs] - Y.T) * 2 / len(X))
 
         def level(passed, delta):
@@ -171,20 +171,20 @@ class JaxScanLevels:
                 jax.lax.dynamic_slice_in_dim(a, self._first(k), self.width) for a in (delta, x)
             )
             sums = jnp.einsum("jk,jkb->jb", w[slots[k]], delta[targets[k]])
-            own = jnp.where(wiring["hidden"][k] > 0, sums * (activation > 0), own)
+            own = jnp.where(layout["hidden"][k] > 0, sums * (activation > 0), own)
             return jax.lax.dynamic_update_slice_in_dim(delta, own, self._first(k), 0)
 
         delta = jax.lax.fori_loop(0, len(targets), level, delta)
         dw = jax.lax.map(
-            lambda ends: jnp.einsum("eb,eb->e", x[ends[0]], delta[ends[1]]), wiring["ends"]
+            lambda ends: jnp.einsum("eb,eb->e", x[ends[0]], delta[ends[1]]), layout["ends"]
         )
-        return dw.ravel()[: len(parameters[0])], delta[wiring["rows"]].sum(axis=1)
+        return dw.ravel()[: len(parameters[0])], delta[layout["rows"]].sum(axis=1)
 
     def _first(self, k):
         return self.levels.n_inputs + k * self.width
 
-    def _stepped(self, parameters, wiring, X, Y):
-        gradients = self._differentiate(parameters, wiring, X, Y)
+    def _stepped(self, parameters, layout, X, Y):
+        gradients = self._differentiate(parameters, layout, X, Y)
         return tuple(p - LEARNING_RATE * g for p, g in zip(parameters, gradients, strict=True))
 
 

@@ -107,12 +107,12 @@ class TorchEagerLevels:
         self.w, self.b = w, b
         self.optimizer = torch.optim.SGD([w, b], lr=LEARNING_RATE)
         self.outputs = torch.from_numpy(levels.outputs)
-        self.wiring = []
+        self.layout = []
         for first, output, end in levels.spans:
             slots = slice(levels.in_ptr[first], levels.in_ptr[end])
             source = torch.from_numpy(levels.in_src[slots])
             target = torch.from_numpy(levels.target[slots]) - first
-            self.wiring.append((first, output, end, slots, source, target))
+            self.layout.append((first, output, end, slots, source, target))
 
     def set_batch(self, X, Y):
         """Keep a batch."""
@@ -136,7 +136,7 @@ class TorchEagerLevels:
         n_inputs = self.levels.n_inputs
         x = torch.zeros(self.levels.n_nodes, len(X))
         x[:n_inputs] = X.T
-        for first, output, end, slots, source, target in self.wiring:
+        for first, output, end, slots, source, target in self.layout:
             bias = self.b[first - n_inputs : end - n_inputs, None].expand(-1, len(X))
             s = bias.index_add(0, target, self.w[slots, None] * x[source])
             x[first:end] = torch.cat([torch.relu(s[: output - first]), s[output - first :]])

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from dagbp._data.arrays import Targets, columns_by_label, is_frame, numeric, real_array
 from dagbp._errors import DataError
 from dagbp._graph.arrays import listed
-from dagbp._kernels.frames import Loss as LossRow
 from dagbp._memory import require
+from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +58,7 @@ class Problem(NamedTuple):
 
     features: Features
     targets: Targets
-    loss: LossRow
+    loss: Loss
     weight: npt.NDArray[np.float64] | None
 
 

@@ -11,7 +11,7 @@ from dagbp import losses
 from dagbp._data import arrays
 from dagbp._data.features import Problem, read_features
 from dagbp._errors import DataError, OptionError
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.names import Names
 
 
@@ -25,13 +25,13 @@ def read_problem(
 ) -> Problem:
     """Return X, Y, the loss and the weights, checked, as the engine takes them."""
     chosen = losses.get(loss)
-    check_loss_fits(chosen, names.drawing)
+    check_loss_fits(chosen, names.graph)
     features = read_features(X, names.inputs, dtype)
     if len(features) == 0:
         raise DataError("X has no samples; a loss is the mean over some")
     targets = arrays.targets(Y, names.outputs, len(features), chosen, dtype)
     weights = arrays.sample_weight(weight, len(features))
-    return Problem(features, targets, chosen.row(dtype), weights)
+    return Problem(features, targets, chosen, weights)
 
 
 def read_validation(
@@ -69,20 +69,20 @@ def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
     return problem._replace(features=features, targets=targets)
 
 
-def check_loss_fits(loss: losses.Loss, drawing: Drawing) -> None:
+def check_loss_fits(loss: losses.Loss, graph: GraphArrays) -> None:
     """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
     if loss.labels == "no":
         return
-    if loss.labels == "classes" and len(drawing.outputs) < 2:
+    if loss.labels == "classes" and len(graph.outputs) < 2:
         raise DataError(
             f"loss {loss.name!r} needs at least 2 outputs, one for each class, and the network "
             "has 1; use 'binary_cross_entropy'"
         )
-    for node in drawing.outputs:
-        name = drawing.activation_names[drawing.activation[node]]
+    for node in graph.outputs:
+        name = graph.activation_names[graph.activation[node]]
         if name in ("sigmoid", "hard_sigmoid"):
             raise DataError(
                 f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
-                f"itself, but output {drawing.labels[node]!r} has activation {name!r}; give it "
+                f"itself, but output {graph.labels[node]!r} has activation {name!r}; give it "
                 "'identity'"
             )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._compiler.decorators import compiled
-from dagbp._engine.schedule import Cuts, Schedule
+from dagbp._engine.tile_plan import Cuts, TilePlan
 from dagbp._kernels.formulas.dropout import compile_drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
@@ -21,14 +21,15 @@ from dagbp._kernels.frames import (
     N_ROWS,
     SEGMENT_ROWS,
     SHUFFLE,
-    Clock,
-    Work,
+    ClockFrame,
+    WorkFrame,
     pack,
 )
 from dagbp._kernels.passes.barrier import compile_meet, yield_address
 from dagbp._kernels.passes.timing import clock_address, compile_tick
-from dagbp._layout.layout import CACHE_LINE, Wiring
+from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
+from dagbp._machine import CACHE_LINE
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
@@ -54,21 +55,21 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> Clock:
+def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> ClockFrame:
     """Return the clock of a run that has not begun."""
     count = np.zeros(int(COUNTS), np.int64)
     count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
     count[LAST_UPDATE] = np.iinfo(np.int64).max
     random = np.array([seed, seed], np.uint64)
-    return Clock(count, random, np.zeros(epochs), np.zeros(1), None)
+    return ClockFrame(count, random, np.zeros(epochs), np.zeros(1), None)
 
 
-def signal_bytes(wiring: Wiring, schedule: Schedule) -> int:
+def signal_bytes(layout: Layout, tile_plan: TilePlan) -> int:
     """Return the bytes that kept signals take."""
-    return schedule.n_crews * schedule.group * len(wiring.plan.node) * schedule.row_bytes
+    return tile_plan.n_teams * tile_plan.group * len(layout.plan.node) * tile_plan.row_bytes
 
 
-def step_bytes(wiring: Wiring, schedule: Schedule, n_values: int) -> int:
+def step_bytes(layout: Layout, tile_plan: TilePlan, n_values: int) -> int:
     """Return the bytes of tiles and gradients of a step, without kept signals.
 
     Parameters
@@ -76,13 +77,13 @@ def step_bytes(wiring: Wiring, schedule: Schedule, n_values: int) -> int:
     n_values : int
         Of a gradient, padding included.
     """
-    n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
-    lanes = schedule.row_bytes // wiring.itemsize
+    n, n_outputs = len(layout.plan.node), len(layout.plan.outputs)
+    lanes = tile_plan.row_bytes // layout.itemsize
     rows = n + 3 * n_outputs + int(N_ROWS)
-    tile = rows * schedule.row_bytes + lanes * wiring.stride * wiring.itemsize
-    scratch = schedule.n_threads * SEGMENT_ROWS * schedule.row_bytes
-    gradients = schedule.n_crews * n_values * wiring.itemsize
-    return int(schedule.n_crews * schedule.group * tile + scratch + gradients)
+    tile = rows * tile_plan.row_bytes + lanes * layout.stride * layout.itemsize
+    scratch = tile_plan.n_threads * SEGMENT_ROWS * tile_plan.row_bytes
+    gradients = tile_plan.n_teams * n_values * layout.itemsize
+    return int(tile_plan.n_teams * tile_plan.group * tile + scratch + gradients)
 
 
 class Buffers:
@@ -91,10 +92,10 @@ class Buffers:
     Attributes
     ----------
     frames : list of uint64 arrays
-        Each thread's `Work`.
+        Each thread's `WorkFrame`.
     gradients : (n_crews, P), or (n_crews, 0) as long as there is none
     losses, barrier, meetings
-        As in `Work`; meetings of all threads, (n_threads, 8).
+        As in `WorkFrame`; meetings of all threads, (n_threads, 8).
 
     Parameters
     ----------
@@ -106,24 +107,24 @@ class Buffers:
 
     def __init__(
         self,
-        wiring: Wiring,
+        layout: Layout,
         dtype: np.dtype[Any],
         n_values: int,
-        schedule: Schedule,
+        tile_plan: TilePlan,
         cuts: Cuts,
-        in_strips: bool,
+        by_source_block: bool,
     ) -> None:
-        n_threads, members = schedule.n_threads, schedule.members
+        n_threads, team_size = tile_plan.n_threads, tile_plan.team_size
         self._n_values = n_values
-        self.gradients = aligned((schedule.n_crews, 0), dtype)
+        self.gradients = aligned((tile_plan.n_teams, 0), dtype)
         self.losses = aligned((n_threads, int(LOSS_COLUMNS)), np.float64)
         self.barrier = aligned((BARRIER_SIZE,), np.int64)
-        self.meetings = aligned((n_threads, 8), np.int64)  # a cache line each
+        self.arrivals = aligned((n_threads, 8), np.int64)  # a cache line each
         of_all = {
-            "group": schedule.group,
+            "group": tile_plan.group,
             "n_threads": n_threads,
-            "n_crews": schedule.n_crews,
-            "members": members,
+            "n_teams": tile_plan.n_teams,
+            "team_size": team_size,
             "in_stages": len(cuts.forward),
             "out_stages": len(cuts.backward),
             "in_cuts": cuts.forward,
@@ -134,20 +135,20 @@ class Buffers:
             "meet": compile_meet().address if n_threads > 1 else 0,
             "yield_address": yield_address(),
         }
-        crews = [_tiles(wiring, dtype, schedule) for _ in range(schedule.n_crews)]
-        shares = _shares(wiring, n_values, schedule, in_strips)
-        scratch = aligned((n_threads, SEGMENT_ROWS, schedule.row_bytes // dtype.itemsize), dtype)
+        teams = [_tiles(layout, dtype, tile_plan) for _ in range(tile_plan.n_teams)]
+        shares = _shares(layout, n_values, tile_plan, by_source_block)
+        scratch = aligned((n_threads, SEGMENT_ROWS, tile_plan.row_bytes // dtype.itemsize), dtype)
         self._works = [
-            Work(
+            WorkFrame(
                 **of_all,
-                **crews[thread // members],
+                **teams[thread // team_size],
                 **shares[thread],
                 thread=thread,
-                crew=thread // members,
-                member=thread % members,
+                team=thread // team_size,
+                member=thread % team_size,
                 scratch=scratch[thread],
                 loss=self.losses[thread],
-                meetings=self.meetings[thread],
+                arrivals=self.arrivals[thread],
             )
             for thread in range(n_threads)
         ]
@@ -162,17 +163,17 @@ class Buffers:
         """Make room for every node's signal."""
         x = self._works[0].x
         signals = aligned((len(self.gradients), *x.shape), x.dtype)
-        self._works = [work._replace(s=signals[work.crew]) for work in self._works]
+        self._works = [work._replace(s=signals[work.team]) for work in self._works]
         self.frames = [pack(work) for work in self._works]
 
     def learning(
         self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
     ) -> list[Frame]:
-        """Return each thread's `Work` with a gradient, and what else is given."""
+        """Return each thread's `WorkFrame` with a gradient, and what else is given."""
         if self._works[0].gradient is None:
             self.gradients = aligned((len(self.gradients), self._n_values), self.gradients.dtype)
             self._works = [
-                work._replace(gradient=self.gradients[work.crew], gradients=self.gradients)
+                work._replace(gradient=self.gradients[work.team], gradients=self.gradients)
                 for work in self._works
             ]
             self.frames = [pack(work) for work in self._works]
@@ -189,27 +190,27 @@ class Buffers:
         return [pack(work._replace(**more, times=row)) for work, row in pairs]
 
 
-def _tiles(wiring: Wiring, dtype: np.dtype[Any], schedule: Schedule) -> dict[str, Array]:
+def _tiles(layout: Layout, dtype: np.dtype[Any], tile_plan: TilePlan) -> dict[str, Array]:
     """Return what the members of a crew share: a group of tiles."""
-    group, lanes = schedule.group, schedule.row_bytes // dtype.itemsize
-    n, n_outputs = len(wiring.plan.node), len(wiring.plan.outputs)
+    group, lanes = tile_plan.group, tile_plan.row_bytes // dtype.itemsize
+    n, n_outputs = len(layout.plan.node), len(layout.plan.outputs)
     rows = {"x": n, "out": n_outputs, "y": n_outputs, "e": n_outputs, "row": int(N_ROWS)}
     return {
         **{name: aligned((group, count, lanes), dtype) for name, count in rows.items()},
         "tile_loss": np.zeros(group),
-        "transposed": aligned((group, lanes, wiring.stride), dtype),
+        "transposed": aligned((group, lanes, layout.stride), dtype),
     }
 
 
 def _shares(
-    wiring: Wiring, n_values: int, schedule: Schedule, in_strips: bool
+    layout: Layout, n_values: int, tile_plan: TilePlan, by_source_block: bool
 ) -> list[dict[str, Any]]:
     """Return what each thread updates, copies and clears of the parameters."""
-    updated = _in_blocks(n_values, schedule.n_threads)
-    cleared, uncovered = _in_blocks(n_values, schedule.members), wiring.uncovered(n_values)
+    updated = _in_blocks(n_values, tile_plan.n_threads)
+    cleared, uncovered = _in_blocks(n_values, tile_plan.team_size), layout.uncovered(n_values)
     result = []
-    for thread, share in enumerate(wiring.shares(schedule.n_threads, in_strips)):
-        member, (first, last) = thread % schedule.members, updated[thread]
+    for thread, share in enumerate(layout.shares(tile_plan.n_threads, by_source_block)):
+        member, (first, last) = thread % tile_plan.team_size, updated[thread]
         unstored = within(uncovered, first, last)
         result.append(
             {
@@ -217,8 +218,8 @@ def _shares(
                 "n_patches": len(share.patches),
                 "stretches": share.stretches,
                 "n_stretches": len(share.stretches),
-                "first_strip": share.strips[0],
-                "last_strip": share.strips[1],
+                "first_blocked": share.source_blocks[0],
+                "last_blocked": share.source_blocks[1],
                 "first_row": share.rows[0],
                 "last_row": share.rows[1],
                 "first": first,

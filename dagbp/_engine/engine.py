@@ -17,44 +17,46 @@ from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
 from dagbp._engine.buffers import Buffers, Dropout, signal_bytes, step_bytes
 from dagbp._engine.parameters import Parameters
-from dagbp._engine.schedule import WIDE_ROW, Schedule, Scheduler
 from dagbp._engine.single_sample import Single
+from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.workers import run_together
 from dagbp._kernels.edges.dense import compile_panels
 from dagbp._kernels.edges.mixed import compile_mixed
-from dagbp._kernels.edges.source_blocks import compile_strips
+from dagbp._kernels.edges.source_blocks import source_block_sums
 from dagbp._kernels.formulas.shuffle import compile_shuffle
 from dagbp._kernels.formulas.update import compile_gather, compile_reduce
 from dagbp._kernels.frames import (
     ABORT,
     BROKEN,
+    CALL_IN_PLACE,
+    CALL_KEEPING_SIGNAL,
     DENSE_PARTS,
     DIVERGED,
-    KEEP,
-    LEAVE,
-    RECTIFY,
-    REPLACE,
+    FUSED_IDENTITY,
+    FUSED_RELU,
     SHUFFLE,
     STATUS,
     STAY,
     STOP,
     STORE,
     VALUE,
-    Clock,
-    Data,
-    Loss,
-    Net,
-    Result,
-    Update,
+    ClockFrame,
+    LossFrame,
+    NetFrame,
+    ResultFrame,
+    SamplesFrame,
+    UpdateFrame,
     address,
     pack,
 )
 from dagbp._kernels.passes import entry_points as run
 from dagbp._kernels.passes import readers
 from dagbp._kernels.passes import tile_group as parts
-from dagbp._layout.layout import Wiring
+from dagbp._layout.layout import Layout
+from dagbp._machine import WIDE_ROW
 from dagbp._memory import require
 from dagbp._plan.plan import Plan, inverse
+from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
@@ -63,15 +65,18 @@ KEPT_BYTES = 2**26  # of buffers for several schedules
 
 _WRITES = {run.predict: parts.write, run.inspect: parts.write_all}
 LARGE = 2**26
-NO_LOSS = Loss(0, None)
 
 
-_APPLIED = {"relu": RECTIFY, "identity": LEAVE}
+_APPLIED = {"relu": FUSED_RELU, "identity": FUSED_IDENTITY}
 
 
 def _how_applied(activation: activations.Activation) -> int:
     """Return how kernels apply an activation where signals need not be kept."""
-    return int(KEEP if activation.reads_signal else _APPLIED.get(activation.name, REPLACE))
+    return int(
+        CALL_KEEPING_SIGNAL
+        if activation.reads_signal
+        else _APPLIED.get(activation.name, CALL_IN_PLACE)
+    )
 
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
@@ -101,24 +106,24 @@ class Engine:
         trained: npt.NDArray[np.bool_],
         dtype: np.dtype[Any],
         dense_above: float | None = None,
-        ways: str = "auto",
+        strategy: str = "auto",
     ) -> None:
         self.plan, self.dtype = plan, dtype
         # Records, not names: a network keeps what it was made with when a name is overwritten.
         self._activations = [activations.get(name) for name in theta_names]
         self._theta = theta
         self._applied = np.array([_how_applied(one) for one in self._activations], np.uint8)[theta]
-        self._keeps = bool((self._applied == KEEP).any())
+        self._keeps = bool((self._applied == CALL_KEEPING_SIGNAL).any())
         self._rows: dict[bool, Array] = {}
         column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
         self._places = (column, inverse(column)) if moved else (None, None)
         own_segment = np.array([one.f is not None for one in self._activations], np.bool_)
-        self.wiring = Wiring(plan, theta, own_segment[theta], dtype, dense_above)
-        self.scheduler = Scheduler(self.wiring, ways)
+        self.layout = Layout(plan, theta, own_segment[theta], dtype, dense_above)
+        self.tile_planner = TilePlanner(self.layout, strategy)
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
-        self.parameters = Parameters(self.wiring, self.n_edges, trained, dtype)
-        self._buffers: dict[Schedule, Buffers] = {}
+        self.parameters = Parameters(self.layout, self.n_edges, trained, dtype)
+        self._buffers: dict[TilePlan, Buffers] = {}
         self._entries: dict[Any, Callable[..., None]] = {}
         self._nets: dict[Any, Frame] = {}
         self._readers: dict[Any, Any] = {}
@@ -131,7 +136,7 @@ class Engine:
 
         What its kernels read is up to date. signals: whether every signal is to be kept.
         """
-        if not self._in_strips(row_bytes):
+        if not self._by_source_block(row_bytes):
             self.parameters.catch_up()
         key = entry, row_bytes, signals
         if key not in self._nets:
@@ -149,38 +154,40 @@ class Engine:
             for part in (parts.read, _WRITES.get(entry))
         )
         dense: dict[str, Any] = {}
-        if self.wiring.ins.n_edges or self.wiring.outs.n_edges or self.wiring.n_held:
+        if self.layout.ins.n_edges or self.layout.outs.n_edges or self.layout.n_explicit_zeros:
             dense = compiled(compile_panels, self.dtype, row_bytes)
             dense = dense | compiled(compile_mixed, self.dtype, row_bytes)
-        strip_sums = 0
-        if self._in_strips(row_bytes):
-            strip_sums = compiled(compile_strips, self.dtype, row_bytes)
+        block_sums: Any = 0
+        if self._by_source_block(row_bytes):
+            block_sums = source_block_sums.compiled(self.dtype, row_bytes)
         width = row_bytes // self.dtype.itemsize
         applied = None if signals else self._applied
-        return self._pack_net(width, dense, applied, strip_sums, read, learn, write)
+        return self._pack_net(width, dense, applied, block_sums, read, learn, write)
 
     def _pack_net(
         self,
         width: int,
         dense: Mapping[str, Any],
         applied: Array | None = None,
-        strip_sums: Any = 0,
+        block_sums: Any = 0,
         read: Any = 0,
         learn: Any = 0,
         write: Any = 0,
     ) -> Frame:
         """Return the net's frame with these addresses of functions of tiles."""
-        wiring, plan, rows = self.wiring, self.wiring.plan, self._addresses(applied is None)
+        layout, plan, rows = self.layout, self.layout.plan, self._addresses(applied is None)
         parameters = self.parameters
-        ins, outs = wiring.ins, wiring.outs
-        strips = wiring.strips if self._in_strips(width * self.dtype.itemsize) else None
+        ins, outs = layout.ins, layout.outs
+        source_blocks = (
+            layout.source_blocks if self._by_source_block(width * self.dtype.itemsize) else None
+        )
         return pack(
-            Net(
+            NetFrame(
                 n_nodes=len(plan.node),
                 n_inputs=plan.n_inputs,
-                n_edges=wiring.n_slots,
+                n_edges=layout.n_slots,
                 n_outputs=len(plan.outputs),
-                n_values=len(parameters.values),
+                n_values=len(parameters.by_source),
                 width=width,
                 in_ptr=plan.in_ptr,
                 in_src=plan.in_src,
@@ -197,32 +204,32 @@ class Engine:
                 read=read,
                 learn=learn,
                 write=write,
-                values=parameters.values,
-                flat=parameters.flat,
-                in_segment=wiring.in_segment,
-                out_segment=wiring.out_segment,
-                in_mixed=wiring.in_mixed,
-                out_mixed=wiring.out_mixed,
-                strips=strips and strips.of_segment,
-                strip_ptr=strips and strips.program,
-                strip_src=strips and strips.source,
-                strip_slot=strips and strips.value_slot,
-                strip_weights=parameters.strip_weights,
-                strip_sums=strip_sums,
+                by_source=parameters.by_source,
+                by_target=parameters.by_target,
+                in_segment=layout.in_segment,
+                out_segment=layout.out_segment,
+                in_mixed=layout.in_mixed,
+                out_mixed=layout.out_mixed,
+                source_blocks=source_blocks and source_blocks.of_segment,
+                block_ptr=source_blocks and source_blocks.program,
+                block_src=source_blocks and source_blocks.source,
+                block_slot=source_blocks and source_blocks.value_slot,
+                block_weights=parameters.block_weights,
+                source_block_sums=block_sums,
                 in_panel=ins.of_row,
                 in_runs=ins.program,
                 out_panel=outs.of_row,
                 out_runs=outs.program,
-                in_keep=wiring.in_keep,
-                out_keep=wiring.out_keep,
-                column=wiring.column,
-                stride=wiring.stride,
+                in_is_edge=layout.in_is_edge,
+                out_is_edge=layout.out_is_edge,
+                column=layout.column,
+                stride=layout.stride,
             )
         )
 
-    def _in_strips(self, row_bytes: int) -> bool:
+    def _by_source_block(self, row_bytes: int) -> bool:
         """Return whether tiles with such rows go by strips: narrow ones fit the caches."""
-        return row_bytes == WIDE_ROW and self.wiring.strips is not None
+        return row_bytes == WIDE_ROW and self.layout.source_blocks is not None
 
     def _addresses(self, every: bool) -> Array:
         """Return the addresses of each row's activation and its derivative, (2, n).
@@ -230,7 +237,7 @@ class Engine:
         Those that kernels apply themselves are 0, and never compiled, unless `every` one is asked.
         """
         if every not in self._rows:
-            called = [every or _how_applied(one) <= REPLACE for one in self._activations]
+            called = [every or _how_applied(one) <= CALL_IN_PLACE for one in self._activations]
             pairs = [
                 activations.rows(one, self.dtype) if call else (0, 0)
                 for one, call in zip(self._activations, called, strict=True)
@@ -239,9 +246,9 @@ class Engine:
             self._rows[every] = np.ascontiguousarray(table[self._theta].T)
         return self._rows[every]
 
-    def _is_single(self, X: Features, limit: int | None, back: bool) -> bool:
+    def _is_single(self, X: Features, max_threads: int | None, back: bool) -> bool:
         """Return whether X is one sample, to go by itself."""
-        return len(X) == 1 and X.direct and self.scheduler.single(limit, back)
+        return len(X) == 1 and X.direct and self.tile_planner.single(max_threads, back)
 
     def _single_sample(self) -> Single:
         """Return what runs one sample by itself, kept from call to call."""
@@ -250,39 +257,42 @@ class Engine:
             users = np.array([not one.builtin for one in self._activations], np.bool_)
             exact = users[self._theta]
             more = exact, self._places[1], self.dtype
-            self._single = Single(self.plan, self.wiring, net, theta, *more)
+            self._single = Single(self.plan, self.layout, net, theta, *more)
         self.parameters.catch_up()
         return self._single
 
-    def _buffers_of(self, schedule: Schedule, signals: bool = False) -> Buffers:
+    def _buffers_of(self, tile_plan: TilePlan, signals: bool = False) -> Buffers:
         """Return what threads write, kept from call to call: fresh pages cost faults.
 
         What was kept for other schedules is given back first, unless all is small: steps and
         validation may take turns. signals: as of `_net`.
         """
         signals = signals or self._keeps
-        if schedule not in self._buffers:
+        if tile_plan not in self._buffers:
             kept = sum(self.step_bytes(one) + self._signal_bytes(one) for one in self._buffers)
-            if kept + self.step_bytes(schedule) > KEPT_BYTES:
+            if kept + self.step_bytes(tile_plan) > KEPT_BYTES:
                 self._buffers = {}
-            more = signal_bytes(self.wiring, schedule) if signals and not self._keeps else 0
-            require(self.step_bytes(schedule) + more, "a step's tiles and gradients")
-            cuts, in_strips = self.scheduler.cuts(schedule), self._in_strips(schedule.row_bytes)
-            size = len(self.parameters.values)
-            buffers = Buffers(self.wiring, self.dtype, size, schedule, cuts, in_strips)
+            more = signal_bytes(self.layout, tile_plan) if signals and not self._keeps else 0
+            require(self.step_bytes(tile_plan) + more, "a step's tiles and gradients")
+            cuts, by_source_block = (
+                self.tile_planner.cuts(tile_plan),
+                self._by_source_block(tile_plan.row_bytes),
+            )
+            size = len(self.parameters.by_source)
+            buffers = Buffers(self.layout, self.dtype, size, tile_plan, cuts, by_source_block)
             if signals:
                 buffers.keep_signals()
-            self._buffers[schedule] = buffers
-        buffers = self._buffers[schedule]
+            self._buffers[tile_plan] = buffers
+        buffers = self._buffers[tile_plan]
         if signals and not buffers.keeps_signals:
-            require(signal_bytes(self.wiring, schedule), "the signals of a step's tiles")
+            require(signal_bytes(self.layout, tile_plan), "the signals of a step's tiles")
             buffers.keep_signals()
         return buffers
 
-    def _signal_bytes(self, schedule: Schedule) -> int:
+    def _signal_bytes(self, tile_plan: TilePlan) -> int:
         """Return the bytes of kept signals that `step_bytes` leaves out."""
-        more = self._buffers[schedule].keeps_signals and not self._keeps
-        return more * signal_bytes(self.wiring, schedule)
+        more = self._buffers[tile_plan].keeps_signals and not self._keeps
+        return more * signal_bytes(self.layout, tile_plan)
 
     def release(self) -> None:
         """Give the buffers back."""
@@ -292,79 +302,92 @@ class Engine:
         """Return the bytes of the plan, its wiring and the parameters."""
         arrays: list[Array] = [
             *self.plan[:-1],
-            *self.wiring.arrays(),
+            *self.layout.arrays(),
             *self.parameters.arrays(),
         ]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
-    def step_bytes(self, schedule: Schedule) -> int:
+    def step_bytes(self, tile_plan: TilePlan) -> int:
         """Return the bytes of tiles and gradients of a step."""
-        signals = signal_bytes(self.wiring, schedule) if self._keeps else 0
-        return signals + step_bytes(self.wiring, schedule, len(self.parameters.values))
+        signals = signal_bytes(self.layout, tile_plan) if self._keeps else 0
+        return signals + step_bytes(self.layout, tile_plan, len(self.parameters.by_source))
 
     # --- calls ---
 
-    def predict(self, X: Features, limit: int | None) -> Array:
+    def predict(self, X: Features, max_threads: int | None) -> Array:
         """Return the outputs (N, n_outputs)."""
-        if self._is_single(X, limit, back=False):
+        if self._is_single(X, max_threads, back=False):
             return self._single_sample().predict(X.values)
         size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
         if size > LARGE:  # to look takes longer than a small prediction
             require(size, f"the predictions for {len(X):,} samples")
         out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
-        schedule = self.scheduler.choose(len(X), limit, back=False)
-        buffers = self._buffers_of(schedule)
+        tile_plan = self.tile_planner.choose(len(X), max_threads, back=False)
+        buffers = self._buffers_of(tile_plan)
         samples = self._samples(X)
-        before = self._net(run.predict, schedule.row_bytes), pack(samples)
-        self._run_all(run.predict, before, buffers, buffers.frames, pack(Result(None, out, None)))
+        before = self._net(run.predict, tile_plan.row_bytes), pack(samples)
+        self._run_all(
+            run.predict, before, buffers, buffers.frames, pack(ResultFrame(None, out, None))
+        )
         return out
 
-    def inspect(self, X: Features, targets: Targets | None, loss: Loss) -> Result:
+    def inspect(self, X: Features, targets: Targets | None, loss: Loss | None) -> ResultFrame:
         """Return s and x of every node and sample, and the deltas if there are targets."""
         back = targets is not None
         size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
         require(size, f"every node's values for {len(X):,} samples")
         values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
-        record = Result(values[0], values[1], values[2] if back else None)
-        schedule = self.scheduler.choose(len(X), 1)._replace(group=1)
-        (work,) = self._buffers_of(schedule, signals=True).learning()
+        record = ResultFrame(values[0], values[1], values[2] if back else None)
+        tile_plan = self.tile_planner.choose(len(X), 1)._replace(group=1)
+        (work,) = self._buffers_of(tile_plan, signals=True).learning()
         samples = self._samples(X, targets)
-        net = self._net(run.inspect, schedule.row_bytes, signals=True)
-        frames = net, pack(samples), pack(loss), work, pack(record)
+        net = self._net(run.inspect, tile_plan.row_bytes, signals=True)
+        frames = (
+            net,
+            pack(samples),
+            pack(LossFrame(0, None) if loss is None else loss.row(self.dtype)),
+            work,
+            pack(record),
+        )
         self._entry(run.inspect)(None, *map(address, frames), back)
         return record
 
-    def evaluate(self, problem: Problem, limit: int | None) -> float:
+    def evaluate(self, problem: Problem, max_threads: int | None) -> float:
         """Return the mean loss."""
-        if self._is_single(problem.features, limit, back=False):
+        if self._is_single(problem.features, max_threads, back=False):
             return self._single_sample().evaluate(problem)
-        return self._evaluate(problem, limit, back=False)[0]
+        return self._evaluate(problem, max_threads, back=False)[0]
 
-    def differentiate(self, problem: Problem, limit: int | None) -> tuple[float, Array]:
+    def differentiate(self, problem: Problem, max_threads: int | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient, in the user's order."""
-        if self._is_single(problem.features, limit, back=True):
+        if self._is_single(problem.features, max_threads, back=True):
             return self._single_sample().differentiate(problem)
-        value, gradients = self._evaluate(problem, limit, back=True)
+        value, gradients = self._evaluate(problem, max_threads, back=True)
         flat = np.empty(self.parameters.n_values, self.dtype)
-        slots = address(self.wiring.plan.in_slot)
-        narrow = self.wiring.plan.in_slot.dtype == np.uint32
+        slots = address(self.layout.plan.in_slot)
+        narrow = self.layout.plan.in_slot.dtype == np.uint32
         _gather(compiled(compile_gather, self.dtype).address)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,
             None if narrow else slots,
-            self.wiring.n_slots,
+            self.layout.n_slots,
             len(flat),
             address(flat),
         )
-        return value, flat if self.wiring.slot is None else self.parameters.without_held(flat)
+        return value, flat if self.layout.slot is None else self.parameters.without_explicit_zeros(
+            flat
+        )
 
-    def _evaluate(self, problem: Problem, limit: int | None, back: bool) -> tuple[float, Array]:
-        schedule = self.scheduler.choose(len(problem.features), limit, back)
-        buffers = self._buffers_of(schedule)
+    def _evaluate(
+        self, problem: Problem, max_threads: int | None, back: bool
+    ) -> tuple[float, Array]:
+        tile_plan = self.tile_planner.choose(len(problem.features), max_threads, back)
+        buffers = self._buffers_of(tile_plan)
         frames = buffers.learning() if back else buffers.frames
         data = self._samples(problem.features, problem.targets, problem.weight)
-        before = self._net(run.evaluate, schedule.row_bytes), pack(data), pack(problem.loss)
+        loss = problem.loss.row(self.dtype)  # begins to compile
+        before = self._net(run.evaluate, tile_plan.row_bytes), pack(data), pack(loss)
         self._run_all(run.evaluate, before, buffers, frames, int(STORE if back else STAY))
         return sum(buffers.losses[:, VALUE].tolist()), buffers.gradients
 
@@ -372,9 +395,9 @@ class Engine:
         self,
         problem: Problem,
         order: npt.NDArray[np.int64] | None,
-        update: Update,
-        clock: Clock,
-        schedule: Schedule,
+        update: UpdateFrame,
+        clock: ClockFrame,
+        tile_plan: TilePlan,
         watch: Callable[[], object],
         *,
         dropout: Dropout | None = None,
@@ -386,16 +409,17 @@ class Engine:
         returns something true. times (n_threads, N_TIMES): what each thread's parts take is added.
         """
         signals = dropout is not None
-        buffers = self._buffers_of(schedule, signals)
+        loss = problem.loss.row(self.dtype)  # begins to compile
+        buffers = self._buffers_of(tile_plan, signals)
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
-        if schedule.n_crews > 1 or update.keep is not None:
+        if tile_plan.n_teams > 1 or update.trained is not None:
             update = update._replace(reduce=compiled(compile_reduce, self.dtype))
         if clock.count[SHUFFLE]:
             clock = clock._replace(shuffle=compiled(compile_shuffle))
-        net = self._net(run.train, schedule.row_bytes, signals=signals)
-        before = net, pack(data), pack(problem.loss), pack(update)
-        with self.parameters.updated(self._in_strips(schedule.row_bytes)):
+        net = self._net(run.train, tile_plan.row_bytes, signals=signals)
+        before = net, pack(data), pack(loss), pack(update)
+        with self.parameters.updated(self._by_source_block(tile_plan.row_bytes)):
             self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
         if clock.count[STATUS] == DIVERGED:
             self.parameters.undo()
@@ -421,7 +445,7 @@ class Engine:
         """Call an entry once for each thread; here, if there is but one and nobody watches."""
         barrier = buffers.barrier
         barrier[:] = 0
-        buffers.meetings[:] = 0
+        buffers.arrivals[:] = 0
         kernel, first = self._entry(entry), [None, *map(address, before)]
         last = after if isinstance(after, int) else address(after)
         calls = [partial(kernel, *first, address(frame), last) for frame in frames]
@@ -444,7 +468,7 @@ class Engine:
         targets: Targets | None = None,
         weight: Array | None = None,
         order: npt.NDArray[np.int64] | None = None,
-    ) -> Data:
+    ) -> SamplesFrame:
         """Return samples as kernels take them."""
         places = self._places[X.indptr is not None]
         form = readers.read_squares if X.direct and places is None else readers.read_rows
@@ -456,7 +480,7 @@ class Engine:
             read = readers.read_squares if targets.labels is None else readers.read_labels
             assert wanted is not None
             read_targets = self._reader(read, wanted)
-        return Data(
+        return SamplesFrame(
             n_samples=len(X),
             n_inputs=self.plan.n_inputs,
             n_outputs=len(self.plan.outputs),

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from dagbp._data.features import Problem
 from dagbp._engine.buffers import aligned, new_clock
 from dagbp._engine.engine import Engine
-from dagbp._engine.schedule import Schedule
+from dagbp._engine.tile_plan import TilePlan
 from dagbp._errors import DivergenceError
-from dagbp._kernels.frames import DIVERGED, STATUS, UPDATES, Update
+from dagbp._kernels.frames import DIVERGED, STATUS, UPDATES, UpdateFrame
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import compile_peak
-from dagbp._kernels.vectors.vector import PANEL_ROWS, PART_BYTES
+from dagbp._machine import PANEL_ROWS, PART_BYTES
 
 SECONDS = 0.3  # that profiled steps take together, at least
 
@@ -91,23 +91,25 @@ class Profile:
         return "\n".join(lines)
 
 
-def take_profile(engine: Engine, problem: Problem, update: Update, limit: int | None) -> Profile:
+def take_profile(
+    engine: Engine, problem: Problem, update: UpdateFrame, limit: int | None
+) -> Profile:
     """Return the profile of steps that take the whole problem as their batch.
 
     The parameters are as before when it returns; the optimizer's state is the profile's own.
     """
     n = len(problem.features)
-    schedule = engine.scheduler.choose(n, limit)
+    tile_plan = engine.tile_planner.choose(n, limit)
     before = engine.parameters.copy()
-    times = np.zeros((schedule.n_threads, timing.N_TIMES), np.int64)
+    times = np.zeros((tile_plan.n_threads, timing.N_TIMES), np.int64)
     try:
-        seconds = _step_time(engine, problem, update, schedule)
-        timed = _step_time(engine, problem, update, schedule, times)
+        seconds = _step_time(engine, problem, update, tile_plan)
+        timed = _step_time(engine, problem, update, tile_plan, times)
     finally:
-        engine.parameters.take_over(before)
+        engine.parameters.assign(before)
     spent = times[:, : timing.N_PARTS].sum(axis=0)
     by_part = timed * spent / max(1, spent.sum())
-    gflops, bandwidth = peak_gflops(engine.dtype.str) * schedule.n_threads, copy_bandwidth()
+    gflops, bandwidth = peak_gflops(engine.dtype.str) * tile_plan.n_threads, copy_bandwidth()
     flops, moved = _flops(engine, n), _bytes(engine, n)
     parts = []
     for index, name in enumerate(_NAMES):
@@ -122,14 +124,14 @@ def take_profile(engine: Engine, problem: Problem, update: Update, limit: int | 
             parts.append(Part(name, took, rate, "GB/s", rate / bandwidth))
         else:
             parts.append(Part(name, took))
-    return Profile(seconds, tuple(parts), n, schedule.n_threads, gflops, bandwidth)
+    return Profile(seconds, tuple(parts), n, tile_plan.n_threads, gflops, bandwidth)
 
 
 def _step_time(
     engine: Engine,
     problem: Problem,
-    update: Update,
-    schedule: Schedule,
+    update: UpdateFrame,
+    tile_plan: TilePlan,
     times: npt.NDArray[np.int64] | None = None,
 ) -> float:
     """Return the seconds of a step, over as many as take a while, after a first one."""
@@ -140,7 +142,7 @@ def _step_time(
             times[:] = 0
         clock = new_clock(steps, len(order), shuffle=False, seed=0)
         start = time.perf_counter()
-        engine.train(problem, order, update, clock, schedule, lambda: None, times=times)
+        engine.train(problem, order, update, clock, tile_plan, lambda: None, times=times)
         seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
         if clock.count[STATUS] == DIVERGED:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
@@ -150,13 +152,13 @@ def _step_time(
 
 def _flops(engine: Engine, n_samples: int) -> dict[str, float]:
     """Return the multiply-adds of a step, counted twice each, of edges that exist."""
-    plan, wiring = engine.wiring.plan, engine.wiring
+    plan, layout = engine.layout.plan, engine.layout
     from_inputs = int(plan.out_ptr[plan.n_inputs])
-    sums = 2 * wiring.n_slots + wiring.n_slots - from_inputs  # forward, gradient, and back
+    sums = 2 * layout.n_slots + layout.n_slots - from_inputs  # forward, gradient, and back
     # What panels take, with the sources that are inputs in the proportion of all edges.
-    back = (2 * wiring.n_slots - from_inputs) / max(1, wiring.n_slots)
-    dense = wiring.ins.n_edges + back * wiring.outs.n_edges
-    exist = engine.n_edges / max(1, wiring.n_slots)
+    back = (2 * layout.n_slots - from_inputs) / max(1, layout.n_slots)
+    dense = layout.ins.n_edges + back * layout.outs.n_edges
+    exist = engine.n_edges / max(1, layout.n_slots)
     return {
         "edges, dense panels": 2.0 * dense * exist * n_samples,
         "edges, sparse rows": 2.0 * (sums - dense) * exist * n_samples,

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Problem
-from dagbp._kernels.frames import Single as Record
+from dagbp._kernels.frames import SingleSampleFrame as Record
 from dagbp._kernels.frames import pack
 from dagbp._kernels.passes import single_sample as single
 from dagbp._kernels.vectors.vector import CHUNK_BYTES
-from dagbp._layout.layout import Wiring
+from dagbp._layout.layout import Layout
 from dagbp._memory import require
 from dagbp._plan.plan import Plan
 
@@ -40,7 +40,7 @@ class Single:
     def __init__(
         self,
         plan: Plan,
-        wiring: Wiring,
+        layout: Layout,
         net: npt.NDArray[np.uint64],
         theta: Array,
         exact: npt.NDArray[np.bool_],
@@ -63,7 +63,7 @@ class Single:
         segment = np.unique(np.concatenate([[n_inputs], change[change > n_inputs], [n]]))
         sizes = np.diff(segment)
         rounded = -(-sizes // lanes) * lanes
-        filled = wiring.slot is not None
+        filled = layout.slot is not None
         self._record = Record(
             net=net,
             x=x,
@@ -80,7 +80,7 @@ class Single:
             size=np.where(exact[segment[:-1]], sizes, rounded),
             ptr=plan.in_ptr,
             src=plan.in_src,
-            panel=np.zeros(n, np.int64) if filled else wiring.ins.of_row,
+            panel=np.zeros(n, np.int64) if filled else layout.ins.of_row,
         )
         self._frame = pack(self._record)
 
@@ -94,13 +94,13 @@ class Single:
     def evaluate(self, problem: Problem) -> float:
         """Return the loss."""
         self._read(problem.features.values, problem.targets)
-        address, hyper = problem.loss
+        address, hyper = problem.loss.row(self._dtype)
         return float(single.learn(self._no_gradient, self._frame, int(address), hyper, 0))
 
     def differentiate(self, problem: Problem) -> tuple[float, Array]:
         """Return the loss and its gradient, in the order of `Network.parameters`."""
         self._read(problem.features.values, problem.targets)
-        address, hyper = problem.loss
+        address, hyper = problem.loss.row(self._dtype)
         gradient = np.empty(self._n_values, self._dtype)
         return single.learn(gradient, self._frame, int(address), hyper, 1), gradient
 

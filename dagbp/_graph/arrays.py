@@ -21,7 +21,7 @@ MAX_NODES = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class GraphArrays:
     """A graph as arrays, checked, in the user's numbering: n nodes, E edges.
 
     Attributes
@@ -99,11 +99,11 @@ def default_nodes(
     )
 
 
-def drawing_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> Drawing:
+def graph_arrays_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> GraphArrays:
     """Put the parts of a drawing together."""
     names = nodes.activation.tolist()
     code = {name: k for k, name in enumerate(dict.fromkeys(names))}
-    return Drawing(
+    return GraphArrays(
         labels=labels,
         src=edges.src,
         dst=edges.dst,

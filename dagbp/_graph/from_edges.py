@@ -12,14 +12,14 @@ from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import (
     MAX_NODES,
     Bool,
-    Drawing,
     Edges,
     Float64,
+    GraphArrays,
     Int32,
     Nodes,
     check_default,
     default_nodes,
-    drawing_of,
+    graph_arrays_of,
     known_name,
     mask,
     refuse_self_loops,
@@ -44,7 +44,7 @@ def read_edges(
     output_activation: str = "identity",
     bias: npt.ArrayLike | None = None,
     bias_trainable: npt.ArrayLike | None = None,
-) -> Drawing:
+) -> GraphArrays:
     """Read a graph given as arrays: edge e runs from node ``src[e]`` to node ``dst[e]``.
 
     Parameters
@@ -78,7 +78,7 @@ def read_edges(
     ------
     GraphError
         If the graph or an array cannot be compiled; cycles and edges given twice are found later,
-        by `plan_drawing`.
+        by `plan_graph`.
     OptionError
         If `n_nodes` is no valid count or a default activation is not registered.
 
@@ -112,7 +112,7 @@ def read_edges(
         _set_activations(nodes, activation, known)
     _set_biases(nodes, bias)
     nodes.trainable[:] = _flags("bias_trainable", bias_trainable, n)
-    return drawing_of(labels, edges, nodes)
+    return graph_arrays_of(labels, edges, nodes)
 
 
 def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int32, Int32]:

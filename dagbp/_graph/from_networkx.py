@@ -11,12 +11,12 @@ import numpy.typing as npt
 from dagbp._checks import is_number, is_whole
 from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import (
-    Drawing,
     Edges,
+    GraphArrays,
     Nodes,
     check_default,
     default_nodes,
-    drawing_of,
+    graph_arrays_of,
     known_name,
     mask,
     refuse_self_loops,
@@ -37,7 +37,7 @@ def read_networkx(
     known: Collection[str],
     activation: str = "tanh",
     output_activation: str = "identity",
-) -> Drawing:
+) -> GraphArrays:
     """Read a directed graph and the attributes of its nodes and edges.
 
     Node attributes: ``activation``, a name out of `known`; ``bias``, its initial value, or None or
@@ -65,7 +65,7 @@ def read_networkx(
     Raises
     ------
     GraphError
-        If the graph or an attribute cannot be compiled; cycles are found later, by `plan_drawing`.
+        If the graph or an attribute cannot be compiled; cycles are found later, by `plan_graph`.
     OptionError
         If `G` is no NetworkX graph or a default activation is not registered.
 
@@ -94,7 +94,7 @@ def read_networkx(
     ports = read_ports(labels, index.get, edges.src, edges.dst, inputs, outputs)
     nodes = default_nodes(len(labels), *ports, activation, output_activation)
     _read_nodes(G, nodes, known)
-    return drawing_of(labels, edges, nodes)
+    return graph_arrays_of(labels, edges, nodes)
 
 
 def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]:
@@ -133,7 +133,7 @@ def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]
     return inputs or None, outputs or None
 
 
-def draw(drawing: Drawing) -> Graph:
+def draw(graph: GraphArrays) -> Graph:
     """Return a new graph that says what the drawing says.
 
     Parameters
@@ -154,16 +154,18 @@ def draw(drawing: Drawing) -> Graph:
     OutEdgeDataView([(0, 1, {'weight': 0.5}), (1, 2, {'weight': 2.0})])
     """
     G: Graph = nx.DiGraph()
-    G.add_nodes_from(drawing.labels)
-    is_input = mask(len(drawing.labels), drawing.inputs)
+    G.add_nodes_from(graph.labels)
+    is_input = mask(len(graph.labels), graph.inputs)
     for i in np.flatnonzero(~is_input).tolist():
-        G.nodes[drawing.labels[i]].update(_node_attributes(drawing, i))
-    G.add_edges_from(_drawn_edges(drawing))
-    _draw_ports(G, drawing)
+        G.nodes[graph.labels[i]].update(_node_attributes(graph, i))
+    G.add_edges_from(_drawn_edges(graph))
+    _draw_ports(G, graph)
     return G
 
 
-def write_networkx(G: Graph, drawing: Drawing, weight: npt.ArrayLike, bias: npt.ArrayLike) -> Graph:
+def write_networkx(
+    G: Graph, graph: GraphArrays, weight: npt.ArrayLike, bias: npt.ArrayLike
+) -> Graph:
     """Return a copy of a graph with these weights and biases on it.
 
     Parameters
@@ -191,28 +193,28 @@ def write_networkx(G: Graph, drawing: Drawing, weight: npt.ArrayLike, bias: npt.
     ({'weight': 2.0}, {'bias': -1.0}, {})
     """
     copy = G.copy()
-    ends = zip(drawing.src.tolist(), drawing.dst.tolist(), strict=True)
+    ends = zip(graph.src.tolist(), graph.dst.tolist(), strict=True)
     for (i, j), value in zip(ends, np.asarray(weight, np.float64).tolist(), strict=True):
-        copy.edges[drawing.labels[i], drawing.labels[j]]["weight"] = value
+        copy.edges[graph.labels[i], graph.labels[j]]["weight"] = value
     biases = np.asarray(bias, np.float64).tolist()
-    for i in np.flatnonzero(drawing.has_bias).tolist():
-        copy.nodes[drawing.labels[i]]["bias"] = biases[i]
-    _draw_ports(copy, drawing)
+    for i in np.flatnonzero(graph.has_bias).tolist():
+        copy.nodes[graph.labels[i]]["bias"] = biases[i]
+    _draw_ports(copy, graph)
     return copy
 
 
-def _draw_ports(G: Graph, drawing: Drawing) -> None:
+def _draw_ports(G: Graph, graph: GraphArrays) -> None:
     """Say in the nodes' attributes, in place, what the inputs and outputs are, if not the usual."""
     for attributes in G.nodes.values():
         for name in _COLUMNS:
             attributes.pop(name, None)
-    ends, n = (drawing.dst, drawing.src), len(drawing.labels)
+    ends, n = (graph.dst, graph.src), len(graph.labels)
     inner = [np.bincount(end, minlength=n) > 0 for end in ends]
-    inner[1] |= mask(n, drawing.inputs)
-    for name, ports, others in zip(_COLUMNS, (drawing.inputs, drawing.outputs), inner, strict=True):
+    inner[1] |= mask(n, graph.inputs)
+    for name, ports, others in zip(_COLUMNS, (graph.inputs, graph.outputs), inner, strict=True):
         if not np.array_equal(ports, np.flatnonzero(~others)):
             for column, i in enumerate(ports.tolist()):
-                G.nodes[drawing.labels[i]][name] = column
+                G.nodes[graph.labels[i]][name] = column
 
 
 def _check_networkx(G: Any) -> None:
@@ -313,21 +315,21 @@ def _trainable(value: Any, kind: str, *labels: Hashable) -> bool:
     raise GraphError(f"{kind} {name} has trainable {value!r}, which must be True or False")
 
 
-def _node_attributes(drawing: Drawing, i: int) -> dict[str, Any]:
+def _node_attributes(graph: GraphArrays, i: int) -> dict[str, Any]:
     """Return the attributes from which `_read_nodes` would read node i."""
     attributes: dict[str, Any] = {
-        "activation": drawing.activation_names[drawing.activation[i]],
-        "bias": float(drawing.bias[i]) if drawing.has_bias[i] else None,
+        "activation": graph.activation_names[graph.activation[i]],
+        "bias": float(graph.bias[i]) if graph.has_bias[i] else None,
     }
-    if drawing.has_bias[i] and not drawing.bias_trainable[i]:
+    if graph.has_bias[i] and not graph.bias_trainable[i]:
         attributes["trainable"] = False
     return attributes
 
 
-def _drawn_edges(drawing: Drawing) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
+def _drawn_edges(graph: GraphArrays) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
     """Yield each edge with the attributes from which it would be read."""
-    labels = drawing.labels
-    columns = drawing.src, drawing.dst, drawing.weight, drawing.edge_trainable
+    labels = graph.labels
+    columns = graph.src, graph.dst, graph.weight, graph.edge_trainable
     for i, j, weight, trainable in zip(*(a.tolist() for a in columns), strict=True):
         attributes = {} if weight != weight else {"weight": weight}  # NaN: not given
         if not trainable:

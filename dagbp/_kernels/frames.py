@@ -19,16 +19,18 @@ from numba.core import types
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, lower_getattr_generic, models, register_model
 
-from dagbp._kernels.vectors.vector import PANEL_ROWS, Tile
+from dagbp._kernels.vectors.vector import Tile
+from dagbp._machine import PANEL_ROWS
 
 
-class Net(NamedTuple):
+class NetFrame(NamedTuple):
     """The wiring by rows, the parameters, and the functions of the nodes.
 
-    `values` holds weights in CSC (out-edge) order, then the biases of the computed nodes, then
-    padding: the order in which gradients are accumulated and parameters updated. `flat` is the
+    `by_source` holds weights in CSC (out-edge) order, then the biases of the computed nodes, then
+    padding: the order in which gradients are accumulated and parameters updated. `by_target` is the
     copy of both, the weights in CSR (in-edge) order, that the forward pass and the user read. Of
-    segments with strips the forward pass reads `strip_weights`, and a step leaves `flat` behind.
+    segments with source blocks the forward pass reads `block_weights`; a step then does not update
+    `by_target`.
     """
 
     n_nodes: Any
@@ -47,36 +49,38 @@ class Net(NamedTuple):
     output_slot: Any  # (n,) int64: position among the outputs, or -1
     theta: Any  # (n,) uint64: address of the activation's row function, if it is called
     d_theta: Any  # (n,) uint64: address of its derivative's
-    applied: Any  # (n,) uint8: how the activation is applied, see `KEEP`; null if all is KEEP
+    applied: Any  # (n,) uint8: see `CALL_KEEPING_SIGNAL`, which a null pointer means
     panel_sums: Any  # addresses of the functions in `dense`, 0 where there is no panel
     outer_products: Any
     transpose_rows: Any
     copy_patches: Any
-    kept_sum: Any
+    edge_sum: Any
     mixed_sums: Any  # addresses of the functions in `mixed`, 0 likewise
     mixed_deltas: Any
     read: Any  # addresses of the functions in `parts`
     learn: Any
     write: Any
-    values: Any  # (P,)
-    flat: Any  # (E + n - n_inputs,)
+    by_source: Any  # (P,)
+    by_target: Any  # (E + n - n_inputs,)
     in_segment: Any  # int64: first rows of the segments of computed rows, and n; see `_segments`
     out_segment: Any  # int64: likewise of all rows
     in_mixed: Any  # (n_segments,) uint8: whether rows of a segment have panels or held zeros
     out_mixed: Any
-    strips: Any  # (n_segments,) int64: where in strip_ptr a segment of in-edges has its program, 0
+    source_blocks: (
+        Any  # (n_segments,) int64: where in strip_ptr a segment of in-edges has its program, 0
+    )
     # for none; null if none has: these and the next see `_strips`
-    strip_ptr: Any  # int64
-    strip_src: Any  # (S,) int32: rows of sources
-    strip_slot: Any  # (S,) uint32: CSC slots
-    strip_weights: Any  # (S,): copies of values
-    strip_sums: Any  # address of the function in `strips`
+    block_ptr: Any  # int64
+    block_src: Any  # (S,) int32: rows of sources
+    block_slot: Any  # (S,) uint32: CSC slots
+    block_weights: Any  # (S,): copies of values
+    source_block_sums: Any  # address of the function in `source_blocks`
     in_panel: Any  # (n,) int64: where a dense panel's program starts in in_runs, 0 for none
     in_runs: Any  # int64, see `sparse`
     out_panel: Any  # (n,) int64
     out_runs: Any  # int64
-    in_keep: Any  # (E,) uint8: 0 for the held zeros of filled blocks, or null if there are none
-    out_keep: Any
+    in_is_edge: Any  # (E,) uint8: 0 for the held zeros of filled blocks, or null if there are none
+    out_is_edge: Any
     column: Any  # (n,) int64: whether the row is in some out-panel's run
     stride: Any  # nodes in a row of Work.transposed
 
@@ -87,13 +91,13 @@ DENSE_PARTS = (
     "outer_products",
     "transpose_rows",
     "copy_patches",
-    "kept_sum",
+    "edge_sum",
     "mixed_sums",
     "mixed_deltas",
 )
 
 
-class Data(NamedTuple):
+class SamplesFrame(NamedTuple):
     """Samples in rows; None for what is not given, a null pointer in a kernel.
 
     Features and targets are whatever their readers read, see `readers`.
@@ -115,14 +119,14 @@ class Data(NamedTuple):
     order: Any  # (N,) int64, or None for 0, 1, 2, ...
 
 
-class Loss(NamedTuple):
+class LossFrame(NamedTuple):
     """A loss's row function and its hyper-parameters."""
 
     address: Any
     hyper: Any  # float64
 
 
-class Work(NamedTuple):
+class WorkFrame(NamedTuple):
     """One thread's place in its crew and its buffers, most of which the crew shares.
 
     A crew is the threads that take one group of G tiles through the net together; see
@@ -141,10 +145,10 @@ class Work(NamedTuple):
     group: Any  # G
     thread: Any  # this thread's number among all
     n_threads: Any
-    crew: Any  # number of this thread's crew, and of all crews
-    n_crews: Any
+    team: Any  # number of this thread's crew, and of all crews
+    n_teams: Any
     member: Any  # this thread's number in its crew, and the crew's size
-    members: Any
+    team_size: Any
     in_stages: Any  # between the crew's meetings, see `_segments`
     out_stages: Any
     in_cuts: Any  # (in_stages, members + 1) int64: each member's segments
@@ -153,14 +157,14 @@ class Work(NamedTuple):
     n_patches: Any
     stretches: Any  # (n_stretches, 2) int64
     n_stretches: Any
-    first_strip: Any  # edges in strips
-    last_strip: Any
+    first_blocked: Any  # edges in strips
+    last_blocked: Any
     first_row: Any
     last_row: Any
     losses: Any  # (n_threads, 8)
     squares: Any  # (blocks,) float64: of the gradient, where its norm is clipped
     barrier: Any  # (64,) int64: arrivals, and the abort flag a few cache lines on
-    meetings: Any  # (1,) int64: how often this thread has arrived
+    arrivals: Any  # (1,) int64: how often this thread has arrived
     meet: Any  # address of `threads.meet`, where there are several threads
     yield_address: Any
     first: Any  # this thread's share of the parameters, in whole blocks
@@ -180,15 +184,15 @@ class Work(NamedTuple):
     times: Any = None  # (N_TIMES,) int64
 
 
-class Update(NamedTuple):
+class UpdateFrame(NamedTuple):
     """The optimizer: a row function, its hyper-parameters, and its state for each parameter."""
 
     address: Any
     hyper: Any  # float64
     state: Any  # (slots, P)
     n_runs: Any
-    runs: Any  # (n_runs, 2) int64: stretches of `values` that train
-    keep: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
+    runs: Any  # (n_runs, 2) int64: stretches of `by_source` that train
+    trained: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
     reduce: Any  # address of `update.reduce`, or 0 where there is nothing to do
     prepare: Any  # address of `restraint.prepare`, or 0 where there is neither of these:
     limits: Any  # (2,) float64: the largest global norm and the largest magnitude, or null
@@ -199,7 +203,7 @@ class Update(NamedTuple):
     most: Any  # (n,) float64: largest norm of each row's weights
 
 
-class Clock(NamedTuple):
+class ClockFrame(NamedTuple):
     """Where training stands; in arrays, so that it survives an interrupt between two steps."""
 
     count: Any  # int64, see the indices below
@@ -245,14 +249,14 @@ STAY, ADD, STORE = _indices(3)
 # Values of Net.applied: the activation is called and s kept, for the derivative or for the user; it
 # is called, and x takes the place of s; kernels rectify the sums themselves; x is s. In this order:
 # up to REPLACE it is called.
-KEEP, REPLACE, RECTIFY, LEAVE = _indices(4)
+CALL_KEEPING_SIGNAL, CALL_IN_PLACE, FUSED_RELU, FUSED_IDENTITY = _indices(4)
 # Columns of Work.loss: one cache line a thread.
 VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
 # Rows that a segment has at most: a multiple of PANEL_ROWS, and its scratch fits L1.
 SEGMENT_ROWS = 24
 
 
-class Result(NamedTuple):
+class ResultFrame(NamedTuple):
     """Where values go: by node (n, N), or in `x` alone those of the outputs, (N, n_outputs)."""
 
     s: Any
@@ -260,13 +264,13 @@ class Result(NamedTuple):
     delta: Any
 
 
-class Single(NamedTuple):
+class SingleSampleFrame(NamedTuple):
     """One sample by itself, a number a node, see `single`; C counts the lanes of 64 bytes.
 
     The vectors of all nodes have 64 bytes more at either end.
     """
 
-    net: Any  # address of a frame: `Net`, of which only what holds for any width is read
+    net: Any  # address of a frame: `NetFrame`, of which only what holds for any width is read
     x: Any  # (n,): activations; those of the inputs are the features
     s: Any  # (n,): signals
     d: Any  # (n,): deltas
@@ -281,7 +285,7 @@ class Single(NamedTuple):
     size: Any  # (n_segments,) int64: how many numbers their activations are called for
     ptr: Any  # (n+1,) int64: in-edges without held zeros
     src: Any  # (E,) int32
-    panel: Any  # (n,) int64: `Net.in_panel` for those
+    panel: Any  # (n,) int64: `NetFrame.in_panel` for those
 
 
 def pack(record: tuple[Any, ...]) -> npt.NDArray[np.uint64]:
@@ -303,22 +307,22 @@ def _word(value: Any) -> int:
     return 0 if value is None else int(value)
 
 
-# --- in kernels: frames are C pointers, and `kind` is any tile, for its dtype and lanes -----------
+# --- in kernels: frames are C pointers, and `tag` is any tile, for its dtype and lanes -----------
 
 
 def _opener(record, element):
     """Return an intrinsic that turns a frame into the record; `element` types its pointers."""
 
-    def field_type(kind, name):
+    def field_type(tag, name):
         of = element.get(name)
         if of is None:
             return types.uintp
-        return kind if of is Tile else types.CPointer(kind.dtype if of is Real else of)
+        return tag if of is Tile else types.CPointer(tag.dtype if of is Real else of)
 
     @intrinsic
-    def open_frame(typingctx, frame, kind):
-        opened = Opened(record, kind, [field_type(kind, name) for name in record._fields])
-        return opened(frame, kind), lambda context, builder, sig, args: args[0]
+    def open_frame(typingctx, frame, tag):
+        opened = Opened(record, tag, [field_type(tag, name) for name in record._fields])
+        return opened(frame, tag), lambda context, builder, sig, args: args[0]
 
     return open_frame
 
@@ -330,9 +334,9 @@ class Opened(types.Type):
     kernel runs, and the loads say so: LLVM moves them out of loops.
     """
 
-    def __init__(self, record, kind, types_):
+    def __init__(self, record, tag, types_):
         self.fields = dict(zip(record._fields, types_, strict=True))
-        super().__init__(name=f"{record.__name__}({kind.dtype}, {kind.lanes})")
+        super().__init__(name=f"{record.__name__}({tag.dtype}, {tag.lanes})")
 
 
 @register_model(Opened)
@@ -365,7 +369,7 @@ class Real:
 
 
 open_net = _opener(
-    Net,
+    NetFrame,
     {
         "in_ptr": types.int64,
         "in_src": types.int32,
@@ -378,14 +382,14 @@ open_net = _opener(
         "theta": types.uint64,
         "d_theta": types.uint64,
         "applied": types.uint8,
-        "values": Real,
-        "flat": Real,
+        "by_source": Real,
+        "by_target": Real,
         "in_segment": types.int64,
-        "strips": types.int64,
-        "strip_ptr": types.int64,
-        "strip_src": types.int32,
-        "strip_slot": types.uint32,
-        "strip_weights": Real,
+        "source_blocks": types.int64,
+        "block_ptr": types.int64,
+        "block_src": types.int32,
+        "block_slot": types.uint32,
+        "block_weights": Real,
         "out_segment": types.int64,
         "in_mixed": types.uint8,
         "out_mixed": types.uint8,
@@ -393,13 +397,13 @@ open_net = _opener(
         "in_runs": types.int64,
         "out_panel": types.int64,
         "out_runs": types.int64,
-        "in_keep": types.uint8,
-        "out_keep": types.uint8,
+        "in_is_edge": types.uint8,
+        "out_is_edge": types.uint8,
         "column": types.int64,
     },
 )
 open_data = _opener(
-    Data,
+    SamplesFrame,
     {
         "indptr": types.int64,
         "indices": types.int32,
@@ -408,23 +412,23 @@ open_data = _opener(
         "places": types.int64,
     },
 )
-open_loss = _opener(Loss, {"hyper": types.float64})
+open_loss = _opener(LossFrame, {"hyper": types.float64})
 open_work = _opener(
-    Work,
+    WorkFrame,
     {name: Tile for name in ("x", "s", "out", "y", "e", "row", "scratch")}
     | {name: Real for name in ("transposed", "gradient", "gradients")}
     | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
     | {"drop_key": types.uint64}
     | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches", "unstored")}
-    | {name: types.int64 for name in ("barrier", "meetings", "times")},
+    | {name: types.int64 for name in ("barrier", "arrivals", "times")},
 )
 open_update = _opener(
-    Update,
+    UpdateFrame,
     {
         "hyper": types.float64,
         "state": Real,
         "runs": types.int64,
-        "keep": types.uint8,
+        "trained": types.uint8,
         "limits": types.float64,
         "l1": Real,
         "l2": Real,
@@ -433,13 +437,13 @@ open_update = _opener(
     },
 )
 open_clock = _opener(
-    Clock,
+    ClockFrame,
     {"count": types.int64, "random": types.uint64}
     | {name: types.float64 for name in ("epoch_loss", "step_loss", "rates")},
 )
-open_result = _opener(Result, {"s": Real, "x": Real, "delta": Real})
+open_result = _opener(ResultFrame, {"s": Real, "x": Real, "delta": Real})
 open_single = _opener(
-    Single,
+    SingleSampleFrame,
     {name: Real for name in ("x", "s", "d", "e", "target", "out", "y", "slope", "error")}
     | {name: types.int64 for name in ("segment", "size", "ptr", "panel")}
     | {"net": types.uint64, "src": types.int32},

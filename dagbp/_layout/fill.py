@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dagbp._checks import is_number
 from dagbp._errors import OptionError
-from dagbp._kernels.vectors.vector import CPU, REGISTER_BYTES
+from dagbp._machine import FAR_SHARE, NEAR_SHARE
 from dagbp._memory import require
 from dagbp._plan.grid import LEAST, cells
 from dagbp._plan.plan import Plan, by_source, grouped, row_slices
@@ -28,14 +28,6 @@ SLOT_BYTES = 40  # what filling takes for each slot of a block at least
 SLICE = 2_000_000  # edges looked at together: what counting takes of memory
 
 
-# From which share of its edges on a block runs faster filled, if it has many sources side by side,
-# and if few. Measured with 784 and 1,024 sources (`benchmarks/layers.py`, from 50 % to 100 %), and
-# with 16 to 128 (`benchmarks/blocks.py`); in between assumed. AVX-512 of an Intel of 2 MiB L2, and
-# of a Zen 4, where multiply-adds take twice the time and edges do not; AVX2 of a Zen 3.
-if CPU == "znver4":
-    FAR_SHARE, NEAR_SHARE = 0.66, 0.8
-else:
-    FAR_SHARE, NEAR_SHARE = (0.58, 0.83) if REGISTER_BYTES == 64 else (0.6, 0.82)
 MANY_SOURCES = 640
 PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
 
@@ -61,12 +53,12 @@ def check_dense_above(share: object) -> None:
         raise OptionError(f"dense_above must be a number >= {LEAST_SHARE}, or None, got {share!r}")
 
 
-def fill_blocks(plan: Plan, kind: Int64, dense_above: float | None = None) -> Filled:
+def fill_blocks(plan: Plan, row_class: Int64, dense_above: float | None = None) -> Filled:
     """Return the plan with every block filled of which more than this share of the edges exist.
 
     Without a share, where that is faster.
     """
-    found = _blocks(plan, kind, dense_above)
+    found = _blocks(plan, row_class, dense_above)
     if found is None:
         return Filled(plan, None)
     src, dst = found
@@ -108,9 +100,9 @@ def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
     return chosen
 
 
-def _blocks(plan: Plan, kind: Int64, dense_above: float | None) -> tuple[Int64, Int64] | None:
+def _blocks(plan: Plan, row_class: Int64, dense_above: float | None) -> tuple[Int64, Int64] | None:
     """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
-    first = cells(kind, plan.group)
+    first = cells(row_class, plan.group)
     sizes = np.diff(first)
     cell = np.repeat(np.arange(len(sizes)), sizes)
     least = PART_SHARE * FAR_SHARE if dense_above is None else dense_above

@@ -7,21 +7,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._kernels.frames import SEGMENT_ROWS
-from dagbp._kernels.vectors.vector import PANEL_ROWS
 from dagbp._layout.fill import fill_blocks
 from dagbp._layout.panels import columns, in_panels, in_runs, out_panels
 from dagbp._layout.refresh import Copies, Share, find_copies, share_out, stretches
 from dagbp._layout.segments import segments
-from dagbp._layout.source_blocks import SEGMENT_ROWS as STRIP_SEGMENT_ROWS
-from dagbp._layout.source_blocks import cut_strips, strip_rows
+from dagbp._layout.source_blocks import SEGMENT_ROWS as BLOCK_SEGMENT_ROWS
+from dagbp._layout.source_blocks import cut_source_blocks, rows_by_source_block
+from dagbp._machine import CACHE_LINE, PANEL_ROWS
 from dagbp._plan.plan import Plan
 
 Int64 = npt.NDArray[np.int64]
 
-CACHE_LINE = 64
 
-
-class Wiring:
+class Layout:
     """The arrays of one plan for one dtype.
 
     Attributes
@@ -59,43 +57,48 @@ class Wiring:
         dense_above: float | None,
     ) -> None:
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
-        kind = _kinds(plan, theta, own_segment)
+        row_class = _row_classes(plan, theta, own_segment)
         self.dense_above = dense_above
-        plan, self.slot = fill_blocks(plan, kind, self.dense_above)
+        plan, self.slot = fill_blocks(plan, row_class, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize
-        self.n_slots, self.n_held = len(plan.in_src), len(plan.in_src) - n_edges
-        self.in_keep = self.out_keep = None
+        self.n_slots, self.n_explicit_zeros = len(plan.in_src), len(plan.in_src) - n_edges
+        self.in_is_edge = self.out_is_edge = None
         if self.slot is not None:
-            self.in_keep = (plan.in_edge >= 0).view(np.uint8)
-            self.out_keep = np.empty_like(self.in_keep)
-            self.out_keep[plan.in_slot] = self.in_keep
+            self.in_is_edge = (plan.in_edge >= 0).view(np.uint8)
+            self.out_is_edge = np.empty_like(self.in_is_edge)
+            self.out_is_edge[plan.in_slot] = self.in_is_edge
         chunk = CACHE_LINE // dtype.itemsize
-        self.ins, self.outs = in_panels(plan, kind), out_panels(plan, kind, chunk)
-        in_mixed = (self.ins.of_row != 0) | _has_held(self.in_keep, plan.in_ptr)
-        out_mixed = (self.outs.of_row != 0) | _has_held(self.out_keep, plan.out_ptr)
+        self.ins, self.outs = in_panels(plan, row_class), out_panels(plan, row_class, chunk)
+        in_mixed = (self.ins.of_row != 0) | _has_explicit_zeros(self.in_is_edge, plan.in_ptr)
+        out_mixed = (self.outs.of_row != 0) | _has_explicit_zeros(self.out_is_edge, plan.out_ptr)
         computed = slice(n_inputs, n)
-        strips = strip_rows(plan, kind, in_mixed)
-        most = np.where(strips > 0, STRIP_SEGMENT_ROWS, SEGMENT_ROWS)[computed]
+        source_blocks = rows_by_source_block(plan, row_class, in_mixed)
+        most = np.where(source_blocks > 0, BLOCK_SEGMENT_ROWS, SEGMENT_ROWS)[computed]
         self.in_segment = n_inputs + segments(
-            kind[computed], self.ins.of_row[computed], PANEL_ROWS, most
+            row_class[computed], self.ins.of_row[computed], PANEL_ROWS, most
         )
-        self.strips = cut_strips(plan, strips, self.in_segment)
-        self.out_segment = segments(kind, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
+        self.source_blocks = cut_source_blocks(plan, source_blocks, self.in_segment)
+        self.out_segment = segments(row_class, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
         self.in_mixed = _any_in(self.in_segment, in_mixed)
         self.out_mixed = _any_in(self.out_segment, out_mixed)
-        self._lines = in_panels(plan, kind, chunk) if self.ins.n_edges else None
+        self._lines = in_panels(plan, row_class, chunk) if self.ins.n_edges else None
         self._copies: dict[bool, Copies] = {}
         self.column = columns(self.outs, n)
         self.stride = 0
         if self.outs.n_edges:
             self.stride = (-(-n * dtype.itemsize // CACHE_LINE) | 1) * chunk
 
-    def shares(self, n_threads: int, in_strips: bool) -> list[Share]:
+    def shares(self, n_threads: int, by_source_block: bool) -> list[Share]:
         """Return what each thread copies after an update, where strips are used and where not."""
-        strips, n_rows = self.strips if in_strips else None, CACHE_LINE // self.itemsize
-        if in_strips not in self._copies:
-            self._copies[in_strips] = find_copies(self._lines, n_rows, self.n_slots, strips)
-        return share_out(self._copies[in_strips], strips, self.plan, n_threads)
+        source_blocks, n_rows = (
+            self.source_blocks if by_source_block else None,
+            CACHE_LINE // self.itemsize,
+        )
+        if by_source_block not in self._copies:
+            self._copies[by_source_block] = find_copies(
+                self._lines, n_rows, self.n_slots, source_blocks
+            )
+        return share_out(self._copies[by_source_block], source_blocks, self.plan, n_threads)
 
     def uncovered(self, n_values: int) -> Int64:
         """Return the stretches of values whose gradient is in no panel's run, (m, 2)."""
@@ -107,12 +110,19 @@ class Wiring:
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""
-        parts = [self.plan, self.ins, self.outs, self._lines, self.strips, *self._copies.values()]
+        parts = [
+            self.plan,
+            self.ins,
+            self.outs,
+            self._lines,
+            self.source_blocks,
+            *self._copies.values(),
+        ]
         values = [*vars(self).values(), *chain.from_iterable(part or () for part in parts)]
         return [value for value in values if isinstance(value, np.ndarray)]
 
 
-def _has_held(keep: npt.NDArray[np.uint8] | None, ptr: Int64) -> npt.NDArray[np.bool_]:
+def _has_explicit_zeros(keep: npt.NDArray[np.uint8] | None, ptr: Int64) -> npt.NDArray[np.bool_]:
     """Return which rows have held zeros, (n,)."""
     held = np.zeros(len(ptr) - 1, np.bool_)
     if keep is not None:
@@ -125,12 +135,12 @@ def _any_in(segment: Int64, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8
     return np.logical_or.reduceat(rows, segment[:-1]).view(np.uint8)
 
 
-def _kinds(plan: Plan, theta: Int64, own_segment: npt.NDArray[np.bool_]) -> Int64:
+def _row_classes(plan: Plan, theta: Int64, own_segment: npt.NDArray[np.bool_]) -> Int64:
     """Return a number for each row that tells its level and activation, and whether an input.
 
     Rows with a segment of their own each have another.
     """
     row = np.arange(len(theta))
     codes = theta.max(initial=0) + 1
-    kind = np.where(own_segment, -2 - row, plan.level * codes + theta)
-    return np.where(row < plan.n_inputs, -1, kind)
+    row_class = np.where(own_segment, -2 - row, plan.level * codes + theta)
+    return np.where(row < plan.n_inputs, -1, row_class)

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from dagbp._compiler.decorators import entry
 from dagbp._kernels import frames as records
-from dagbp._kernels.vectors.vector import PANEL_ROWS as ROWS
+from dagbp._machine import PANEL_ROWS as ROWS
 from dagbp._plan.plan import Plan
 
 HEADER, N_RUNS = int(records.HEADER), int(records.N_RUNS)
@@ -46,14 +46,14 @@ class Panels(NamedTuple):
     n_edges: int
 
 
-def in_panels(plan: Plan, kind: Int64, rows: int = ROWS) -> Panels:
+def in_panels(plan: Plan, row_class: Int64, rows: int = ROWS) -> Panels:
     """Return the panels of targets, for the forward pass: of rows of one kind; none of inputs."""
-    return _find_panels(plan.in_ptr, plan.in_src, kind, plan.n_inputs, 1, rows)
+    return _find_panels(plan.in_ptr, plan.in_src, row_class, plan.n_inputs, 1, rows)
 
 
-def out_panels(plan: Plan, kind: Int64, multiple: int) -> Panels:
+def out_panels(plan: Plan, row_class: Int64, multiple: int) -> Panels:
     """Return the panels of sources, for the backward pass; runs are multiples of so many rows."""
-    return _find_panels(plan.out_ptr, plan.out_dst, kind, 0, multiple, ROWS)
+    return _find_panels(plan.out_ptr, plan.out_dst, row_class, 0, multiple, ROWS)
 
 
 def columns(panels: Panels, n_nodes: int) -> npt.NDArray[np.int64]:
@@ -92,16 +92,16 @@ def runs_of(panels: Panels, rows: int = ROWS) -> Int64:
 
 
 def _find_panels(
-    ptr: Int64, other: Any, kind: Int64, first: int, multiple: int, rows: int
+    ptr: Int64, other: Any, row_class: Int64, first: int, multiple: int, rows: int
 ) -> Panels:
-    n, n_edges = len(kind), len(other)
+    n, n_edges = len(row_class), len(other)
     of_row = np.zeros(n, np.int64)
     if not _has_run(other):
         return Panels(of_row, np.zeros(1, np.int64), 0)
     words = 1 + n // rows * HEADER + n_edges // (LEAST * rows) * (START + rows)
     program = np.zeros(words, np.int64)
     position = np.zeros(rows, np.int64)
-    size, edges = _find(ptr, other, kind, first, multiple, of_row, program, position)
+    size, edges = _find(ptr, other, row_class, first, multiple, of_row, program, position)
     return Panels(of_row, program[:size].copy(), int(edges))
 
 
@@ -118,7 +118,7 @@ def _has_run(other: Any) -> bool:
 
 
 @entry
-def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type: ignore[no-untyped-def]
+def _find(ptr, other, row_class, first, multiple, of_row, program, position):  # type: ignore[no-untyped-def]
     """Fill of_row and program, in place; return the program's size and the edges in runs.
 
     position (rows,): where the walks stand, one for each row of a panel.
@@ -126,13 +126,13 @@ def _find(ptr, other, kind, first, multiple, of_row, program, position):  # type
     Rows of a panel are of one kind, level and activation: none feeds another. Greedy, in row
     order: the runs common to rows j ... j + rows - 1 come from walking their edges side by side.
     """
-    n, rows = kind.shape[0], position.shape[0]
+    n, rows = row_class.shape[0], position.shape[0]
     words = START + rows
     size, edges = 1, 0
     j = first
     while j + rows <= n:
         found = 0
-        if kind[j] == kind[j + rows - 1]:
+        if row_class[j] == row_class[j + rows - 1]:
             begin = size + HEADER
             for r in range(rows):
                 position[r] = ptr[j + r]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._layout.panels import LENGTH, START, Panels, covered, runs_of
-from dagbp._layout.source_blocks import Strips
+from dagbp._layout.source_blocks import SourceBlocks
 from dagbp._plan.plan import Plan
 
 Int64 = npt.NDArray[np.int64]
@@ -39,11 +39,13 @@ class Share(NamedTuple):
 
     patches: Int64
     stretches: Int64
-    strips: tuple[int, int]
+    source_blocks: tuple[int, int]
     rows: tuple[int, int]
 
 
-def find_copies(panels: Panels | None, n_rows: int, n_slots: int, strips: Strips | None) -> Copies:
+def find_copies(
+    panels: Panels | None, n_rows: int, n_slots: int, source_blocks: SourceBlocks | None
+) -> Copies:
     """Return the copies of a net, with strips or without.
 
     Parameters
@@ -57,11 +59,11 @@ def find_copies(panels: Panels | None, n_rows: int, n_slots: int, strips: Strips
     regular = (strides == strides[:, :1]).all(axis=1)
     runs, starts, strides = runs[regular], starts[regular], strides[regular]
     patches = np.column_stack([starts[:, 0], strides[:, 0], runs[:, LENGTH]])
-    if len(patches) == 0 and strips is None:
+    if len(patches) == 0 and source_blocks is None:
         return Copies(patches, within(np.array([[0, n_slots]]), 0, n_slots))
     left = ~covered(starts, patches[:, 2], n_slots)
-    if strips is not None:
-        left[strips.slot] = False
+    if source_blocks is not None:
+        left[source_blocks.slot] = False
     return Copies(patches, stretches(left))
 
 
@@ -77,18 +79,20 @@ def within(given: Int64, first: int, last: int) -> Int64:
     return np.ascontiguousarray(clipped[clipped[:, 0] < clipped[:, 1]])
 
 
-def share_out(copies: Copies, strips: Strips | None, plan: Plan, shares: int) -> list[Share]:
+def share_out(
+    copies: Copies, source_blocks: SourceBlocks | None, plan: Plan, shares: int
+) -> list[Share]:
     """Return what each of so many threads copies: about as much as the others of each kind."""
     by_length = _even(copies.patches[:, 2], shares)
     slots = _cut(copies.stretches, shares)
-    n_strips = 0 if strips is None else len(strips.slot)
-    in_strips = [n_strips * t // shares for t in range(shares + 1)]
+    n_blocks = 0 if source_blocks is None else len(source_blocks.slot)
+    by_source_block = [n_blocks * t // shares for t in range(shares + 1)]
     rows = plan.n_inputs + _even(1 + np.diff(plan.in_ptr)[plan.n_inputs :], shares)
     return [
         Share(
             copies.patches[by_length[t] : by_length[t + 1]],
             slots[t],
-            (in_strips[t], in_strips[t + 1]),
+            (by_source_block[t], by_source_block[t + 1]),
             (int(rows[t]), int(rows[t + 1])),
         )
         for t in range(shares)

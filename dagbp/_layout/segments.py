@@ -11,14 +11,12 @@ that one meeting a stage is enough. A crew of one has one stage.
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._machine import WORTH_BARRIER
+
 Int64 = npt.NDArray[np.int64]
 
-# Edges times samples a member needs in a level to be worth a meeting; fewer are left to the first.
-# Assumed, a few meetings' worth; not fitted.
-WORTH_MEETING = 16_384
 
-
-def segments(kind: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> Int64:
+def segments(row_class: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> Int64:
     """Return the first row of each segment, and the end of the last one.
 
     Parameters
@@ -41,14 +39,14 @@ def segments(kind: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> I
     >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, most=2)
     array([0, 2, 3, 5])
     """
-    n = len(kind)
+    n = len(row_class)
     most = np.broadcast_to(most, n)
     inside = np.zeros(n + panel_rows, np.bool_)  # rows of panels but their first
     starts = np.flatnonzero(panel)
     for r in range(1, panel_rows):
         inside[starts + r] = True
     may = ~inside[:n]
-    cuts = np.flatnonzero(np.append(True, kind[1:] != kind[:-1])[:n])
+    cuts = np.flatnonzero(np.append(True, row_class[1:] != row_class[:-1])[:n])
     # Long stretches are cut further, where no panel is cut: every `most` rows, or a little before.
     last_allowed = np.maximum.accumulate(np.where(may, np.arange(n), 0))
     ends = np.append(cuts[1:], n)
@@ -61,7 +59,7 @@ def segments(kind: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> I
     return np.sort(np.concatenate([cuts, np.array(further, np.int64), [n]]))
 
 
-def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
+def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
     """Return how a crew shares out segments that come in the order of their levels.
 
     Levels with too little work to be worth a meeting go to the first member, one after the other.
@@ -86,22 +84,22 @@ def cut_stages(level: Int64, work: Int64, members: int) -> Int64:
            [2, 4, 4]])
     """
     n = len(level)
-    if members == 1 or n == 0:
-        return np.array([[0] + [n] * members], np.int64)
+    if team_size == 1 or n == 0:
+        return np.array([[0] + [n] * team_size], np.int64)
     total = np.concatenate([[0], np.cumsum(work)])
     ends = np.append(np.flatnonzero(np.diff(level)) + 1, n)
     starts = np.concatenate([[0], ends[:-1]])
-    worth = (total[ends] - total[starts] >= members * WORTH_MEETING) & (ends - starts > 1)
+    worth = (total[ends] - total[starts] >= team_size * WORTH_BARRIER) & (ends - starts > 1)
     stages: list[list[int]] = []
     at = 0  # what is before is shared out
     for begin, end in zip(starts[worth].tolist(), ends[worth].tolist(), strict=True):
-        shares = total[begin] + (total[end] - total[begin]) * np.arange(1, members) // members
+        shares = total[begin] + (total[end] - total[begin]) * np.arange(1, team_size) // team_size
         inner = np.searchsorted(total, shares).tolist()
         if inner[0] < end:  # more than one member has something
             if at < begin:
-                stages.append([at] + [begin] * members)
+                stages.append([at] + [begin] * team_size)
             stages.append([begin, *inner, end])
             at = end
     if at < n:
-        stages.append([at] + [n] * members)
+        stages.append([at] + [n] * team_size)
     return np.array(stages, np.int64)

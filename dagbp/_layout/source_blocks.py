@@ -7,35 +7,21 @@ target's sum waits in memory meanwhile, which costs a load and a store a *piece*
 target in one strip. Pieces follow each other in an order of slots of their own.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._engine.schedule import WIDE_ROW
-from dagbp._kernels.vectors.vector import CPU, REGISTER_BYTES
-
-if TYPE_CHECKING:
-    from dagbp._plan.plan import Plan
+from dagbp._machine import BLOCK_EDGE_NS, FAR_EDGE_NS, L1_BYTES, PIECE_NS, WIDE_ROW
+from dagbp._plan.plan import Plan
 
 Int64 = npt.NDArray[np.int64]
 
-# What a forward edge takes by the bytes of a strip, and what each piece adds, in ns. Beyond,
-# sources come from L2. Measured with AVX-512's rows of 256 bytes on an Intel of 48 KiB L1, and with
-# AVX2's of 128 bytes on a Zen 3 of 32 KiB; on a Zen 4 of 32 KiB what makes the steps of `layers.py`
-# shortest, from 2 % to 50 %.
-if CPU == "znver4":
-    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0
-elif REGISTER_BYTES == 64:
-    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5
-else:
-    EDGE_NS, FAR_EDGE_NS, PIECE_NS = {2**15: 0.6, 2**16: 0.7}, 1.0, 12.0
-L1_BYTES = 2**15
 SEGMENT_ROWS = 128  # targets that go through the strips together
 LEAST_DEGREE = 16  # of rows for which to look: fewer edges make no pieces worth having
 
 
-class Strips(NamedTuple):
+class SourceBlocks(NamedTuple):
     """The edges that run in strips, in an order of their own.
 
     Attributes
@@ -59,16 +45,16 @@ class Strips(NamedTuple):
     value_slot: npt.NDArray[np.uint32]
 
 
-def strip_rows(plan: "Plan", kind: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
+def rows_by_source_block(plan: Plan, row_class: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
     """Return for each row how many sources a strip of its edges has, 0 where there are none.
 
     None are where rows of a kind, level and activation, are mixed: have panels or held zeros.
     """
-    rows = np.zeros(len(kind), np.int64)
+    rows = np.zeros(len(row_class), np.int64)
     if plan.in_slot.dtype != np.uint32:
         return rows
-    first = np.flatnonzero(np.append(True, np.diff(kind) != 0)[: len(kind)])
-    last = np.append(first[1:], len(kind))
+    first = np.flatnonzero(np.append(True, np.diff(row_class) != 0)[: len(row_class)])
+    last = np.append(first[1:], len(row_class))
     degree = (plan.in_ptr[last] - plan.in_ptr[first]) / np.maximum(1, last - first)
     for a, b in zip(first[degree >= LEAST_DEGREE], last[degree >= LEAST_DEGREE], strict=True):
         if not mixed[a:b].any():
@@ -85,9 +71,9 @@ def _best_rows(source: npt.NDArray[np.int32], n_targets: int) -> int:
     n_segments = -(-n_targets // SEGMENT_ROWS)
     far = min(len(source), n_sources * n_segments)  # edges that bring their source to L1
     best, least_ns = 0, FAR_EDGE_NS * len(source)
-    for size, edge_ns in EDGE_NS.items():
-        n_strips = len(_distinct(sources // (size // WIDE_ROW)))
-        ns = edge_ns * (len(source) - far) + FAR_EDGE_NS * far + PIECE_NS * n_strips * n_targets
+    for size, edge_ns in BLOCK_EDGE_NS.items():
+        n_blocks = len(_distinct(sources // (size // WIDE_ROW)))
+        ns = edge_ns * (len(source) - far) + FAR_EDGE_NS * far + PIECE_NS * n_blocks * n_targets
         if ns < least_ns:
             best, least_ns = size // WIDE_ROW, ns
     return best
@@ -103,7 +89,7 @@ def _distinct(values: npt.NDArray[Any]) -> Int64:
     return least + np.flatnonzero(found)
 
 
-def cut_strips(plan: "Plan", rows: Int64, segment: Int64) -> Strips | None:
+def cut_source_blocks(plan: Plan, rows: Int64, segment: Int64) -> SourceBlocks | None:
     """Return the strips of segments whose rows have some; None if there are none.
 
     Parameters
@@ -123,9 +109,9 @@ def cut_strips(plan: "Plan", rows: Int64, segment: Int64) -> Strips | None:
         target = np.repeat(np.arange(last - first), np.diff(plan.in_ptr[first : last + 1]))
         _, strip = np.unique(plan.in_src[begin:end] // rows[first], return_inverse=True)
         piece = strip * (last - first) + target
-        n_strips = strip.max() + 1
-        sizes = np.bincount(piece, minlength=n_strips * (last - first))
-        words = np.concatenate([[n_strips, n_slots], n_slots + np.cumsum(sizes)])
+        n_blocks = strip.max() + 1
+        sizes = np.bincount(piece, minlength=n_blocks * (last - first))
+        words = np.concatenate([[n_blocks, n_slots], n_slots + np.cumsum(sizes)])
         of_segment[k] = n_words
         program.append(words)
         slots.append(begin + np.argsort(piece, kind="stable"))
@@ -134,4 +120,6 @@ def cut_strips(plan: "Plan", rows: Int64, segment: Int64) -> Strips | None:
     if not slots:
         return None
     slot = np.concatenate(slots)
-    return Strips(of_segment, np.concatenate(program), slot, plan.in_src[slot], plan.in_slot[slot])
+    return SourceBlocks(
+        of_segment, np.concatenate(program), slot, plan.in_src[slot], plan.in_slot[slot]
+    )

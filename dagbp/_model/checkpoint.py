@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dagbp import activations
 from dagbp._checks import is_whole
-from dagbp._engine.schedule import WAYS
+from dagbp._engine.tile_plan import STRATEGIES
 from dagbp._errors import (
     CheckpointError,
     DagbpError,
@@ -26,7 +26,7 @@ from dagbp._errors import (
 )
 from dagbp._files import container
 from dagbp._files.values import Arrays, decode, encode
-from dagbp._graph.arrays import Drawing, mask
+from dagbp._graph.arrays import GraphArrays, mask
 from dagbp._graph.from_edges import read_edges
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._layout.fill import check_dense_above
@@ -48,7 +48,9 @@ def save(saved: Saved, path: str | os.PathLike[str]) -> None:
     header = {
         "dagbp": __version__,
         "network": _network_out(saved, arrays),
-        "graph": None if saved.graph is None else _graph_out(saved.graph, saved.drawing, arrays),
+        "graph": None
+        if saved.nx_graph is None
+        else _graph_out(saved.nx_graph, saved.graph, arrays),
         "training": None if saved.training is None else _training_out(saved.training, arrays),
         "history": None if saved.history is None else encode(asdict(saved.history), arrays),
     }
@@ -91,7 +93,7 @@ def load(path: str | os.PathLike[str]) -> "Network":
         arrays = Arrays(found)
         saved = _network_in(header["network"], arrays)
         if header["graph"] is not None:
-            saved.graph = _graph_in(header["graph"], saved.drawing, arrays)
+            saved.nx_graph = _graph_in(header["graph"], saved.graph, arrays)
         if header["training"] is not None:
             saved.training = _training_in(header["training"], saved, arrays)
         elif header["history"] is not None:
@@ -117,8 +119,8 @@ class _Unregistered(DagbpError):
 
 
 def _network_out(saved: Saved, arrays: Arrays) -> dict[str, Any]:
-    drawing = saved.drawing
-    labels = drawing.labels
+    graph = saved.graph
+    labels = graph.labels
     try:
         kept = None if isinstance(labels, range) else [encode(label, arrays) for label in labels]
     except TypeError as error:
@@ -128,15 +130,15 @@ def _network_out(saved: Saved, arrays: Arrays) -> dict[str, Any]:
         ) from error
     return {
         "labels": kept,
-        "src": arrays.add(drawing.src),
-        "dst": arrays.add(drawing.dst),
-        "inputs": arrays.add(drawing.inputs),
-        "outputs": arrays.add(drawing.outputs),
-        "edge_trainable": arrays.add(drawing.edge_trainable),
-        "activation_names": list(drawing.activation_names),
-        "activation": arrays.add(drawing.activation),
-        "has_bias": arrays.add(drawing.has_bias),
-        "bias_trainable": arrays.add(drawing.bias_trainable),
+        "src": arrays.add(graph.src),
+        "dst": arrays.add(graph.dst),
+        "inputs": arrays.add(graph.inputs),
+        "outputs": arrays.add(graph.outputs),
+        "edge_trainable": arrays.add(graph.edge_trainable),
+        "activation_names": list(graph.activation_names),
+        "activation": arrays.add(graph.activation),
+        "has_bias": arrays.add(graph.has_bias),
+        "bias_trainable": arrays.add(graph.bias_trainable),
         "parameters": arrays.add(saved.parameters),
         "n_threads": None if saved.n_threads is None else int(saved.n_threads),
         "dense_above": None if saved.dense_above is None else float(saved.dense_above),
@@ -157,7 +159,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
     if n and not 0 <= code.min() <= code.max() < len(names):
         raise ValueError("an activation out of range")
     inputs = arrays.get(tree["inputs"], np.int64)
-    drawing = read_edges(
+    graph = read_edges(
         arrays.get(tree["src"], np.int32),
         arrays.get(tree["dst"], np.int32),
         n,
@@ -168,8 +170,8 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
         activation=[names[k] for k in code.tolist()],
     )
     has_bias = arrays.get(tree["has_bias"], np.bool_, (n,)) & ~mask(n, inputs)
-    drawing = replace(
-        drawing,
+    graph = replace(
+        graph,
         activation_names=names,  # in their order, which rows follow
         activation=code,
         labels=_labels_in(tree["labels"], n, arrays),
@@ -177,13 +179,15 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
         bias_trainable=arrays.get(tree["bias_trainable"], np.bool_, (n,)) & has_bias,
     )
     n_threads, dense_above, schedule = (tree[k] for k in ("n_threads", "dense_above", "schedule"))
-    if schedule not in WAYS or not (n_threads is None or (is_whole(n_threads) and n_threads > 0)):
+    if schedule not in STRATEGIES or not (
+        n_threads is None or (is_whole(n_threads) and n_threads > 0)
+    ):
         raise ValueError(f"schedule {schedule!r} on {n_threads!r} threads")
     check_dense_above(dense_above)
-    parameters = arrays.get(tree["parameters"], None, (len(drawing.src) + n,))
+    parameters = arrays.get(tree["parameters"], None, (len(graph.src) + n,))
     if parameters.dtype.kind != "f":
         raise ValueError(f"parameters of dtype {parameters.dtype}")
-    return Saved(drawing, None, parameters, n_threads, dense_above, schedule, None)
+    return Saved(graph, None, parameters, n_threads, dense_above, schedule, None)
 
 
 def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:
@@ -200,7 +204,7 @@ def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:
 # --- attributes of the graph ----------------------------------------------------------------------
 
 
-def _graph_out(G: "nx.DiGraph[Any]", drawing: Drawing, arrays: Arrays) -> dict[str, Any]:
+def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict[str, Any]:
     lost: dict[str, None] = {}
 
     def kept(attributes: dict[Any, Any]) -> list[Any]:
@@ -212,8 +216,8 @@ def _graph_out(G: "nx.DiGraph[Any]", drawing: Drawing, arrays: Arrays) -> dict[s
                 lost[repr(key)] = None
         return pairs
 
-    labels = drawing.labels
-    ends = zip(drawing.src.tolist(), drawing.dst.tolist(), strict=True)
+    labels = graph.labels
+    ends = zip(graph.src.tolist(), graph.dst.tolist(), strict=True)
     nodes = [[i, kept(G.nodes[label])] for i, label in enumerate(labels) if G.nodes[label]]
     edges = [
         [k, kept(G.edges[labels[i], labels[j]])]
@@ -231,13 +235,13 @@ def _graph_out(G: "nx.DiGraph[Any]", drawing: Drawing, arrays: Arrays) -> dict[s
     return tree
 
 
-def _graph_in(tree: dict[str, Any], drawing: Drawing, arrays: Arrays) -> "nx.DiGraph[Any]":
+def _graph_in(tree: dict[str, Any], graph: GraphArrays, arrays: Arrays) -> "nx.DiGraph[Any]":
     def attributes(pairs: Any) -> dict[Any, Any]:
         return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
 
     import networkx as nx
 
-    labels, src, dst = drawing.labels, drawing.src, drawing.dst
+    labels, src, dst = graph.labels, graph.src, graph.dst
     G: nx.DiGraph[Any] = nx.DiGraph()
     G.graph.update(attributes(tree["graph"]))
     G.add_nodes_from(labels)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._checks import generator
 from dagbp._errors import GraphError, OptionError, did_you_mean
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.plan import Plan, row_slices
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
@@ -18,7 +18,7 @@ SLICE = 1_000_000  # edges drawn together: their random numbers take 64 bytes ea
 
 
 def draw_parameters(
-    drawing: Drawing, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
+    graph: GraphArrays, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """Return the weights (E,) in in-edge order, and behind them the biases of the computed rows.
 
@@ -31,18 +31,18 @@ def draw_parameters(
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
     random = generator(seed)
-    names = [activations.get(name).init for name in drawing.activation_names]
+    names = [activations.get(name).init for name in graph.activation_names]
     schemes = names if scheme == "auto" else [scheme] * len(names)
-    by_node = np.array([SCHEMES.index(name) for name in schemes], np.int8)[drawing.activation]
+    by_node = np.array([SCHEMES.index(name) for name in schemes], np.int8)[graph.activation]
     in_degree, out_degree = np.diff(plan.in_ptr), np.diff(plan.out_ptr)
     n_edges, computed = len(plan.in_src), plan.node[plan.n_inputs :]
     parameters = np.empty(n_edges + len(computed), dtype)
     weights = parameters[:n_edges]
-    parameters[n_edges:] = drawing.bias[computed]
-    none_drawn = not np.isnan(drawing.weight).any()
+    parameters[n_edges:] = graph.bias[computed]
+    none_drawn = not np.isnan(graph.weight).any()
     for first, last in row_slices(plan.in_ptr, SLICE):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
-        given = drawing.weight[plan.in_edge[slots]]
+        given = graph.weight[plan.in_edge[slots]]
         if none_drawn:
             weights[slots] = given
             continue
@@ -62,19 +62,19 @@ def draw_parameters(
     return parameters
 
 
-def check_representable(drawing: Drawing, dtype: np.dtype[Any]) -> None:
+def check_representable(graph: GraphArrays, dtype: np.dtype[Any]) -> None:
     """Refuse initial values that the network's precision cannot hold."""
     largest = float(np.finfo(dtype).max)
-    if _magnitude(drawing.weight) > largest:
-        i = int(np.argmax(np.abs(drawing.weight) > largest))
-        u, v = drawing.labels[drawing.src[i]], drawing.labels[drawing.dst[i]]
+    if _magnitude(graph.weight) > largest:
+        i = int(np.argmax(np.abs(graph.weight) > largest))
+        u, v = graph.labels[graph.src[i]], graph.labels[graph.dst[i]]
         raise GraphError(
-            f"edge {u!r} -> {v!r} has weight {drawing.weight[i]}, which is beyond {dtype}"
+            f"edge {u!r} -> {v!r} has weight {graph.weight[i]}, which is beyond {dtype}"
         )
-    if _magnitude(drawing.bias) > largest:
-        i = int(np.argmax(np.abs(drawing.bias) > largest))
+    if _magnitude(graph.bias) > largest:
+        i = int(np.argmax(np.abs(graph.bias) > largest))
         raise GraphError(
-            f"node {drawing.labels[i]!r} has bias {drawing.bias[i]}, which is beyond {dtype}"
+            f"node {graph.labels[i]!r} has bias {graph.bias[i]}, which is beyond {dtype}"
         )
 
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from dagbp._engine.buffers import aligned
 from dagbp._engine.workers import available_cores
 from dagbp._errors import UnreachableWarning
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._history import History, TrainingState
-from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Saved:
         Of the last run, also of one that left no state.
     """
 
-    drawing: Drawing
-    graph: "nx.DiGraph[Any] | None"
+    graph: GraphArrays
+    nx_graph: "nx.DiGraph[Any] | None"
     parameters: Array
     n_threads: int | None
     dense_above: float | None
@@ -67,12 +67,12 @@ def keep(net: "Network", training: bool) -> Saved:
                 parameters=None if run.parameters is None else _as_drawn(plan, run.parameters),
             )
         return Saved(
-            drawing=net._names.drawing,
-            graph=net._graph,
+            graph=net._names.graph,
+            nx_graph=net._nx_graph,
             parameters=_as_drawn(plan, engine.parameters.copy()),
             n_threads=net.n_threads,
             dense_above=net._dense_above,
-            schedule=net._ways,
+            schedule=net._strategy,
             training=run,
             history=history and history.copy(),
         )
@@ -84,14 +84,14 @@ def bring_back(net: "Network", saved: Saved) -> None:
     net.n_threads = None if limit is None else min(limit, available_cores())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
-        plan = plan_drawing(saved.drawing)
-    net._dense_above, net._ways = saved.dense_above, saved.schedule
-    net._build(saved.drawing, plan, saved.graph, saved.parameters.dtype)
+        plan = plan_graph(saved.graph)
+    net._dense_above, net._strategy = saved.dense_above, saved.schedule
+    net._build(saved.graph, plan, saved.nx_graph, saved.parameters.dtype)
     net.parameters = _from_drawn(plan, saved.parameters)
     net._history = saved.history
     if saved.training is not None:
         run = saved.training
-        kept = aligned((len(run.moments), len(net._engine.parameters.values)), net.dtype)
+        kept = aligned((len(run.moments), len(net._engine.parameters.by_source)), net.dtype)
         for slot, values in zip(kept, run.moments, strict=True):
             slot[:] = net._engine.parameters.by_parameter(_from_drawn(plan, values))
         last = None if run.parameters is None else _from_drawn(plan, run.parameters)

@@ -5,15 +5,15 @@ from collections import Counter
 import numpy as np
 
 from dagbp._engine.engine import Engine
-from dagbp._engine.schedule import Schedule
-from dagbp._graph.arrays import Drawing
+from dagbp._engine.tile_plan import TilePlan
+from dagbp._graph.arrays import GraphArrays
 from dagbp._memory import readable
 from dagbp._plan.plan import depth
 
 
-def describe(engine: Engine, drawing: Drawing) -> str:
+def describe(engine: Engine, graph: GraphArrays) -> str:
     """Return one line: the sizes that tell networks apart."""
-    n, plan = len(drawing.labels), engine.plan
+    n, plan = len(graph.labels), engine.plan
     return (
         f"<Network: {n:,} nodes ({plan.n_inputs:,} inputs, {len(plan.outputs):,} outputs), "
         f"{engine.n_edges:,} edges, depth {depth(plan):,}, {engine.dtype}>"
@@ -22,8 +22,8 @@ def describe(engine: Engine, drawing: Drawing) -> str:
 
 def summarise(
     engine: Engine,
-    drawing: Drawing,
-    thread_limit: int | None,
+    graph: GraphArrays,
+    max_threads: int | None,
     batch_size: int,
     graph_bytes: int,
 ) -> str:
@@ -32,23 +32,23 @@ def summarise(
     graph_bytes: of the NetworkX graph that is kept beside, 0 for none.
     """
     rows = {
-        **_wiring(engine, drawing),
-        **_parameters(engine, drawing),
-        **_running(engine, thread_limit, batch_size, graph_bytes),
+        **_layout(engine, graph),
+        **_parameters(engine, graph),
+        **_running(engine, max_threads, batch_size, graph_bytes),
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
-    plan, n, edges = engine.plan, len(drawing.labels), engine.n_edges
-    hidden = n - len(set(drawing.inputs.tolist()) | set(drawing.outputs.tolist()))
+def _layout(engine: Engine, graph: GraphArrays) -> dict[str, str]:
+    plan, n, edges = engine.plan, len(graph.labels), engine.n_edges
+    hidden = n - len(set(graph.inputs.tolist()) | set(graph.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
     constants = int((in_degree == 0).sum())
     kept = f"; {constants:,} of them constant" if constants else ""
     mean = in_degree.mean() if len(in_degree) else 0.0
     used = Counter(
-        drawing.activation_names[code] for code in drawing.activation[plan.node[plan.n_inputs :]]
+        graph.activation_names[code] for code in graph.activation[plan.node[plan.n_inputs :]]
     )
     possible = n * (n - 1) // 2 - plan.n_inputs * (plan.n_inputs - 1) // 2
     return {
@@ -62,8 +62,8 @@ def _wiring(engine: Engine, drawing: Drawing) -> dict[str, str]:
     }
 
 
-def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
-    biases = int(drawing.has_bias.sum())
+def _parameters(engine: Engine, graph: GraphArrays) -> dict[str, str]:
+    biases = int(graph.has_bias.sum())
     trained = int(engine.parameters.trained.sum())
     return {
         "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, "
@@ -72,45 +72,47 @@ def _parameters(engine: Engine, drawing: Drawing) -> dict[str, str]:
 
 
 def _running(
-    engine: Engine, thread_limit: int | None, batch_size: int, graph_bytes: int
+    engine: Engine, max_threads: int | None, batch_size: int, graph_bytes: int
 ) -> dict[str, str]:
-    schedule = engine.scheduler.choose(batch_size, thread_limit)
-    lanes = schedule.row_bytes // engine.dtype.itemsize
-    slot = readable(engine.parameters.values.nbytes)
-    graph = f"about {readable(graph_bytes)} for its NetworkX graph, " if graph_bytes else ""
+    tile_plan = engine.tile_planner.choose(batch_size, max_threads)
+    lanes = tile_plan.row_bytes // engine.dtype.itemsize
+    slot = readable(engine.parameters.by_source.nbytes)
+    beside = f"about {readable(graph_bytes)} for its NetworkX graph, " if graph_bytes else ""
     return {
-        "memory": f"{readable(engine.network_bytes())} for the network, {graph}and for a training "
-        f"step at batch {batch_size:,} {readable(engine.step_bytes(schedule))}; "
+        "memory": f"{readable(engine.network_bytes())} for the network, {beside}and for a training "
+        f"step at batch {batch_size:,} {readable(engine.step_bytes(tile_plan))}; "
         f"{slot} for each number an optimizer keeps of a parameter",
-        "schedule": f"{_threads(engine, schedule)}; {engine.dtype}, tiles of {lanes} samples "
-        f"({schedule.row_bytes} bytes a node)",
+        "schedule": f"{_threads(engine, tile_plan)}; {engine.dtype}, tiles of {lanes} samples "
+        f"({tile_plan.row_bytes} bytes a node)",
         "kernels": _kernels(engine),
     }
 
 
-def _threads(engine: Engine, schedule: Schedule) -> str:
+def _threads(engine: Engine, tile_plan: TilePlan) -> str:
     """Return how threads share the work."""
-    if schedule.n_threads == 1:
+    if tile_plan.n_threads == 1:
         return "1 thread"
-    if schedule.members == 1:
-        return f"{schedule.n_threads} threads, each with tiles of its own"
-    stages = len(engine.scheduler.cuts(schedule).forward)
-    return f"{schedule.members} threads together through each tile, meeting {stages:,} times a pass"
+    if tile_plan.team_size == 1:
+        return f"{tile_plan.n_threads} threads, each with tiles of its own"
+    stages = len(engine.tile_planner.cuts(tile_plan).forward)
+    return (
+        f"{tile_plan.team_size} threads together through each tile, meeting {stages:,} times a pass"
+    )
 
 
 def _kernels(engine: Engine) -> str:
     """Return which kernels take which share of the slots."""
-    wiring = engine.wiring
+    layout = engine.layout
     rows = "sparse rows"
-    if wiring.strips is not None:
-        share = len(wiring.strips.slot) / wiring.n_slots
+    if layout.source_blocks is not None:
+        share = len(layout.source_blocks.slot) / layout.n_slots
         rows += f" (forward, {share:.0%} of the edges by strips of sources that fit L1)"
-    if wiring.ins.n_edges == wiring.outs.n_edges == 0:
+    if layout.ins.n_edges == layout.outs.n_edges == 0:
         return rows
-    ahead, back = (f"{n / wiring.n_slots:.0%}" for n in (wiring.ins.n_edges, wiring.outs.n_edges))
+    ahead, back = (f"{n / layout.n_slots:.0%}" for n in (layout.ins.n_edges, layout.outs.n_edges))
     text = f"dense panels for {ahead} of the edges forward and {back} back, {rows} for the rest"
-    if wiring.n_held:
-        limit = wiring.dense_above
+    if layout.n_explicit_zeros:
+        limit = layout.dense_above
         full = "nearly full blocks" if limit is None else f"blocks more than {limit:.0%} full"
-        text += f"; {full} are filled with {wiring.n_held:,} held zeros"
+        text += f"; {full} are filled with {layout.n_explicit_zeros:,} held zeros"
     return text

@@ -34,7 +34,7 @@ class NodeValues(Mapping[Hashable, Any]):
         return self._values[self._place(label)]
 
     def __iter__(self) -> Iterator[Hashable]:
-        labels: Sequence[Hashable] = self._names.drawing.labels
+        labels: Sequence[Hashable] = self._names.graph.labels
         rows = self._names.plan.row
         return (label for i, label in enumerate(labels) if rows[i] >= self._first)
 
@@ -58,9 +58,9 @@ class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
         return self._values[self._names.slot(edge)]
 
     def __iter__(self) -> Iterator[tuple[Hashable, Hashable]]:
-        drawing = self._names.drawing
-        labels = drawing.labels
-        return ((labels[i], labels[j]) for i, j in zip(drawing.src, drawing.dst, strict=True))
+        graph = self._names.graph
+        labels = graph.labels
+        return ((labels[i], labels[j]) for i, j in zip(graph.src, graph.dst, strict=True))
 
     def __len__(self) -> int:
         return len(self._values)

@@ -46,7 +46,7 @@ class View(NamedTuple):
     other: npt.NDArray[np.int32]
 
 
-def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
+def cluster_rows(plan: Plan, node_class: npt.ArrayLike) -> Plan:
     """Return the plan with its rows in an order that brings more edges into dense blocks.
 
     Rows move among those of their level and kind, inputs among inputs.
@@ -79,7 +79,7 @@ def bring_together(plan: Plan, kind: npt.ArrayLike) -> Plan:
     if not n_edges or min(map(_edges_of_many, (ins, outs))) < n_edges // GAIN:
         return plan
     gain = n_edges // GAIN
-    stretch = _stretches(plan, np.asarray(kind))
+    stretch = _stretches(plan, np.asarray(node_class))
     first = cells(stretch, plan.group)
     cell = np.repeat(np.arange(1, len(first)), np.diff(first))
     in_cells = _edges_in_blocks(ins, cell, cell)[0]
@@ -118,10 +118,10 @@ def _edges_in_runs(other: npt.NDArray[np.int32]) -> int:
     return int(lengths[lengths >= RUN].sum())
 
 
-def _stretches(plan: Plan, kind: npt.NDArray[Any]) -> Int64:
+def _stretches(plan: Plan, node_class: npt.NDArray[Any]) -> Int64:
     """Return a number for each row, from 0 on, equal where rows may change places."""
-    row, kind = np.arange(len(plan.node)), kind[plan.node]
-    new = (np.diff(plan.level) != 0) | (np.diff(kind) != 0)
+    row, node_class = np.arange(len(plan.node)), node_class[plan.node]
+    new = (np.diff(plan.level) != 0) | (np.diff(node_class) != 0)
     new[: max(0, plan.n_inputs - 1)] = False
     new[row[1:] == plan.n_inputs] = True
     return np.concatenate([[0], np.cumsum(new)])

@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Hashable, Sequence
 
 from dagbp._errors import GraphError, UnreachableWarning
-from dagbp._graph.arrays import Drawing, listed
-from dagbp._plan.clustering import bring_together
+from dagbp._graph.arrays import GraphArrays, listed
+from dagbp._plan.clustering import cluster_rows
 from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
 
 
-def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
+def plan_graph(graph: GraphArrays, stacklevel: int = 3) -> Plan:
     """Return the plan of a drawing; warn of outputs that no input reaches.
 
     Parameters
@@ -39,22 +39,22 @@ def plan_drawing(drawing: Drawing, stacklevel: int = 3) -> Plan:
     >>> plan_drawing(drawing).node
     array([0, 1, 2])
     """
-    ends = drawing.src, drawing.dst, drawing.inputs, drawing.outputs
+    ends = graph.src, graph.dst, graph.inputs, graph.outputs
     try:
-        plan = make_plan(len(drawing.labels), *ends, kind=drawing.activation)
-        plan = bring_together(plan, drawing.activation)
+        plan = make_plan(len(graph.labels), *ends, node_class=graph.activation)
+        plan = cluster_rows(plan, graph.activation)
     except CycleFound as cycle:
-        labels = [drawing.labels[i] for i in cycle.nodes]
+        labels = [graph.labels[i] for i in cycle.nodes]
         raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None
     except EdgeRepeated as repeated:
         first, second = repeated.edges
-        i, j = (drawing.labels[ends[first]] for ends in (drawing.src, drawing.dst))
+        i, j = (graph.labels[ends[first]] for ends in (graph.src, graph.dst))
         raise GraphError(
             f"edge {i!r} -> {j!r} is given twice, at positions {first} and {second}"
         ) from None
-    missed = drawing.outputs[~reached(plan)[plan.outputs]]
+    missed = graph.outputs[~reached(plan)[plan.outputs]]
     if plan.n_inputs and len(missed):
-        text = listed([drawing.labels[i] for i in missed], 5)
+        text = listed([graph.labels[i] for i in missed], 5)
         warnings.warn(
             f"no input reaches output {text}: what it predicts does not depend on the features",
             UnreachableWarning,

@@ -5,30 +5,30 @@ from functools import cached_property
 
 import numpy as np
 
-from dagbp._graph.arrays import Drawing
+from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.plan import Plan
 
 
 class Names:
     """The way from labels to rows and slots; shared by all views of one network."""
 
-    def __init__(self, drawing: Drawing, plan: Plan) -> None:
-        self.drawing, self.plan = drawing, plan
+    def __init__(self, graph: GraphArrays, plan: Plan) -> None:
+        self.graph, self.plan = graph, plan
 
     @cached_property
     def index(self) -> Mapping[Hashable, int]:
         """The drawing's index of each label."""
-        return {label: i for i, label in enumerate(self.drawing.labels)}
+        return {label: i for i, label in enumerate(self.graph.labels)}
 
     @cached_property
     def inputs(self) -> tuple[Hashable, ...]:
         """Labels in the order of X's columns."""
-        return tuple(self.drawing.labels[i] for i in self.drawing.inputs)
+        return tuple(self.graph.labels[i] for i in self.graph.inputs)
 
     @cached_property
     def outputs(self) -> tuple[Hashable, ...]:
         """Labels in the order of Y's columns."""
-        return tuple(self.drawing.labels[i] for i in self.drawing.outputs)
+        return tuple(self.graph.labels[i] for i in self.graph.outputs)
 
     def row(self, label: Hashable) -> int:
         """Return a node's row; KeyError if there is no such node."""

@@ -101,7 +101,7 @@ def make_plan(
     dst: npt.ArrayLike,
     inputs: npt.ArrayLike,
     outputs: npt.ArrayLike,
-    kind: npt.ArrayLike | None = None,
+    node_class: npt.ArrayLike | None = None,
 ) -> Plan:
     """Order the nodes and build both views of the edges, in O(n_nodes + n_edges).
 
@@ -137,8 +137,8 @@ def make_plan(
     """
     src, dst = (np.require(ends, np.int32, ["C", "W"]) for ends in (src, dst))
     inputs, outputs = _int64(inputs), _int64(outputs)
-    kind = None if kind is None else _int64(kind)
-    level, node, (in_ptr, in_src, in_edge) = _in_order(n_nodes, src, dst, inputs, kind)
+    node_class = None if node_class is None else _int64(node_class)
+    level, node, (in_ptr, in_src, in_edge) = _in_order(n_nodes, src, dst, inputs, node_class)
     row = inverse(node)
     _refuse_repeats(in_ptr, in_src, in_edge)
     out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
@@ -163,7 +163,7 @@ def make_plan(
 
 
 def _in_order(
-    n_nodes: int, src: Int32, dst: Int32, inputs: Int64, kind: Int64 | None
+    n_nodes: int, src: Int32, dst: Int32, inputs: Int64, node_class: Int64 | None
 ) -> tuple[Int64, Int64, tuple[Int64, Int32, Slots]]:
     """Return each row's level and node, and the view by target."""
     if len(src) + n_nodes > SMALL and _is_by_target(src, dst):
@@ -171,7 +171,7 @@ def _in_order(
         level = np.ones(n_nodes, np.int64)
         level[inputs] = 0
         _levels_upwards(ptr, src, level)
-        node = _topological_order(level, inputs, kind)
+        node = _topological_order(level, inputs, node_class)
         if (node == np.arange(n_nodes)).all():
             return level, node, (ptr, src, np.arange(len(src), dtype=slots_dtype(len(src))))
     ptr, edge = grouped(src, n_nodes)
@@ -179,7 +179,7 @@ def _in_order(
     level, done = _levels(ptr, target, inputs)
     if not done.all():
         raise CycleFound(_one_cycle(src, dst, ~done))
-    node = _topological_order(level, inputs, kind)
+    node = _topological_order(level, inputs, node_class)
     return level[node], node, by_target(node, ptr, edge, target)
 
 
@@ -266,13 +266,13 @@ def _levels(ptr: Int64, target: Int32, inputs: Int64) -> tuple[Int64, npt.NDArra
     return level, waiting == 0
 
 
-def _topological_order(level: Int64, inputs: Int64, kind: Int64 | None) -> Int64:
+def _topological_order(level: Int64, inputs: Int64, node_class: Int64 | None) -> Int64:
     """Return the nodes in row order: inputs as given, others by level, kind, and then as drawn."""
     other = np.ones(len(level), np.bool_)
     other[inputs] = False
     others = np.flatnonzero(other)
-    if kind is not None:
-        others = others[grouped(kind[others], int(kind.max(initial=0)) + 1)[1]]
+    if node_class is not None:
+        others = others[grouped(node_class[others], int(node_class.max(initial=0)) + 1)[1]]
     _, order = grouped(level[others], int(level.max(initial=0)) + 1)
     return np.concatenate([inputs, others[order]])
 

@@ -48,13 +48,13 @@ class Minibatches(Source):
 
     def advance(self, run: Run) -> None:
         """Run the kernels."""
-        schedule = run.engine.scheduler.choose(self.batch_size, run.thread_limit)
+        tile_plan = run.engine.tile_planner.choose(self.batch_size, run.max_threads)
         run.engine.train(
             self.problem,
             self.order,
             run.update,
             self.clock,
-            schedule,
+            tile_plan,
             run.is_to_hand_back,
             dropout=run.dropout,
         )

@@ -39,7 +39,7 @@ from dagbp._kernels.frames import (
     STATUS,
     STEP,
     UPDATES,
-    Update,
+    UpdateFrame,
 )
 from dagbp._memory import require
 from dagbp._training.regularisation import Regularisation
@@ -99,11 +99,11 @@ def start(
     optimizer: Optimizer,
     regularisation: Regularisation | None = None,
     moments: Array | None = None,
-) -> Update:
+) -> UpdateFrame:
     """Return the optimizer with a fresh state, or with `moments`, and what restrains it."""
-    n_values = len(engine.parameters.values)
+    n_values = len(engine.parameters.by_source)
     if moments is None:
-        require(optimizer.slots * engine.parameters.values.nbytes, f"the state of {optimizer!r}")
+        require(optimizer.slots * engine.parameters.by_source.nbytes, f"the state of {optimizer!r}")
         moments = aligned((optimizer.slots, n_values), engine.dtype)
     runs = engine.parameters.runs
     given = Regularisation() if regularisation is None else regularisation
@@ -115,13 +115,13 @@ def start(
     if given.most is not None:
         constrain = compiled(compile_restraint, restraint.constrain, engine.dtype)
     n_blocks = n_values // int(BLOCK) + 1
-    return Update(
+    return UpdateFrame(
         address=optimizer.row(engine.dtype),
         hyper=optimizer.hyper(),
         state=moments,
         n_runs=len(runs),
         runs=runs,
-        keep=engine.parameters.keep,
+        trained=engine.parameters.trained_by_source,
         reduce=0,
         prepare=prepare,
         limits=limits,
@@ -160,7 +160,7 @@ class Run:
         options: Options,
         drop_seed: int,
     ) -> None:
-        self.engine, self.source, self.thread_limit = engine, source, network.n_threads
+        self.engine, self.source, self.max_threads = engine, source, network.n_threads
         self._validation, self._options, self._turn = validation, options, network._turn
         last = network._last_run()
         self._began = time.perf_counter()
@@ -238,7 +238,7 @@ class Run:
                 callback.restore(copy.deepcopy(match.content))
         if state.parameters is not None:
             self._set_aside = self.engine.parameters.copy()
-            self.engine.parameters.take_over(state.parameters)
+            self.engine.parameters.assign(state.parameters)
 
     def state(self) -> TrainingState:
         """Return the run's state now, whose moments the next step changes."""
@@ -323,7 +323,7 @@ class Run:
         count = self.source.clock.count
         if self._set_aside is not None and not ended and count[UPDATES] == self._updates_before:
             self._kept = parameters.copy()
-            parameters.take_over(self._set_aside)
+            parameters.assign(self._set_aside)
         if self._validation is None:
             self._record()
         del self.history.val_loss[len(self.history.loss) :]  # of an epoch whose record broke off
@@ -455,7 +455,7 @@ class Run:
         ended, known = int(clock.count[EPOCH]), len(history.loss)
         if ended > known:
             if self._validation is not None:  # one epoch, and both of its losses or none
-                value = self.engine.evaluate(self._validation, self.thread_limit)
+                value = self.engine.evaluate(self._validation, self.max_threads)
                 history.val_loss += [math.nan] * (known - len(history.val_loss))
                 history.val_loss[known:] = [value]
             history.loss += clock.epoch_loss[known:ended].tolist()

@@ -142,7 +142,7 @@ class _Run:
     def _take(self, x: Float64) -> None:
         """Make x the parameters that train."""
         self._all[self._trained] = x
-        self._engine.parameters.take_over(self._all)
+        self._engine.parameters.assign(self._all)
 
     def _value_and_gradient(self, x: Float64) -> tuple[float, Float64]:
         largest = np.finfo(self._engine.dtype).max

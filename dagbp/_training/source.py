@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from dagbp._history import TrainingState
-from dagbp._kernels.frames import Clock
+from dagbp._kernels.frames import ClockFrame
 
 if TYPE_CHECKING:
     from dagbp._training.run import Run
@@ -23,7 +23,7 @@ class Source(ABC):
         Whether it hands back after each step.
     """
 
-    clock: Clock
+    clock: ClockFrame
     steps_per_epoch: int | None
     one_by_one: bool
 

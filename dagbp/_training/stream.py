@@ -13,7 +13,7 @@ from dagbp._data.features import Problem
 from dagbp._engine.buffers import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._history import TrainingState
-from dagbp._kernels.frames import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, Clock
+from dagbp._kernels.frames import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, ClockFrame
 from dagbp._model.engine_lock import Turn
 from dagbp._training.run import Run
 from dagbp._training.source import Source
@@ -80,21 +80,21 @@ class Batches(Source):
         clock = new_clock(1, n_samples, False, 0)._replace(rates=self.clock.rates)
         clock.count[UPDATES] = count[UPDATES]
         clock.count[FIRST_RATE] = count[FIRST_RATE]
-        schedule = run.engine.scheduler.choose(n_samples, run.thread_limit)
+        tile_plan = run.engine.tile_planner.choose(n_samples, run.max_threads)
         try:
             run.engine.train(
                 problem,
                 None,
                 run.update,
                 clock,
-                schedule,
+                tile_plan,
                 run.is_to_hand_back,
                 dropout=run.dropout,
             )
         finally:  # an interrupt comes after the step
             self._count_in(clock, n_samples)
 
-    def _count_in(self, clock: Clock, n_samples: int) -> None:
+    def _count_in(self, clock: ClockFrame, n_samples: int) -> None:
         """Add the step of one batch, if it was taken, to those of all."""
         count = self.clock.count
         count[STATUS] = clock.count[STATUS]

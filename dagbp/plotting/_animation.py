@@ -102,7 +102,7 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
     error_slope[plan.outputs] = _error_slopes(net, X, Y, loss)
     slope = np.full(n, np.nan)
     slope[n_inputs:] = slopes(reading, bp.s._values[:, 0])
-    drawing = reading.names.drawing
+    graph = reading.names.graph
     nodes = []
     for row, label in enumerate(reading.labels):
         node = {
@@ -115,8 +115,8 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
         if row >= n_inputs:
             index = int(plan.node[row])
             node |= {
-                "activation": drawing.activation_names[drawing.activation[index]],
-                "bias": _number(net.biases[label]) if drawing.has_bias[index] else None,
+                "activation": graph.activation_names[graph.activation[index]],
+                "bias": _number(net.biases[label]) if graph.has_bias[index] else None,
                 "s": _number(bp.s[label][0]),
                 "slope": _number(slope[row]),
                 "errorSlope": _number(error_slope[row]),

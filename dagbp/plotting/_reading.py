@@ -46,7 +46,7 @@ class Reading:
     @cached_property
     def labels(self) -> Sequence[Hashable]:
         """The nodes' labels by row."""
-        labels = self.names.drawing.labels
+        labels = self.names.graph.labels
         return [labels[i] for i in self.plan.node.tolist()]
 
     @cached_property
@@ -120,23 +120,23 @@ class Slots:
 
 def read_slots(reading: Reading) -> Slots:
     """Return the slots of a network."""
-    wiring = reading.net._engine.wiring
-    plan = wiring.plan
-    held = np.zeros(wiring.n_slots, np.bool_)
-    if wiring.in_keep is not None:
-        held = wiring.in_keep == 0
+    layout = reading.net._engine.layout
+    plan = layout.plan
+    held = np.zeros(layout.n_slots, np.bool_)
+    if layout.in_is_edge is not None:
+        held = layout.in_is_edge == 0
     return Slots(
         source=plan.in_src,
         target=np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr)),
-        dense=in_runs(wiring.ins, wiring.n_slots),
+        dense=in_runs(layout.ins, layout.n_slots),
         held=held,
     )
 
 
 def slopes(reading: Reading, s: Array) -> Float64:
     """Return theta'(s), by the activations that the network runs; s (n_computed,) by row."""
-    drawing, plan = reading.names.drawing, reading.plan
-    kind = drawing.activation[plan.node[plan.n_inputs :]]
+    graph, plan = reading.names.graph, reading.plan
+    kind = graph.activation[plan.node[plan.n_inputs :]]
     slope = np.empty(len(s))
     for code, activation in enumerate(reading.net._engine._activations):
         here = kind == code
@@ -222,7 +222,7 @@ def _row(reading: Reading, label: Any) -> int:
     try:
         return reading.names.row(label)
     except (KeyError, TypeError):
-        labels = reading.names.drawing.labels
+        labels = reading.names.graph.labels
         known = f". Known: {listed(labels, 5)}."
         if len(labels) <= FEW_NAMES:
             known = did_you_mean(label, labels)

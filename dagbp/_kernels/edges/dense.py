@@ -20,7 +20,6 @@ from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
 from dagbp._kernels.vectors.vector import (
     CHUNK_BYTES,
     ONE,
-    PART_BYTES,
     ZERO,
     Tile,
     Vec,
@@ -40,7 +39,8 @@ from dagbp._kernels.vectors.vector import (
     store,
     store_vector,
 )
-from dagbp._kernels.vectors.vector import PANEL_ROWS as ROWS
+from dagbp._machine import PANEL_ROWS as ROWS
+from dagbp._machine import PART_BYTES
 
 u = np.uintp
 TWO, THREE = u(2), u(3)
@@ -325,14 +325,14 @@ def copy_patches(patches, count, flat, values, in_slot, wide_slot):
                 k += ONE
 
 
-def kept_sum(weights, rows, keep, first, last, tile, out):
+def edge_sum(weights, rows, is_edge, first, last, tile, out):
     """out[0] <- the sum of w_k tile[rows[k]] over the slots first ... last - 1 that are kept.
 
     Where 0 * inf of a held zero would make NaN of a sum.
     """
     s = fill(tile, 0)
     for k in range(first, last):
-        if keep[k] != 0:
+        if is_edge[k] != 0:
             s = fma(weights[k], load(tile, u(rows[k])), s)
     store(out, ZERO, s)
 
@@ -342,13 +342,13 @@ def compile_panels(dtype, row_bytes):
     scalar = types.float32 if dtype == np.float32 else types.float64
     tile, real = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(scalar)
     program, size, rows = types.CPointer(types.int64), types.uintp, types.CPointer(types.int32)
-    narrow, keep = types.CPointer(types.uint32), types.CPointer(types.uint8)
+    narrow, is_edge = types.CPointer(types.uint32), types.CPointer(types.uint8)
     arguments = {
         panel_sums: (program, real, tile, tile),
         outer_products: (program, size, tile, size, real, size, size, real, size),
         transpose_rows: (tile, program, size, size, real, size),
         copy_patches: (program, size, real, real, narrow, program),
-        kept_sum: (real, rows, keep, size, size, tile, tile),
+        edge_sum: (real, rows, is_edge, size, size, tile, tile),
     }
     return {
         function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)

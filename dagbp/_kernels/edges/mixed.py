@@ -21,7 +21,6 @@ from dagbp._kernels.frames import (
 from dagbp._kernels.passes.timing import DENSE, SPARSE, tick
 from dagbp._kernels.vectors.vector import (
     ONE,
-    PANEL_ROWS,
     ZERO,
     Tile,
     any_nan,
@@ -32,6 +31,7 @@ from dagbp._kernels.vectors.vector import (
     offset,
     store,
 )
+from dagbp._machine import PANEL_ROWS
 
 u = np.uintp
 PANEL = u(PANEL_ROWS)
@@ -74,8 +74,8 @@ def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient,
 def mixed_sums(x, out, net, work, first, last):
     """out[j] <- s_j of the rows j = first ... last - 1."""
     net, work = open_net(net, x), open_work(work, x)
-    ptr, weights, sources = net.in_ptr, net.flat, net.in_src
-    panel, runs, keep = net.in_panel, net.in_runs, net.in_keep
+    ptr, weights, sources = net.in_ptr, net.by_target, net.in_src
+    panel, runs, is_edge = net.in_panel, net.in_runs, net.in_is_edge
     bias = offset(weights, net.n_edges)
     j = first
     while j < last:
@@ -91,9 +91,9 @@ def mixed_sums(x, out, net, work, first, last):
                 s = s + load(out, j)
             begin, end = u(ptr[j]), u(ptr[j + ONE])
             s = _edges_in(begin, end, weights, sources, program, r, x, s)
-            if given(keep) and any_nan(s):
-                args = (weights, sources, keep, begin, end, x, offset(out, j))
-                call_address(net.kept_sum, args)
+            if given(is_edge) and any_nan(s):
+                args = (weights, sources, is_edge, begin, end, x, offset(out, j))
+                call_address(net.edge_sum, args)
                 s = load(out, j) + fill(x, bias[j - net.n_inputs])
             store(out, j, s)
             j += ONE
@@ -104,8 +104,8 @@ def mixed_deltas(x, net, work, g, first, last):
     """Put de/dx_i of rows first ... last - 1 of tile g into scratch; add dw_ij outside of runs."""
     net, work = open_net(net, x), open_work(work, x)
     e = offset(work.e, g * net.n_outputs)
-    ptr, weights, targets = net.out_ptr, net.values, net.out_dst
-    panel, runs, keep = net.out_panel, net.out_runs, net.out_keep
+    ptr, weights, targets = net.out_ptr, net.by_source, net.out_dst
+    panel, runs, is_edge = net.out_panel, net.out_runs, net.out_is_edge
     gradient, scratch, output_slot = work.gradient, work.scratch, net.output_slot
     computed = first >= net.n_inputs
     i = first
@@ -126,9 +126,9 @@ def mixed_deltas(x, net, work, g, first, last):
             de_dx = _edges_out(
                 begin, end, weights, targets, program, r, xi, x, de_dx, gradient, computed
             )
-            if given(keep) and any_nan(de_dx):
-                args = (weights, targets, keep, begin, end, x, offset(sums, r))
-                call_address(net.kept_sum, args)
+            if given(is_edge) and any_nan(de_dx):
+                args = (weights, targets, is_edge, begin, end, x, offset(sums, r))
+                call_address(net.edge_sum, args)
                 de_dx = load(sums, r)
             if output_slot[i] >= 0:
                 de_dx = de_dx + load(e, u(output_slot[i]))

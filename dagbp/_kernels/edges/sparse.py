@@ -12,15 +12,8 @@ from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import jit
 from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
-from dagbp._kernels.vectors.vector import (
-    REGISTER_BYTES,
-    Vec,
-    call_llvm,
-    fma,
-    load,
-    load_vector,
-    repeat,
-)
+from dagbp._kernels.vectors.vector import Vec, call_llvm, fma, load, load_vector, repeat
+from dagbp._machine import REGISTER_BYTES
 
 u = np.uintp
 

@@ -10,22 +10,22 @@ from numba.core.typing.templates import signature
 from dagbp._compiler.decorators import FAST, compile_callback, jit
 from dagbp._kernels.formulas.update import BLOCK, is_finite, reduce_gradients
 from dagbp._kernels.frames import open_net, open_update, open_work
-from dagbp._kernels.passes.barrier import meet_all
+from dagbp._kernels.passes.barrier import sync_all
 from dagbp._kernels.vectors.vector import ONE, ZERO, Tile, as_element, given, least, slot_at
 
 u = np.uintp
 
 
-def prepare(kind, net, update, work):
+def prepare(tag, net, update, work):
     """Gather this thread's share of the gradient, add the penalties' slopes, and clip it."""
-    net, update, work = open_net(net, kind), open_update(update, kind), open_work(work, kind)
+    net, update, work = open_net(net, tag), open_update(update, tag), open_work(work, tag)
     first, last = work.first, work.last
     reduce_gradients(net, update, work, first, last)
     if given(update.l1):
         penalise(net, update, work.gradients, first, last)
     if given(update.limits):
         add_squares(work, first, last)
-        meet_all(work)
+        sync_all(work)
         clip(work, update.limits, first, last, net.n_values)
 
 
@@ -36,7 +36,7 @@ def penalise(net, update, gradient, first, last):
     update.penalties: the penalty of each block of parameters, in an order that no number of threads
     changes.
     """
-    values = net.values
+    values = net.by_source
     for block in range(first, last, BLOCK):
         stop = least(block + BLOCK, last)
         total = 0.0
@@ -86,37 +86,37 @@ def clip(work, limits, first, last, n_values):
         gradient[k] = g
 
 
-def constrain(kind, net, update, first, last):
+def constrain(tag, net, update, first, last):
     """Scale the in-weights of rows first ... last - 1 to a norm of update.most where it is larger.
 
     In place, in both copies: `flat` in in-edge order, `values` in out-edge order. Weights that do
-    not train, where `keep` is 0, neither count nor change.
+    not train, where `trained` is 0, neither count nor change.
     """
-    net, update = open_net(net, kind), open_update(update, kind)
-    flat, values, keep, most = net.flat, net.values, update.keep, update.most
+    net, update = open_net(net, tag), open_update(update, tag)
+    flat, values, trained, most = net.by_target, net.by_source, update.trained, update.most
     for j in range(first, last):
         if most[j] == np.inf:
             continue
         begin, end = u(net.in_ptr[j]), u(net.in_ptr[j + ONE])
-        norm = _norm(net, keep, begin, end, 1.0)
+        norm = _norm(net, trained, begin, end, 1.0)
         if norm == np.inf:  # a square was beyond float64
-            norm = _norm(net, keep, begin, end, 2.0**600)
+            norm = _norm(net, trained, begin, end, 2.0**600)
         if norm > most[j]:
             scale = as_element(flat, most[j] / norm)
             for k in range(begin, end):
                 slot = slot_at(net.in_slot, net.wide_slot, k)
-                if not given(keep) or keep[slot] != 0:
+                if not given(trained) or trained[slot] != 0:
                     flat[k] *= scale
                     values[slot] = flat[k]
 
 
 @jit
-def _norm(net, keep, begin, end, unit):
+def _norm(net, trained, begin, end, unit):
     """Return the norm of the weights begin ... end - 1 of `flat` that train, squared in units."""
     square = 0.0
     for k in range(begin, end):
-        if not given(keep) or keep[slot_at(net.in_slot, net.wide_slot, k)] != 0:
-            weight = np.float64(net.flat[k]) / unit
+        if not given(trained) or trained[slot_at(net.in_slot, net.wide_slot, k)] != 0:
+            weight = np.float64(net.by_target[k]) / unit
             square += weight * weight
     return np.sqrt(square) * unit
 
@@ -127,5 +127,5 @@ _ARGUMENTS = {prepare: (_FRAME, _FRAME, _FRAME), constrain: (_FRAME, _FRAME, _IN
 
 def compile_restraint(part, dtype):
     """Return one of `prepare` and `constrain`, compiled."""
-    kind = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
-    return compile_callback(part, signature(types.void, kind, *_ARGUMENTS[part]), fastmath=FAST)
+    tag = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
+    return compile_callback(part, signature(types.void, tag, *_ARGUMENTS[part]), fastmath=FAST)

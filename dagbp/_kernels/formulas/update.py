@@ -152,29 +152,29 @@ def rprop(p, g, state, hyper, n, stride, step):
 # --- passes of one thread over its share of the parameters ----------------------------------------
 
 
-def reduce(gradients, keep, stride, first, last, n_crews):
+def reduce(gradients, trained, stride, first, last, n_teams):
     """Gather a stretch of the gradient in place: the first crew's <- all crews', theirs <- 0.
 
-    Where `keep` is 0 it counts for nothing: held zeros, and what is frozen.
+    Where `trained` is 0 it counts for nothing: held zeros, and what is frozen.
     """
-    for crew in range(ONE, n_crews):
-        other = offset(gradients, crew * stride)
+    for team in range(ONE, n_teams):
+        other = offset(gradients, team * stride)
         for k in range(first, last):
             gradients[k] += other[k]
             other[k] = as_element(other, 0)
-    if given(keep):
+    if given(trained):
         for k in range(first, last):
-            gradients[k] = gradients[k] if keep[k] != 0 else as_element(gradients, 0)
+            gradients[k] = gradients[k] if trained[k] != 0 else as_element(gradients, 0)
 
 
 def compile_reduce(dtype):
     """Return `reduce`, compiled."""
     p, n = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
-    keep = types.CPointer(types.uint8)
-    return compile_callback(reduce, signature(types.void, p, keep, n, n, n, n), fastmath=FAST)
+    trained = types.CPointer(types.uint8)
+    return compile_callback(reduce, signature(types.void, p, trained, n, n, n, n), fastmath=FAST)
 
 
-def gather(gradients, n_crews, stride, in_slot, wide_slot, n_edges, n_values, flat):
+def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, flat):
     """Flat <- the sum of all crews' gradients, in the order of `Net.flat`."""
     if given(in_slot):
         for k in range(n_edges):
@@ -184,8 +184,8 @@ def gather(gradients, n_crews, stride, in_slot, wide_slot, n_edges, n_values, fl
             flat[k] = gradients[u(wide_slot[k])]
     for k in range(n_edges, n_values):
         flat[k] = gradients[k]
-    for crew in range(ONE, n_crews):
-        other = offset(gradients, crew * stride)
+    for team in range(ONE, n_teams):
+        other = offset(gradients, team * stride)
         for k in range(n_edges):
             flat[k] += other[slot_at(in_slot, wide_slot, k)]
         for k in range(n_edges, n_values):
@@ -213,7 +213,7 @@ def is_finite(x):
 def reduce_gradients(net, update, work, first, last):
     """Call `reduce` where there is something to do."""
     if update.reduce != ZERO:
-        args = (work.gradients, update.keep, net.n_values, first, last, work.n_crews)
+        args = (work.gradients, update.trained, net.n_values, first, last, work.n_teams)
         call_address(update.reduce, args)
 
 
@@ -237,7 +237,7 @@ def apply(net, update, work, step):
                 break
             if end > block:
                 begin = greatest(block, begin)
-                values, g = offset(net.values, begin), offset(gradient, begin)
+                values, g = offset(net.by_source, begin), offset(gradient, begin)
                 state, size = offset(update.state, begin), least(stop, end) - begin
                 args = (values, g, state, update.hyper, size, net.n_values, step)
                 call_address(update.address, args)
@@ -253,6 +253,6 @@ def apply(net, update, work, step):
             hole += ONE
         part = as_element(gradient, 0)
         for k in range(block, stop):
-            part += as_element(gradient, 0) * net.values[k]
+            part += as_element(gradient, 0) * net.by_source[k]
         zero += np.float64(part)
     return zero

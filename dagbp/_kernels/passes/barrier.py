@@ -38,14 +38,14 @@ def atomic_load(typingctx, pointer, index):
     return types.int64(pointer, types.uintp), codegen
 
 
-def meet(barrier, meetings, n_threads, yield_address):
+def meet(barrier, arrivals, n_threads, yield_address):
     """Return when all threads have arrived as often as this one, or some will not come.
 
     Arrivals count up and never reset. Every thread comes to the same meetings: there is one crew
     of all threads, or one of each.
     """
-    meetings[ZERO] += 1
-    due = meetings[ZERO] * n_threads
+    arrivals[ZERO] += 1
+    due = arrivals[ZERO] * n_threads
     atomic_add(barrier, ARRIVALS, 1)
     spins = 0
     while atomic_load(barrier, ARRIVALS) < due:
@@ -64,19 +64,19 @@ def compile_meet():
 
 
 @jit
-def meet_all(work):
+def sync_all(work):
     """Meet, if there are several threads."""
     if work.n_threads > ONE:
         count = np.int64(work.n_threads)
-        call_address(work.meet, (work.barrier, work.meetings, count, work.yield_address))
+        call_address(work.meet, (work.barrier, work.arrivals, count, work.yield_address))
         tick(work, WAITING)
 
 
 @jit
-def meet_crew(work):
+def sync_team(work):
     """Meet, if the crew is several threads."""
-    if work.members > ONE:
-        meet_all(work)
+    if work.team_size > ONE:
+        sync_all(work)
 
 
 @cache

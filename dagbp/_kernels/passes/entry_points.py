@@ -1,7 +1,7 @@
 """Entry points: what Python calls, once a thread. Crew c of n takes groups of tiles c, c + n, ... .
 
 Groups are assigned and sums taken in a fixed order, so results repeat bit for bit with the same
-schedule. C functions of frames (see `records`), and of `kind`, a null tile of the net's dtype.
+schedule. C functions of frames (see `records`), and of `tag`, a null tile of the net's dtype.
 """
 
 import numpy as np
@@ -43,8 +43,8 @@ from dagbp._kernels.frames import (
     open_update,
     open_work,
 )
-from dagbp._kernels.passes.barrier import atomic_load, meet_all
-from dagbp._kernels.passes.net import copy_biases, copy_slots, copy_strips, refresh
+from dagbp._kernels.passes.barrier import atomic_load, sync_all
+from dagbp._kernels.passes.net import copy_biases, copy_slots, copy_source_blocks, refresh
 from dagbp._kernels.passes.timing import REFRESH, UPDATE, tick
 from dagbp._kernels.vectors.vector import (
     ONE,
@@ -60,45 +60,45 @@ u = np.uintp
 TWO = u(2)
 
 
-def predict(kind, net, data, work, out):
+def predict(tag, net, data, work, out):
     """out.x <- the outputs of every sample, (N, n_outputs)."""
-    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
+    net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
     size = work.group * net.width
-    for first in range(work.crew * size, data.n_samples, work.n_crews * size):
+    for first in range(work.team * size, data.n_samples, work.n_teams * size):
         count = least(size, data.n_samples - first)
-        call_address(net.read, (kind, net, data, work, first, count))
-        call_address(net.write, (kind, net, work, out, first, count))
+        call_address(net.read, (tag, net, data, work, first, count))
+        call_address(net.write, (tag, net, work, out, first, count))
 
 
-def inspect(kind, net, data, loss, work, out, back):
+def inspect(tag, net, data, loss, work, out, back):
     """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
 
     delta is that of each sample's own error: not averaged, not weighted. One thread, one tile a
     group; net.write is `parts.write_all`.
     """
-    net, data = open_net(net, kind), open_data(data, kind)
+    net, data = open_net(net, tag), open_data(data, tag)
     for first in range(ZERO, data.n_samples, net.width):
         count = least(net.width, data.n_samples - first)
-        call_address(net.read, (kind, net, data, work, first, count))
-        call_address(net.write, (kind, net, data, work, out, first, count, ZERO))
+        call_address(net.read, (tag, net, data, work, first, count))
+        call_address(net.write, (tag, net, data, work, out, first, count, ZERO))
         if back != ZERO:
-            call_address(net.learn, (kind, net, data, loss, work, first, count, 1.0, ADD))
-            call_address(net.write, (kind, net, data, work, out, first, count, ONE))
+            call_address(net.learn, (tag, net, data, loss, work, first, count, 1.0, ADD))
+            call_address(net.write, (tag, net, data, work, out, first, count, ONE))
 
 
-def evaluate(kind, net, data, loss, work, back):
+def evaluate(tag, net, data, loss, work, back):
     """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
-    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
+    net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
     if back != STAY:
         _clear_gradient(work)
     scale = 1.0 / np.float64(data.n_samples)
-    _share_of_batch(kind, net, data, loss, work, ZERO, data.n_samples, scale, back)
+    _share_of_batch(tag, net, data, loss, work, ZERO, data.n_samples, scale, back)
 
 
 @jit
 def _clear_gradient(work):
     """Clear this thread's share of its crew's gradient, but what the first tile stores."""
-    if work.n_crews > ONE:  # a crew may have no tile
+    if work.n_teams > ONE:  # a crew may have no tile
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:
         for k in range(work.n_unstored):
@@ -106,45 +106,45 @@ def _clear_gradient(work):
 
 
 @jit
-def _share_of_batch(kind, net, data, loss, work, start, stop, scale, back):
+def _share_of_batch(tag, net, data, loss, work, start, stop, scale, back):
     """Take this crew's groups of samples through the net and back."""
     size = work.group * net.width
     work.loss[VALUE] = 0.0
-    for first in range(start + work.crew * size, stop, work.n_crews * size):
+    for first in range(start + work.team * size, stop, work.n_teams * size):
         count = least(size, stop - first)
-        call_address(net.read, (kind, net, data, work, first, count))
-        args = (kind, net, data, loss, work, first, count, scale, back)
+        call_address(net.read, (tag, net, data, work, first, count))
+        args = (tag, net, data, loss, work, first, count, scale, back)
         call_address(net.learn, args)
         if back == STORE:
             back = ADD
 
 
-def train(kind, net, data, loss, update, work, clock):
+def train(tag, net, data, loss, update, work, clock):
     """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
 
     All threads run this at once and meet at barriers. A step is taken whole or not at all; one
     whose update is not finite is left for the caller to undo.
     """
-    net, data, work = open_net(net, kind), open_data(data, kind), open_work(work, kind)
-    update, clock = open_update(update, kind), open_clock(clock, kind)
+    net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
+    update, clock = open_update(update, tag), open_clock(clock, tag)
     _clear_gradient(work)
     taken = True
     while taken:
         if work.thread == ZERO:
             _begin_step(data, update, work, clock)
-        meet_all(work)
+        sync_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN or clock.count[STATUS] != RUNNING:
             return
         batch = u(clock.count[BATCH_SIZE])
         start = u(clock.count[STEP]) * batch
         size = least(batch, data.n_samples - start)
         scale = 1.0 / np.float64(size)
-        _share_of_batch(kind, net, data, loss, work, start, start + size, scale, STORE)
-        meet_all(work)
+        _share_of_batch(tag, net, data, loss, work, start, start + size, scale, STORE)
+        sync_all(work)
         if atomic_load(work.barrier, ABORT) == BROKEN:
             return
         number = u(clock.count[UPDATES] + 1)
-        taken = _step(kind, net, update, work, number)
+        taken = _step(tag, net, update, work, number)
         if work.thread == ZERO:
             _end_step(net, data, update, work, clock, size, taken)
 
@@ -179,15 +179,15 @@ def _over_threads(work, column):
 
 
 @jit
-def _step(kind, net, update, work, number):
+def _step(tag, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
     if not is_finite(_over_threads(work, VALUE)):
         return False
     if update.prepare != ZERO:
-        call_address(update.prepare, (kind, net, update, work))
+        call_address(update.prepare, (tag, net, update, work))
     work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
-    meet_all(work)
+    sync_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
     if update.constrain == ZERO:
@@ -196,10 +196,10 @@ def _step(kind, net, update, work, number):
         first, last = work.first_row, work.last_row
         copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
         copy_biases(net, work)
-        call_address(update.constrain, (kind, net, update, first, last))
-        if given(net.strips):
-            meet_all(work)
-            copy_strips(net, work)
+        call_address(update.constrain, (tag, net, update, first, last))
+        if given(net.source_blocks):
+            sync_all(work)
+            copy_source_blocks(net, work)
     tick(work, REFRESH)
     return True
 
@@ -231,7 +231,7 @@ ARITY = {predict: (4, 0), inspect: (5, 1), evaluate: (4, 1), train: (6, 0)}
 
 def compile_entry(entry, dtype):
     """Return one of the functions here, compiled."""
-    kind = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
+    tag = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
     frames, numbers = ARITY[entry]
     arguments = [types.CPointer(types.uint64)] * frames + [types.uintp] * numbers
-    return compile_callback(entry, signature(types.void, kind, *arguments), fastmath=FAST)
+    return compile_callback(entry, signature(types.void, tag, *arguments), fastmath=FAST)

@@ -10,13 +10,18 @@ import numpy as np
 
 from dagbp._compiler.decorators import jit
 from dagbp._kernels.edges.sparse import edges_back, few_count, gathered
-from dagbp._kernels.frames import KEEP, RECTIFY, REPLACE, SEGMENT_ROWS, STORE
-from dagbp._kernels.passes.barrier import meet_crew
+from dagbp._kernels.frames import (
+    CALL_IN_PLACE,
+    CALL_KEEPING_SIGNAL,
+    FUSED_RELU,
+    SEGMENT_ROWS,
+    STORE,
+)
+from dagbp._kernels.passes.barrier import sync_team
 from dagbp._kernels.passes.timing import ACTIVATIONS, DENSE, SPARSE, tick
 from dagbp._kernels.vectors.sums import add_vector, row_totals, total
 from dagbp._kernels.vectors.vector import (
     ONE,
-    PANEL_ROWS,
     ZERO,
     call_address,
     fill,
@@ -29,6 +34,7 @@ from dagbp._kernels.vectors.vector import (
     select,
     store,
 )
+from dagbp._machine import PANEL_ROWS
 
 u = np.uintp
 TWO = u(2)
@@ -43,46 +49,46 @@ def forward(net, work, first_sample, tiles):
     read from memory once. With dropout, x_j = theta_j(s_j) m_j.
     """
     for stage in range(work.in_stages):
-        cut = stage * (work.members + ONE) + work.member
+        cut = stage * (work.team_size + ONE) + work.member
         for k in range(u(work.in_cuts[cut]), u(work.in_cuts[cut + ONE])):
             first, last = u(net.in_segment[k]), u(net.in_segment[k + ONE])
             for g in range(tiles):
                 x = offset(work.x, g * net.n_nodes)
                 applied, s = _applied(net, first), x
-                if applied == KEEP:
+                if applied == CALL_KEEPING_SIGNAL:
                     s = offset(work.s, g * net.n_nodes)
-                _sums(net, work, x, s, k, first, last, 0.0 if applied == RECTIFY else -np.inf)
-                if applied <= REPLACE:
+                _sums(net, work, x, s, k, first, last, 0.0 if applied == FUSED_RELU else -np.inf)
+                if applied <= CALL_IN_PLACE:
                     rows = row_pointer(s, first), row_pointer(x, first)
                     call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
                 drop_rows(net, work, x, first, last, first_sample + g * net.width)
                 tick(work, ACTIVATIONS)
-        meet_crew(work)
+        sync_team(work)
 
 
 @jit
 def _applied(net, row):
     """Return how a row's activation is applied."""
-    return u(net.applied[row]) if given(net.applied) else KEEP
+    return u(net.applied[row]) if given(net.applied) else CALL_KEEPING_SIGNAL
 
 
 @jit
 def _sums(net, work, x, out, k, first, last, floor):
     """out[j] <- s_j, or `floor` where that is more, of segment k: rows j = first ... last - 1."""
-    bias = offset(net.flat, net.n_edges - net.n_inputs)
-    in_strips = given(net.strips) and net.strips[k] != ZERO
-    if in_strips or net.in_mixed[k] != ZERO:
-        if in_strips:
-            program = offset(net.strip_ptr, u(net.strips[k]))
-            args = (program, net.strip_weights, net.strip_src, bias, x, out, first, last)
-            call_address(net.strip_sums, args)
+    bias = offset(net.by_target, net.n_edges - net.n_inputs)
+    by_source_block = given(net.source_blocks) and net.source_blocks[k] != ZERO
+    if by_source_block or net.in_mixed[k] != ZERO:
+        if by_source_block:
+            program = offset(net.block_ptr, u(net.source_blocks[k]))
+            args = (program, net.block_weights, net.block_src, bias, x, out, first, last)
+            call_address(net.source_block_sums, args)
         else:
             call_address(net.mixed_sums, (x, out, net, work, first, last))
         if floor > -np.inf:
             for j in range(first, last):
                 store(out, j, _at_least(load(out, j), fill(x, floor)))
     else:
-        ptr, weights, sources = net.in_ptr, net.flat, net.in_src
+        ptr, weights, sources = net.in_ptr, net.by_target, net.in_src
         for j in range(first, last):
             s = gathered(u(ptr[j]), u(ptr[j + ONE]), weights, sources, x, fill(x, bias[j]))
             store(out, j, _at_least(s, fill(x, floor)))
@@ -105,7 +111,7 @@ def backward(net, work, first_sample, tiles, back):
     last stage. back: ADD or STORE.
     """
     for stage in range(work.out_stages):
-        cut = stage * (work.members + ONE) + work.member
+        cut = stage * (work.team_size + ONE) + work.member
         k = u(work.out_cuts[cut + ONE])
         while k > u(work.out_cuts[cut]):
             k -= ONE
@@ -115,7 +121,7 @@ def backward(net, work, first_sample, tiles, back):
                 _products(net, work, tiles, first, last, u(back == STORE))
             for g in range(tiles):
                 _deltas(net, work, first_sample + g * net.width, g, first, last, mixed)
-        meet_crew(work)
+        sync_team(work)
 
 
 @jit
@@ -136,8 +142,8 @@ def _deltas(net, work, sample, g, first, last, mixed):
     _de_dx(net, work, x, g, first, last, applied, mixed)
     if first < net.n_inputs:
         return
-    if applied <= REPLACE:
-        s = x if applied == REPLACE else offset(work.s, g * net.n_nodes)
+    if applied <= CALL_IN_PLACE:
+        s = x if applied == CALL_IN_PLACE else offset(work.s, g * net.n_nodes)
         _slopes(net, work, x, s, first, last)
         drop_rows(net, work, x, first, last, sample)
     bias = offset(work.gradient, net.n_edges - net.n_inputs)
@@ -161,11 +167,11 @@ def _de_dx(net, work, x, g, first, last, applied, mixed):
     blocks is left out: all tiles take it together.
     """
     computed = first >= net.n_inputs
-    in_place = computed and applied > REPLACE
+    in_place = computed and applied > CALL_IN_PLACE
     out, gate = work.scratch, fill(x, -np.inf)
     if in_place:
         out = offset(x, first)
-        if applied == RECTIFY:
+        if applied == FUSED_RELU:
             gate = fill(x, least_positive(x))
     if mixed != ZERO:
         call_address(net.mixed_deltas, (x, net, work, g, first, last))
@@ -175,7 +181,7 @@ def _de_dx(net, work, x, g, first, last, applied, mixed):
                 store(x, i, _gated(de_dx, load(x, i), gate))
         return
     e = offset(work.e, g * net.n_outputs)
-    ptr, weights, targets, gradient = net.out_ptr, net.values, net.out_dst, work.gradient
+    ptr, weights, targets, gradient = net.out_ptr, net.by_source, net.out_dst, work.gradient
     output_slot = net.output_slot
     for i in range(first, last):
         begin, end, xi, zero = u(ptr[i]), u(ptr[i + ONE]), load(x, i), fill(x, 0)
@@ -224,13 +230,13 @@ def refresh(net, work):
     """Copy `values` to what the forward pass reads, this thread's share: see `_copies`."""
     if work.n_patches != ZERO:
         slots = (net.in_slot, net.wide_slot)
-        args = (work.patches, work.n_patches, net.flat, net.values)
+        args = (work.patches, work.n_patches, net.by_target, net.by_source)
         call_address(net.copy_patches, args + slots)
     stretches = work.stretches
     for k in range(work.n_stretches):
         copy_slots(net, u(stretches[TWO * k]), u(stretches[TWO * k + ONE]))
-    if given(net.strips):
-        copy_strips(net, work)
+    if given(net.source_blocks):
+        copy_source_blocks(net, work)
     copy_biases(net, work)
 
 
@@ -239,21 +245,21 @@ def copy_biases(net, work):
     """Flat <- values, the biases of this thread's rows."""
     shift = net.n_edges - net.n_inputs
     for j in range(work.first_row + shift, work.last_row + shift):
-        net.flat[j] = net.values[j]
+        net.by_target[j] = net.by_source[j]
 
 
 @jit
-def copy_strips(net, work):
+def copy_source_blocks(net, work):
     """strip_weights <- values, this thread's share."""
-    weights, values, slots = net.strip_weights, net.values, net.strip_slot
-    for k in range(work.first_strip, work.last_strip):
+    weights, values, slots = net.block_weights, net.by_source, net.block_slot
+    for k in range(work.first_blocked, work.last_blocked):
         weights[k] = values[u(slots[k])]
 
 
 @jit
 def copy_slots(net, begin, end):
     """Flat <- values, the in-slots begin ... end - 1."""
-    flat, values = net.flat, net.values
+    flat, values = net.by_target, net.by_source
     if given(net.in_slot):
         narrow = net.in_slot
         for k in range(begin, end):

@@ -10,14 +10,8 @@ from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import FAST, compile_callback
 from dagbp._kernels.edges.dense import store_panel, sums
-from dagbp._kernels.vectors.vector import (
-    PANEL_ROWS,
-    PART_BYTES,
-    ZERO,
-    Tile,
-    call_llvm,
-    fill,
-)
+from dagbp._kernels.vectors.vector import ZERO, Tile, call_llvm, fill
+from dagbp._machine import PANEL_ROWS, PART_BYTES
 
 
 @intrinsic

@@ -38,7 +38,7 @@ def sample_index(data, position):
     return u(data.order[position]) if given(data.order) else position
 
 
-def read_squares(tile, data, source, columns, first, count, width, member, members):
+def read_squares(tile, data, source, columns, first, count, width, member, team_size):
     """Cells <- rows of a C-contiguous array of the tile's dtype, its columns in their order.
 
     Squares of samples and columns are transposed between registers, what is left of the columns
@@ -49,7 +49,7 @@ def read_squares(tile, data, source, columns, first, count, width, member, membe
     for b in range(ZERO, width, square):
         for c in range(square):
             starts[c] = sample_index(data, first + least(b + c, count - ONE)) * columns
-        for block in range(member * BLOCK, columns, members * BLOCK):
+        for block in range(member * BLOCK, columns, team_size * BLOCK):
             stop = least(block + BLOCK, columns)
             whole = block + (stop - block) // square * square
             for j in range(block, whole, square):
@@ -59,10 +59,10 @@ def read_squares(tile, data, source, columns, first, count, width, member, membe
                     cells[j * width + b + c] = source[starts[c] + j]
 
 
-def read_rows(tile, data, source, columns, first, count, width, member, members):
+def read_rows(tile, data, source, columns, first, count, width, member, team_size):
     """Cells <- rows of an array of any dtype, `stride` elements apart."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
-    for block in range(member * BLOCK, columns, members * BLOCK):
+    for block in range(member * BLOCK, columns, team_size * BLOCK):
         stop = least(block + BLOCK, columns)
         for b in range(width):
             start = sample_index(data, first + least(b, count - ONE)) * data.stride
@@ -71,10 +71,10 @@ def read_rows(tile, data, source, columns, first, count, width, member, members)
                 cells[j * width + b] = as_element(cells, source[start + column])
 
 
-def read_csr(tile, data, source, columns, first, count, width, member, members):
+def read_csr(tile, data, source, columns, first, count, width, member, team_size):
     """Cells <- rows of a sparse matrix in CSR form; entries of the same place are added."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
-    for block in range(member * BLOCK, columns, members * BLOCK):
+    for block in range(member * BLOCK, columns, team_size * BLOCK):
         clear(cells, block * width, least(block + BLOCK, columns) * width)
     for b in range(width):
         row = sample_index(data, first + least(b, count - ONE))
@@ -82,11 +82,11 @@ def read_csr(tile, data, source, columns, first, count, width, member, members):
             j = u(data.indices[k])
             if given(data.places):
                 j = u(data.places[j])
-            if j // BLOCK % members == member:
+            if j // BLOCK % team_size == member:
                 cells[j * width + b] += as_element(cells, source[k])
 
 
-def read_labels(tile, data, source, columns, first, count, width, member, members):
+def read_labels(tile, data, source, columns, first, count, width, member, team_size):
     """Cells <- 1 in the row of each sample's label, 0 in the others; for one member."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
     clear(cells, ZERO, columns * width)

@@ -24,7 +24,6 @@ from dagbp._kernels.vectors.gather import lanes_of, no_sum, put, some, take
 from dagbp._kernels.vectors.sums import total
 from dagbp._kernels.vectors.vector import (
     ONE,
-    PANEL_ROWS,
     ZERO,
     array_pointer,
     as_element,
@@ -32,9 +31,10 @@ from dagbp._kernels.vectors.vector import (
     chunk_lanes,
     fma,
     given,
-    kind_of,
     offset,
+    tag_of,
 )
+from dagbp._machine import PANEL_ROWS
 
 u = np.uintp
 PANEL = u(PANEL_ROWS)
@@ -70,17 +70,17 @@ def _panel_sum(first, end, weights, rows, program, r, values):
 
 
 @jit
-def _kept_sum(first, end, weights, rows, keep, values):
+def _edge_sum(first, end, weights, rows, is_edge, values):
     """Return the same without held zeros, where 0 * inf would make NaN of a sum."""
     result = as_element(weights, 0)
     for k in range(first, end):
-        if keep[k] != 0:
+        if is_edge[k] != 0:
             result += weights[k] * values[u(rows[k])]
     return result
 
 
 @jit(forceinline=True)
-def _sums(ptr, rows, weights, panel, runs, keep, values, first, last, added, shift, target):
+def _sums(ptr, rows, weights, panel, runs, is_edge, values, first, last, added, shift, target):
     """target[j] <- added[j + shift] + sum_k w_k values[rows[k]], rows first ... last - 1."""
     j = first
     while j < last:
@@ -96,11 +96,11 @@ def _sums(ptr, rows, weights, panel, runs, keep, values, first, last, added, shi
                 s = _panel_sum(begin, end, weights, rows, program, r, values)
                 target[j] = added[j + shift] + s
                 j += ONE
-    if given(keep):
+    if given(is_edge):
         for j in range(first, last):
             if target[j] != target[j]:
-                args = u(ptr[j]), u(ptr[j + ONE]), weights, rows, keep, values
-                target[j] = added[j + shift] + _kept_sum(*args)
+                args = u(ptr[j]), u(ptr[j + ONE]), weights, rows, is_edge, values
+                target[j] = added[j + shift] + _edge_sum(*args)
 
 
 @jit(forceinline=True)
@@ -140,11 +140,11 @@ def _forward(net, one):
     to rows that come later.
     """
     x, s = one.x, one.s
-    weights, panel, runs, keep = net.flat, net.in_panel, net.in_runs, net.in_keep
+    weights, panel, runs, is_edge = net.by_target, net.in_panel, net.in_runs, net.in_is_edge
     shift = net.n_edges - net.n_inputs  # where the biases are
     for m in range(one.n_segments):
         first, last = u(one.segment[m]), u(one.segment[m + ONE])
-        args = net.in_ptr, net.in_src, weights, panel, runs, keep, x, first, last, weights, shift
+        args = net.in_ptr, net.in_src, weights, panel, runs, is_edge, x, first, last, weights, shift
         _sums(*args, s)
         call_address(net.theta[first], (offset(s, first), offset(x, first), u(one.size[m])))
 
@@ -171,12 +171,12 @@ def _backward(net, one):
     What derivatives write in front of a segment, to fill chunks, belongs to rows that come later.
     """
     x, s, d, e = one.x, one.s, one.d, one.e
-    weights, panel, runs, keep = net.values, net.out_panel, net.out_runs, net.out_keep
+    weights, panel, runs, is_edge = net.by_source, net.out_panel, net.out_runs, net.out_is_edge
     m = one.n_segments
     while m > ZERO:
         m -= ONE
         first, last = u(one.segment[m]), u(one.segment[m + ONE])
-        args = net.out_ptr, net.out_dst, weights, panel, runs, keep, d, first, last, e, ZERO
+        args = net.out_ptr, net.out_dst, weights, panel, runs, is_edge, d, first, last, e, ZERO
         _sums(*args, d)
         size = u(one.size[m])
         start = last - size
@@ -208,9 +208,9 @@ def _gradient(net, one, gradient):
 @entry
 def predict(out, one_):
     """Write the outputs for the features in one.x to `out`, (1, n_outputs)."""
-    kind, target = kind_of(out), array_pointer(out)
-    one = open_single(array_pointer(one_), kind)
-    net = open_net(one.net, kind)
+    tag, target = tag_of(out), array_pointer(out)
+    one = open_single(array_pointer(one_), tag)
+    net = open_net(one.net, tag)
     _forward(net, one)
     for k in range(net.n_outputs):
         target[k] = one.x[u(net.outputs[k])]
@@ -222,9 +222,9 @@ def learn(gradient, one_, function, hyper, back):
 
     gradient (E + n_computed,): in the order of `Network.parameters`.
     """
-    kind = kind_of(gradient)
-    one = open_single(array_pointer(one_), kind)
-    net = open_net(one.net, kind)
+    tag = tag_of(gradient)
+    one = open_single(array_pointer(one_), tag)
+    net = open_net(one.net, tag)
     _forward(net, one)
     loss = _loss(net, one, u(function), array_pointer(hyper))
     if u(back) != ZERO:

@@ -71,11 +71,11 @@ def group_in(net, data, work, first, count):
         start = g * net.width
         some = least(net.width, count - start)
         x = offset(work.x, g * net.n_nodes)
-        turns = lanes(x), work.member, work.members
+        turns = lanes(x), work.member, work.team_size
         args = (x, data, data.features, data.n_inputs, first + start, some, *turns)
         call_address(data.read_features, args)
         if work.drop != ZERO:
-            for block in range(work.member * BLOCK, net.n_inputs, work.members * BLOCK):
+            for block in range(work.member * BLOCK, net.n_inputs, work.team_size * BLOCK):
                 stop = least(block + BLOCK, net.n_inputs)
                 drop_rows(net, work, x, block, stop, first + start)
     tick(work, COPY_IN)
@@ -85,7 +85,7 @@ def group_in(net, data, work, first, count):
 @jit
 def group_loss(net, data, function, work, first, count, tiles, scale):
     """Fill e of this member's tiles, and their losses."""
-    for g in range(work.member, tiles, work.members):
+    for g in range(work.member, tiles, work.team_size):
         start = g * net.width
         targets_in(data, work, g, first + start, least(net.width, count - start), scale)
         work.tile_loss[g] = loss(net, function, work, g)

@@ -18,29 +18,29 @@ from dagbp._kernels.frames import (
     open_work,
 )
 from dagbp._kernels.passes import tile
-from dagbp._kernels.passes.barrier import meet_crew
+from dagbp._kernels.passes.barrier import sync_team
 from dagbp._kernels.passes.net import backward, forward
 from dagbp._kernels.vectors.vector import ZERO, Tile, least, offset
 
 FRAME, INDEX = types.CPointer(types.uint64), types.uintp
 
 
-def read(kind, net, data, work, first, count):
+def read(tag, net, data, work, first, count):
     """x, s <- those of `count` samples from `first`: features in, and forward."""
-    net, data = open_net(net, kind), open_data(data, kind)
-    work = open_work(work, kind)
+    net, data = open_net(net, tag), open_data(data, tag)
+    work = open_work(work, tag)
     tiles = tile.group_in(net, data, work, first, count)
-    meet_crew(work)
+    sync_team(work)
     forward(net, work, first, tiles)
 
 
-def learn(kind, net, data, loss, work, first, count, scale, back):
+def learn(tag, net, data, loss, work, first, count, scale, back):
     """Add scale times the loss of what `read` left; then `back`: deltas and gradient, or STAY."""
-    net, data, loss = open_net(net, kind), open_data(data, kind), open_loss(loss, kind)
-    work = open_work(work, kind)
+    net, data, loss = open_net(net, tag), open_data(data, tag), open_loss(loss, tag)
+    work = open_work(work, tag)
     tiles = (count + net.width - np.uintp(1)) // net.width
     tile.group_loss(net, data, loss, work, first, count, tiles, scale)
-    meet_crew(work)
+    sync_team(work)
     if work.member == ZERO:
         for g in range(tiles):
             work.loss[VALUE] += work.tile_loss[g]
@@ -48,21 +48,21 @@ def learn(kind, net, data, loss, work, first, count, scale, back):
         backward(net, work, first, tiles, back)
 
 
-def write(kind, net, work, out, first, count):
+def write(tag, net, work, out, first, count):
     """out.x <- the outputs of what `read` left, this member's tiles; (N, n_outputs)."""
-    net, work, out = open_net(net, kind), open_work(work, kind), open_result(out, kind)
+    net, work, out = open_net(net, tag), open_work(work, tag), open_result(out, tag)
     tiles = (count + net.width - np.uintp(1)) // net.width
-    for g in range(work.member, tiles, work.members):
+    for g in range(work.member, tiles, work.team_size):
         start = g * net.width
         some, x = least(net.width, count - start), offset(work.x, g * net.n_nodes)
         tile.copy_out(net, x, first + start, some, out.x)
-    meet_crew(work)
+    sync_team(work)
 
 
-def write_all(kind, net, data, work, out, first, count, back):
+def write_all(tag, net, data, work, out, first, count, back):
     """out.s, out.x, or with `back` out.delta <- every node's values of one tile, (n, N)."""
-    net, data = open_net(net, kind), open_data(data, kind)
-    work, out = open_work(work, kind), open_result(out, kind)
+    net, data = open_net(net, tag), open_data(data, tag)
+    work, out = open_work(work, tag), open_result(out, tag)
     if back != ZERO:
         tile.copy_all_out(net, data.n_samples, work.x, first, count, out.delta)
     else:
@@ -81,6 +81,6 @@ _ARGUMENTS = {
 def compile_part(part, dtype, row_bytes):
     """Return one of the functions here, compiled for tiles with rows of so many bytes."""
     scalar = types.float32 if dtype == np.float32 else types.float64
-    kind = Tile(scalar, row_bytes * 8 // scalar.bitwidth)
-    arguments = signature(types.void, kind, *_ARGUMENTS[part])
+    tag = Tile(scalar, row_bytes * 8 // scalar.bitwidth)
+    arguments = signature(types.void, tag, *_ARGUMENTS[part])
     return compile_callback(part, arguments, fastmath=FAST)

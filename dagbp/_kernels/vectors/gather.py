@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import REGISTER_BYTES, Vec, repeat
+from dagbp._kernels.vectors.vector import Vec, repeat
+from dagbp._machine import REGISTER_BYTES
 
 VECTOR_BYTES = min(32, REGISTER_BYTES)
 

@@ -6,7 +6,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import REGISTER_BYTES, Vec, load_vector, store_vector
+from dagbp._kernels.vectors.vector import Vec, load_vector, store_vector
+from dagbp._machine import REGISTER_BYTES
 
 
 def shuffle(builder, a, b, picks):

@@ -18,28 +18,12 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 
 CHUNK_BYTES = 64  # what activation and loss rows work on; every tile's row is a multiple of it
 
 
-_, CPU, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
-
-
-def _register_bytes() -> int:
-    """Return the width of the widest vector register that Numba compiles for."""
-    if "+avx512f" in _FEATURES or CPU in ("skylake-avx512", "icelake-server", "znver4"):
-        return 64
-    return 32 if "+avx" in _FEATURES or CPU in ("haswell", "znver3") else 16
-
-
-REGISTER_BYTES = _register_bytes()
-# Rows of a dense panel, and how much of each is summed at once: 24 of AVX-512's 32 registers hold
-# sums, or 12 of 16, so that there is room for what is multiplied.
-PANEL_ROWS = 6
-PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
 # Unsigned constants for kernels: signed ones make Numba emit code for negative rows, and naming
 # them here takes half the time to compile of converting them in every place.
 ZERO, ONE = np.uintp(0), np.uintp(1)
@@ -128,7 +112,7 @@ def store_vector(builder, value, pointer, align):
 
 
 @intrinsic
-def kind_of(typingctx, array):
+def tag_of(typingctx, array):
     """Return a null tile of an array's dtype: the kind of frames in functions of any width."""
     tile = Tile(array.dtype, 1)
 

@@ -222,7 +222,7 @@ def start(*args):
 dagbp._training.run.start = start
 taken = step(net)
 (schedule,) = net._engine._buffers
-slot = net._engine.parameters.values.nbytes
+slot = net._engine.parameters.by_source.nbytes
 print(taken, net._engine.step_bytes(schedule), optimizer.slots * slot)
 """
 
@@ -301,7 +301,7 @@ def test_kept_buffers_count_their_signals(limit, monkeypatch):
     (schedule,) = net._engine._buffers
     assert net._engine._buffers[schedule].keeps_signals
     with_signals = net._engine.step_bytes(schedule) + 80 * schedule.row_bytes
-    other = net._engine.scheduler.choose(3, 1)
+    other = net._engine.tile_planner.choose(3, 1)
     assert other != schedule
     monkeypatch.setattr(_engine, "KEPT_BYTES", with_signals + net._engine.step_bytes(other) - 1)
     net.evaluate(X[:3], Y[:3])

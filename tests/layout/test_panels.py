@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
-from dagbp._kernels.vectors.vector import PANEL_ROWS
-from dagbp._layout import layout as _wiring
+from dagbp._layout import layout as _layout
 from dagbp._layout import panels as _panels
 from dagbp._layout.panels import (
     FIRST,
@@ -29,6 +28,7 @@ from dagbp._layout.panels import (
     in_runs,
     out_panels,
 )
+from dagbp._machine import PANEL_ROWS
 
 EXACT = 1e-12
 
@@ -148,11 +148,11 @@ def test_with_and_without_panels(monkeypatch, dtype, tolerance):
         return net, net.predict(X), *net.loss_and_gradient(X, Y), net.parameters
 
     net, *dense = results()
-    wiring = net._engine.wiring
-    assert min(wiring.ins.n_edges, wiring.outs.n_edges) > 0.8 * net.n_edges
+    layout = net._engine.layout
+    assert min(layout.ins.n_edges, layout.outs.n_edges) > 0.8 * net.n_edges
     assert "dense panels" in net.summary()
-    monkeypatch.setattr(_wiring, "in_panels", lambda plan, kind: no_panels(plan))
-    monkeypatch.setattr(_wiring, "out_panels", lambda plan, kind, multiple: no_panels(plan))
+    monkeypatch.setattr(_layout, "in_panels", lambda plan, kind: no_panels(plan))
+    monkeypatch.setattr(_layout, "out_panels", lambda plan, kind, multiple: no_panels(plan))
     net, *sparse = results()
     assert "dense panels" not in net.summary()
     for one, two in zip(dense, sparse, strict=True):
@@ -171,7 +171,7 @@ def test_parameters_and_their_copy_agree_after_training(n_threads):
     net.fit(X, Y, epochs=2, batch_size=320, seed=0, verbose=0)
     engine = net._engine
     assert np.array_equal(
-        engine.parameters.flat, engine.parameters.in_user_order(engine.parameters.values)
+        engine.parameters.by_target, engine.parameters.in_user_order(engine.parameters.by_source)
     )
 
 
@@ -183,8 +183,8 @@ def test_rows_without_panels_and_held_zeros_go_as_in_a_sparse_net():
     G.add_nodes_from(core[1], activation="relu")
     pairs = [(a, b) for a in core[0] for b in core[1]]
     G.add_edges_from(pair for k, pair in enumerate(pairs) if k % 20)  # 95 % of them
-    wired = dagbp.compile(G, seed=0, n_threads=1)._engine.wiring
-    assert wired.n_held > 0
+    wired = dagbp.compile(G, seed=0, n_threads=1)._engine.layout
+    assert wired.n_explicit_zeros > 0
     for segment, mixed, rows in (
         (wired.in_segment, wired.in_mixed, wired.ins.of_row),
         (wired.out_segment, wired.out_mixed, wired.outs.of_row),
@@ -193,5 +193,5 @@ def test_rows_without_panels_and_held_zeros_go_as_in_a_sparse_net():
         assert 0 < mixed.sum() < len(mixed) / 2
         for k, (first, last) in enumerate(pairwise(segment)):
             assert mixed[k] or not rows[first:last].any()
-    plain = sparse._engine.wiring
+    plain = sparse._engine.layout
     assert plain.in_mixed.sum() == plain.out_mixed.sum() == 0

@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
-from dagbp._engine.schedule import (
-    NARROW_ROW,
-    TILE_COST,
-    WIDE_ROW,
-    Schedule,
-    Scheduler,
-)
+from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._kernels.frames import SEGMENT_ROWS
-from dagbp._kernels.vectors.vector import PANEL_ROWS
 from dagbp._layout import segments as _segments
 from dagbp._layout.segments import cut_stages, segments
+from dagbp._machine import NARROW_ROW, PANEL_ROWS, TILE_COST, WIDE_ROW
 from dagbp._plan import plan as _plan
 from dagbp._plan.plan import Plan, make_plan
 from dagbp.optimizers import SGD, Adam
@@ -95,8 +89,8 @@ def test_no_segment_of_a_network_cuts_a_panel(kind):
     if kind == "both":
         for node in list(G)[20:45]:
             G.nodes[node]["activation"] = user_activation()
-    wiring = dagbp.compile(G, seed=0)._engine.wiring
-    for cuts, panels in ((wiring.in_segment, wiring.ins), (wiring.out_segment, wiring.outs)):
+    layout = dagbp.compile(G, seed=0)._engine.layout
+    for cuts, panels in ((layout.in_segment, layout.ins), (layout.out_segment, layout.outs)):
         starts = np.flatnonzero(panels.of_row)
         inside = (starts[:, None] + np.arange(1, PANEL_ROWS)).ravel()
         assert not np.isin(cuts, inside).any()
@@ -111,15 +105,15 @@ def test_no_segment_of_a_network_cuts_a_panel(kind):
     st.integers(1, 8),
 )
 @example([(0, 0), (3, 0), (0, 32768)], 2)  # one segment has all of a level's work
-def test_stages_cover_every_segment_once_level_by_level(drawn, members):
+def test_stages_cover_every_segment_once_level_by_level(drawn, team_size):
     level = np.cumsum([step // 3 for step, _ in drawn]).astype(np.int64)
     work = np.array([one for _, one in drawn], np.int64)
-    stages = cut_stages(level, work, members)
+    stages = cut_stages(level, work, team_size)
     n = len(level)
     assert stages.dtype == np.int64
-    assert stages.shape[1] == members + 1
-    if members == 1 or n == 0:
-        assert stages.tolist() == [[0] + [n] * members]
+    assert stages.shape[1] == team_size + 1
+    if team_size == 1 or n == 0:
+        assert stages.tolist() == [[0] + [n] * team_size]
         return
     assert stages[0, 0] == 0
     assert stages[-1, -1] == n
@@ -131,7 +125,7 @@ def test_stages_cover_every_segment_once_level_by_level(drawn, members):
         assert of_first or len(np.unique(level[inside])) == 1
         if not of_first:
             shares = [work[a:b].sum() for a, b in pairwise(stage.tolist())]
-            assert max(shares) <= work[inside].sum() / members + work[inside].max() + 1
+            assert max(shares) <= work[inside].sum() / team_size + work[inside].max() + 1
     for one, two in pairwise(stages.tolist()):
         assert not one[1] == one[-1] == two[0] < two[1] == two[-1], "the first would just go on"
 
@@ -140,7 +134,7 @@ def test_stages_cover_every_segment_once_level_by_level(drawn, members):
 def shared_levels(edges=1):
     """Let crews share levels however small they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_segments, "WORTH_MEETING", edges)
+        patch.setattr(_segments, "WORTH_BARRIER", edges)
         yield patch
 
 
@@ -175,11 +169,11 @@ def places(cuts, backward):
     return found
 
 
-def assert_no_row_waits_for_its_stage(wiring, cuts):
+def assert_no_row_waits_for_its_stage(layout, cuts):
     """Assert that what a row depends on was done in an earlier stage, or before by its member."""
-    plan = wiring.plan
+    plan = layout.plan
     target = np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr))
-    views = (wiring.in_segment, cuts.forward, False), (wiring.out_segment, cuts.backward, True)
+    views = (layout.in_segment, cuts.forward, False), (layout.out_segment, cuts.backward, True)
     for bounds, stages, backward in views:
         place = places(stages, backward)
         assert sorted(place) == list(range(len(bounds) - 1)), "every segment once"
@@ -201,27 +195,27 @@ def assert_no_row_waits_for_its_stage(wiring, cuts):
     st.sampled_from([1, 100, 16_384]),
     st.sampled_from([1, 4]),
 )
-def test_no_row_depends_on_another_members_row_of_its_stage(case, members, worth, group):
+def test_no_row_depends_on_another_members_row_of_its_stage(case, team_size, worth, group):
     with shared_levels(worth):
         engine = case.compile()._engine
-        cuts = engine.scheduler.cuts(Schedule(WIDE_ROW, group, 1, members))
-    assert_no_row_waits_for_its_stage(engine.wiring, cuts)
-    assert cuts.forward.shape[1] == cuts.backward.shape[1] == members + 1
+        cuts = engine.tile_planner.cuts(TilePlan(WIDE_ROW, group, 1, team_size))
+    assert_no_row_waits_for_its_stage(engine.layout, cuts)
+    assert cuts.forward.shape[1] == cuts.backward.shape[1] == team_size + 1
 
 
 def test_rows_of_other_members_are_not_free():
     """Sparse wide levels have work to share, but less than their rows take to be read elsewhere."""
     engine = dagbp.compile(dagbp.layered([784, 1024, 1024, 10], density=0.03, seed=0))._engine
-    assert engine.scheduler.choose(128, 2) == Schedule(WIDE_ROW, 1, n_crews=2, members=1)
+    assert engine.tile_planner.choose(128, 2) == TilePlan(WIDE_ROW, 1, n_teams=2, team_size=1)
 
 
 def test_members_share_a_wide_level_evenly():
     engine = dagbp.compile(dagbp.layered([50, 480, 480, 10], seed=0), seed=0)._engine
-    for members in (2, 3, 4):
-        cuts = engine.scheduler.cuts(Schedule(WIDE_ROW, 1, 1, members))
+    for team_size in (2, 3, 4):
+        cuts = engine.tile_planner.cuts(TilePlan(WIDE_ROW, 1, 1, team_size))
         widest = np.diff(cuts.forward).max(axis=0)
         assert widest.min() >= widest.max() - 2
-        assert widest.sum() <= -(-480 // PANEL_ROWS // (SEGMENT_ROWS // PANEL_ROWS)) + members
+        assert widest.sum() <= -(-480 // PANEL_ROWS // (SEGMENT_ROWS // PANEL_ROWS)) + team_size
 
 
 # ---------------------------------------------------------------------------- the choice
@@ -248,50 +242,53 @@ def engine_of(name, dtype, ways):
 )
 def test_what_is_chosen_fits_the_batch_and_the_limit(name, dtype, ways, n, limit, back):
     engine = engine_of(name, dtype, ways)
-    chosen = engine.scheduler.choose(n, limit, back)
+    chosen = engine.tile_planner.choose(n, limit, back)
     lanes = chosen.row_bytes // engine.dtype.itemsize
     tiles = max(1, -(-n // lanes))
     size = max(1, n) * engine.dtype.itemsize
     costs = {width: -(-size // width) * cost for width, cost in TILE_COST.items()}
     assert costs[chosen.row_bytes] == min(costs.values())
-    assert chosen.n_threads == chosen.n_crews * chosen.members >= 1
+    assert chosen.n_threads == chosen.n_teams * chosen.team_size >= 1
     assert limit is None or chosen.n_threads <= limit
-    assert chosen.n_crews == 1 or chosen.members == 1
-    assert chosen.n_crews <= tiles
+    assert chosen.n_teams == 1 or chosen.team_size == 1
+    assert chosen.n_teams <= tiles
     assert 1 <= chosen.group <= tiles
     if ways == "levels":
-        assert chosen.n_crews == 1
+        assert chosen.n_teams == 1
         assert limit is None or chosen.n_threads == limit
     if ways == "tiles":
-        assert chosen.members == 1
-    assert engine.scheduler.choose(n, limit, back) == chosen
+        assert chosen.team_size == 1
+    assert engine.tile_planner.choose(n, limit, back) == chosen
 
 
 def test_a_few_samples_take_narrow_tiles_and_many_take_wide_ones():
     for dtype in ("float32", "float64"):
-        scheduler, size = engine_of("small", dtype, "auto").scheduler, np.dtype(dtype).itemsize
-        assert scheduler.choose(1, None).row_bytes == NARROW_ROW
+        tile_planner, size = (
+            engine_of("small", dtype, "auto").tile_planner,
+            np.dtype(dtype).itemsize,
+        )
+        assert tile_planner.choose(1, None).row_bytes == NARROW_ROW
         for row_bytes in TILE_COST:  # a batch that fills one tile takes that
-            assert scheduler.choose(row_bytes // size, None).row_bytes == row_bytes
+            assert tile_planner.choose(row_bytes // size, None).row_bytes == row_bytes
         for tiles in (2, 3, 10):
-            assert scheduler.choose(tiles * WIDE_ROW // size, None).row_bytes == WIDE_ROW
+            assert tile_planner.choose(tiles * WIDE_ROW // size, None).row_bytes == WIDE_ROW
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_choice_does_not_depend_on_earlier_ones(name):
     sizes = (1, 16, 64, 100, 256, 4096)
     for dtype in ("float32", "float64"):
-        used = dagbp.compile(NETS[name](), dtype=dtype, seed=0)._engine.scheduler
+        used = dagbp.compile(NETS[name](), dtype=dtype, seed=0)._engine.tile_planner
         for n in sizes:
             for limit in (2, 3, None):
-                fresh = Scheduler(used._wiring)
+                fresh = TilePlanner(used._layout)
                 assert used.choose(n, limit) == fresh.choose(n, limit)
 
 
 def test_the_choice_does_not_depend_on_earlier_ones_where_meetings_depend_on_the_tile():
     """Levels of 1,024 edges: worth a meeting for wide tiles only."""
-    used = dagbp.compile(dagbp.layered([32] * 12, seed=0), seed=0)._engine.scheduler
-    fresh = Scheduler(used._wiring)
+    used = dagbp.compile(dagbp.layered([32] * 12, seed=0), seed=0)._engine.tile_planner
+    fresh = TilePlanner(used._layout)
     used.choose(1, 2)
     assert used.choose(256, 2) == fresh.choose(256, 2)
 
@@ -300,10 +297,10 @@ def test_the_choice_does_not_depend_on_earlier_ones_where_meetings_depend_on_the
 @pytest.mark.parametrize("n", [64, 4096])
 def test_no_crew_is_chosen_whose_first_member_does_all_the_work(limit, n):
     """Levels of 400 edges: none is worth a meeting, so another member would only wait."""
-    scheduler = engine_of("deep", "float32", "auto").scheduler
-    chosen = scheduler.choose(n, limit)
-    if chosen.members > 1:
-        cuts = scheduler.cuts(chosen).forward
+    tile_planner = engine_of("deep", "float32", "auto").tile_planner
+    chosen = tile_planner.choose(n, limit)
+    if chosen.team_size > 1:
+        cuts = tile_planner.cuts(chosen).forward
         assert (cuts[:, 1] < cuts[:, -1]).any()
 
 
@@ -356,7 +353,7 @@ def test_levels_give_the_same_bits_on_any_number_of_threads(case, dtype):
         for n_threads in (1, 2, 3, 7):
             net = case.compile(dtype=dtype, schedule="levels", n_threads=n_threads, seed=0)
             results.append(everything(net, X, Y, batch_size=70))
-            assert {schedule.members for schedule in net._engine._buffers} == {n_threads}
+            assert {schedule.team_size for schedule in net._engine._buffers} == {n_threads}
     for result in results[1:]:
         assert_same_bits(result, results[0])
 
@@ -391,7 +388,7 @@ def test_levels_give_the_same_bits_as_one_thread_of_the_models_own_accord():
         net = dagbp.compile(G, schedule="levels", n_threads=n_threads, seed=0)
         results.append(everything(net, X, Y, batch_size=128))
         for schedule in net._engine._buffers:
-            cuts = net._engine.scheduler.cuts(schedule).forward
+            cuts = net._engine.tile_planner.cuts(schedule).forward
             assert n_threads == 1 or (cuts[:, 1] < cuts[:, -1]).any()
     for result in results[1:]:
         assert_same_bits(result, results[0])
@@ -450,9 +447,9 @@ def test_user_activations_on_dense_layers_equal_finite_differences():
 def run_by(case, schedule, dtype, X, Y):
     """Return everything a network gives when all runs by this schedule, and its deltas."""
     with shared_levels() as patch:
-        one = schedule._replace(n_crews=1, members=1)
+        one = schedule._replace(n_teams=1, team_size=1)
         ways = {1: one}  # "limit" is 1 where every node's values are asked for
-        patch.setattr(Scheduler, "_choose", lambda _, n, limit, back: ways.get(limit, schedule))
+        patch.setattr(TilePlanner, "_choose", lambda _, n, limit, back: ways.get(limit, schedule))
         net = case.compile(dtype=dtype, seed=0)
         found = everything(net, X, Y, batch_size=90)
         bp = net.backprop(X, Y)
@@ -464,18 +461,18 @@ def run_by(case, schedule, dtype, X, Y):
 def test_groups_and_crews_change_nothing_but_rounding(case, dtype, tolerance):
     case = CASES[case]()
     X, Y = random_samples(1, case, 200)
-    crews = [(1, 1), (1, 2), (1, 4), (2, 1), (3, 1), (4, 1)]
+    teams = [(1, 1), (1, 2), (1, 4), (2, 1), (3, 1), (4, 1)]
     plain = None
     for row_bytes in TILE_COST:
         one = None
         for group in (1, 2, 4):
-            for n_crews, members in crews:
-                schedule = Schedule(row_bytes, group, n_crews, members)
+            for n_teams, team_size in teams:
+                schedule = TilePlan(row_bytes, group, n_teams, team_size)
                 found = run_by(case, schedule, dtype, X, Y)
                 plain = plain or found
                 for result, expected in zip(found, plain, strict=True):
                     assert_near(result, expected, tolerance)
-                if n_crews == 1:
+                if n_teams == 1:
                     one = one or found
                     assert_near(found[0], one[0], 1e-14)  # a group's losses are summed together
                     assert_same_bits(found[1:], one[1:])
@@ -486,8 +483,8 @@ def test_crews_of_several_are_one_or_none(shape):
     """Meetings count the threads of all crews, so several crews of several are never chosen."""
     for name in NETS:
         for ways in ("auto", "tiles", "levels"):
-            chosen = engine_of(name, "float32", ways).scheduler.choose(1000, shape[0] * shape[1])
-            assert 1 in (chosen.n_crews, chosen.members)
+            chosen = engine_of(name, "float32", ways).tile_planner.choose(1000, shape[0] * shape[1])
+            assert 1 in (chosen.n_teams, chosen.team_size)
 
 
 @pytest.mark.parametrize("case", ["one activation", "random"])
@@ -499,7 +496,7 @@ def test_slots_of_64_bits_give_the_same_bits(case):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_plan, "slots_dtype", lambda n_edges, dtype=dtype: dtype)
             net = case.compile(n_threads=2, seed=0)
-            assert net._engine.wiring.plan.in_slot.dtype == dtype
+            assert net._engine.layout.plan.in_slot.dtype == dtype
             results.append(everything(net, X, Y, batch_size=70))
     assert_same_bits(*results)
 
@@ -514,7 +511,7 @@ def test_the_plan_is_the_same_in_python_and_compiled(case):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_plan, "SMALL", small)
             engine = case.compile(dense_above=0.3)._engine
-        plans.append((engine.plan, engine.wiring.plan))
+        plans.append((engine.plan, engine.layout.plan))
     for one, two in zip(*plans, strict=True):
         for name in Plan._fields:
             first, second = getattr(one, name), getattr(two, name)

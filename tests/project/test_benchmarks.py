@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 COMMANDS = [
     *("layers", "dags", "blocks", "scaling", "latency", "startup", "limits", "activations"),
     "estimators",

@@ -16,7 +16,7 @@ from dagbp._errors import GraphError, OptionError, UnreachableWarning
 from dagbp._graph.arrays import MAX_NODES
 from dagbp._graph.from_edges import read_edges
 from dagbp._graph.from_networkx import draw, read_networkx, write_networkx
-from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.from_graph import plan_graph
 
 KNOWN = ("identity", "tanh", "relu", "sigmoid")
 ARRAYS = ("src", "dst", "inputs", "outputs", "weight", "edge_trainable", "bias", "has_bias")
@@ -31,8 +31,8 @@ def edges(src, dst, *args, **options):
     return read_edges(src, dst, *args, known=KNOWN, **options)
 
 
-def names(drawing):
-    return [drawing.activation_names[code] for code in drawing.activation]
+def names(graph):
+    return [graph.activation_names[code] for code in graph.activation]
 
 
 def chain(**attributes):
@@ -54,15 +54,15 @@ def assert_same(one, other, but=()):
 
 
 def test_defaults():
-    drawing = read(chain())
-    assert drawing.labels == ("a", "h", "y")
-    assert (drawing.src.tolist(), drawing.dst.tolist()) == ([0, 1], [1, 2])
-    assert (drawing.inputs.tolist(), drawing.outputs.tolist()) == ([0], [2])
-    assert names(drawing) == ["identity", "tanh", "identity"]
-    assert np.isnan(drawing.weight).all()
-    assert drawing.edge_trainable.all()
-    assert drawing.bias.tolist() == [0, 0, 0]
-    assert drawing.has_bias.tolist() == drawing.bias_trainable.tolist() == [False, True, True]
+    graph = read(chain())
+    assert graph.labels == ("a", "h", "y")
+    assert (graph.src.tolist(), graph.dst.tolist()) == ([0, 1], [1, 2])
+    assert (graph.inputs.tolist(), graph.outputs.tolist()) == ([0], [2])
+    assert names(graph) == ["identity", "tanh", "identity"]
+    assert np.isnan(graph.weight).all()
+    assert graph.edge_trainable.all()
+    assert graph.bias.tolist() == [0, 0, 0]
+    assert graph.has_bias.tolist() == graph.bias_trainable.tolist() == [False, True, True]
 
 
 def test_attributes():
@@ -72,21 +72,21 @@ def test_attributes():
         ah={"weight": np.float32(0.5), "trainable": np.False_, "color": "red"},
         hy={"weight": None},
     )
-    drawing = read(G, output_activation="sigmoid")
-    assert names(drawing) == ["identity", "relu", "sigmoid"]
-    assert drawing.bias.tolist() == [0, -1, 0]
-    assert drawing.has_bias.tolist() == [False, True, False]
-    assert drawing.bias_trainable.tolist() == [False, False, False]
-    assert np.array_equal(drawing.weight, [0.5, np.nan], equal_nan=True)
-    assert drawing.edge_trainable.tolist() == [False, True]
+    graph = read(G, output_activation="sigmoid")
+    assert names(graph) == ["identity", "relu", "sigmoid"]
+    assert graph.bias.tolist() == [0, -1, 0]
+    assert graph.has_bias.tolist() == [False, True, False]
+    assert graph.bias_trainable.tolist() == [False, False, False]
+    assert np.array_equal(graph.weight, [0.5, np.nan], equal_nan=True)
+    assert graph.edge_trainable.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
     "value", [2, 2.0, np.int8(2), np.float16(2), Fraction(2), np.longdouble(2)]
 )
 def test_every_real_number_counts(value):
-    drawing = read(chain(ah={"weight": value}, h={"bias": value}))
-    assert drawing.weight[0] == drawing.bias[1] == 2
+    graph = read(chain(ah={"weight": value}, h={"bias": value}))
+    assert graph.weight[0] == graph.bias[1] == 2
 
 
 @pytest.mark.parametrize("value", [None, False, np.False_])
@@ -102,29 +102,29 @@ def test_harmless_attributes_of_an_input():
 def test_labels_are_any_hashable():
     labels = [(0, 1), frozenset({1}), 3.5, "é", ("x", None), 7]
     G = nx.DiGraph(pairwise(labels))
-    drawing = read(G, inputs=[(0, 1)], outputs=[7, 3.5])
-    assert list(drawing.labels) == labels
-    assert drawing.outputs.tolist() == [5, 2]
+    graph = read(G, inputs=[(0, 1)], outputs=[7, 3.5])
+    assert list(graph.labels) == labels
+    assert graph.outputs.tolist() == [5, 2]
 
 
 def test_ports_keep_the_order_given():
     G = nx.DiGraph([("a", "y"), ("b", "y"), ("b", "z")])
-    drawing = read(G, inputs=["b", "a"], outputs=(v for v in "zy"))
-    assert [drawing.labels[i] for i in drawing.inputs] == ["b", "a"]
-    assert [drawing.labels[i] for i in drawing.outputs] == ["z", "y"]
-    assert read(G, inputs=np.array(["b", "a"])).inputs.tolist() == drawing.inputs.tolist()
+    graph = read(G, inputs=["b", "a"], outputs=(v for v in "zy"))
+    assert [graph.labels[i] for i in graph.inputs] == ["b", "a"]
+    assert [graph.labels[i] for i in graph.outputs] == ["z", "y"]
+    assert read(G, inputs=np.array(["b", "a"])).inputs.tolist() == graph.inputs.tolist()
 
 
 def test_source_that_is_no_input_is_a_constant():
     G = nx.DiGraph([("a", "y"), ("one", "y")])
-    drawing = read(G, inputs=["a"])
-    assert drawing.has_bias.tolist() == [False, True, True]
-    assert names(drawing) == ["identity", "identity", "tanh"]
-    assert plan_drawing(drawing).level.tolist() == [0, 1, 2]
+    graph = read(G, inputs=["a"])
+    assert graph.has_bias.tolist() == [False, True, True]
+    assert names(graph) == ["identity", "identity", "tanh"]
+    assert plan_graph(graph).level.tolist() == [0, 1, 2]
 
 
 def test_no_inputs_at_all():
-    plan = plan_drawing(read(chain(), inputs=[]))
+    plan = plan_graph(read(chain(), inputs=[]))
     assert plan.n_inputs == 0
     assert plan.level.tolist() == [1, 2, 3]
 
@@ -132,17 +132,17 @@ def test_no_inputs_at_all():
 def test_an_input_may_be_an_output():
     G = nx.DiGraph()
     G.add_node("a")
-    drawing = read(G, inputs=["a"], outputs=["a"], output_activation="relu")
-    assert names(drawing) == ["identity"]
-    assert plan_drawing(drawing).outputs.tolist() == [0]
+    graph = read(G, inputs=["a"], outputs=["a"], output_activation="relu")
+    assert names(graph) == ["identity"]
+    assert plan_graph(graph).outputs.tolist() == [0]
 
 
 def test_isolated_nodes_are_inputs_and_no_outputs():
     G = chain()
     G.add_node("alone")
-    drawing = read(G)
-    assert drawing.inputs.tolist() == [0, 3]
-    assert drawing.outputs.tolist() == [2]
+    graph = read(G)
+    assert graph.inputs.tolist() == [0, 3]
+    assert graph.outputs.tolist() == [2]
 
 
 def test_views_are_graphs_too():
@@ -295,13 +295,13 @@ def test_refused_defaults(argument, name):
 
 
 def test_edges_defaults():
-    drawing = edges([0, 1], [1, 2])
-    assert drawing.labels == range(3)
-    assert_same(drawing, read(nx.DiGraph([(0, 1), (1, 2)])))
+    graph = edges([0, 1], [1, 2])
+    assert graph.labels == range(3)
+    assert_same(graph, read(nx.DiGraph([(0, 1), (1, 2)])))
 
 
 def test_edges_in_full():
-    drawing = edges(
+    graph = edges(
         np.array([2, 0], np.uint8),
         np.array([1, 2], np.int32),
         4,
@@ -313,34 +313,34 @@ def test_edges_in_full():
         bias=[9, 1, 2, 3],
         bias_trainable=[True, True, False, True],
     )
-    assert drawing.labels == range(4)
-    assert drawing.outputs.tolist() == [3, 1]
-    assert drawing.weight.tolist() == [1, 2]
-    assert drawing.edge_trainable.tolist() == [True, False]
-    assert names(drawing) == ["identity", "relu", "tanh", "relu"]
-    assert drawing.bias.tolist() == [0, 1, 2, 3]
-    assert drawing.bias_trainable.tolist() == [False, True, False, True]
+    assert graph.labels == range(4)
+    assert graph.outputs.tolist() == [3, 1]
+    assert graph.weight.tolist() == [1, 2]
+    assert graph.edge_trainable.tolist() == [True, False]
+    assert names(graph) == ["identity", "relu", "tanh", "relu"]
+    assert graph.bias.tolist() == [0, 1, 2, 3]
+    assert graph.bias_trainable.tolist() == [False, True, False, True]
 
 
 def test_edges_scalar_flags():
-    drawing = edges([0], [1], trainable=False, bias=False, bias_trainable=True)
-    assert not drawing.edge_trainable.any()
-    assert not drawing.has_bias.any()
-    assert not drawing.bias_trainable.any()
+    graph = edges([0], [1], trainable=False, bias=False, bias_trainable=True)
+    assert not graph.edge_trainable.any()
+    assert not graph.has_bias.any()
+    assert not graph.bias_trainable.any()
 
 
 def test_no_edges():
-    drawing = edges([], [], 2, outputs=[1])
-    assert drawing.inputs.tolist() == [0, 1]
-    assert plan_drawing(drawing).in_ptr.tolist() == [0, 0, 0]
+    graph = edges([], [], 2, outputs=[1])
+    assert graph.inputs.tolist() == [0, 1]
+    assert plan_graph(graph).in_ptr.tolist() == [0, 0, 0]
 
 
 def test_arrays_are_copied():
     src, weight = np.array([0, 1]), np.array([1.0, 2.0])
-    drawing = edges(src, [1, 2], weight=weight)
+    graph = edges(src, [1, 2], weight=weight)
     src[:], weight[:] = 5, 5
-    assert drawing.src.tolist() == [0, 1]
-    assert drawing.weight.tolist() == [1, 2]
+    assert graph.src.tolist() == [0, 1]
+    assert graph.weight.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -452,30 +452,30 @@ def test_an_edge_given_twice():
 def test_cycle_is_shown():
     G = nx.DiGraph([("in", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("c", "y")])
     with pytest.raises(GraphError, match=r"^the graph has a cycle: 'a' -> 'b' -> 'c' -> 'a'$"):
-        plan_drawing(read(G))
+        plan_graph(read(G))
 
 
 def test_a_long_cycle_is_shown_in_part():
     around = np.arange(1, 1001)
-    drawing = edges(np.append(around, 5), np.append(np.roll(around, -1), 0), inputs=[])
+    graph = edges(np.append(around, 5), np.append(np.roll(around, -1), 0), inputs=[])
     match = r"cycle: 1 -> 2 -> 3 -> 4 -> 5 -> \.\.\. 990 more \.\.\. -> 996 .* -> 1000 -> 1$"
     with pytest.raises(GraphError, match=match):
-        plan_drawing(drawing)
+        plan_graph(graph)
 
 
 def test_outputs_that_no_input_reaches():
-    drawing = edges([0, 2], [1, 3], inputs=[0])
+    graph = edges([0, 2], [1, 3], inputs=[0])
     with pytest.warns(
         UnreachableWarning, match="^no input reaches output 3: what it predicts does"
     ):
-        plan_drawing(drawing)
+        plan_graph(graph)
 
 
 def test_many_unreached_outputs_are_named_in_part():
-    drawing = edges([0], [1], 10, inputs=[0])
+    graph = edges([0], [1], 10, inputs=[0])
     match = "^no input reaches output 2, 3, 4, 5, 6 and 3 more: "
     with pytest.warns(UnreachableWarning, match=match) as caught:
-        plan_drawing(drawing, stacklevel=2)
+        plan_graph(graph, stacklevel=2)
     assert caught[0].filename == __file__
 
 
@@ -485,8 +485,8 @@ def test_many_unreached_outputs_are_named_in_part():
 def test_write_networkx_keeps_all_else():
     G = chain(a={"pos": 1}, h={"bias": False}, y={"label": "out"}, ah={"color": "red"})
     G.graph["name"] = "net"
-    drawing = read(G)
-    trained = write_networkx(G, drawing, weight=np.float32([0.5, 2]), bias=[7, 8, 9])
+    graph = read(G)
+    trained = write_networkx(G, graph, weight=np.float32([0.5, 2]), bias=[7, 8, 9])
     assert trained.graph == {"name": "net"}
     assert dict(trained.nodes(data=True)) == {
         "a": {"pos": 1},
@@ -525,20 +525,20 @@ def drawings(draw):
 
 
 @given(drawings())
-def test_draw_then_read_is_the_identity(drawing):
-    labels = drawing.labels
-    ports = ([labels[i] for i in index] for index in (drawing.inputs, drawing.outputs))
-    assert_same(read(draw(drawing), *ports), drawing)
+def test_draw_then_read_is_the_identity(graph):
+    labels = graph.labels
+    ports = ([labels[i] for i in index] for index in (graph.inputs, graph.outputs))
+    assert_same(read(draw(graph), *ports), graph)
 
 
 @given(drawings(), st.randoms(use_true_random=False))
-def test_relabelling_changes_only_labels(drawing, random):
-    G = draw(drawing)
+def test_relabelling_changes_only_labels(graph, random):
+    G = draw(graph)
     new = dict(zip(G, random.sample([f"n{i}" for i in G], len(G)), strict=True))
     renamed = nx.relabel_nodes(G, new)
-    ports = [drawing.inputs.tolist(), drawing.outputs.tolist()]
+    ports = [graph.inputs.tolist(), graph.outputs.tolist()]
     other = read(renamed, *([new[i] for i in index] for index in ports))
-    plans = plan_drawing(read(G, *ports)), plan_drawing(other)
+    plans = plan_graph(read(G, *ports)), plan_graph(other)
     assert all(np.array_equal(a, b) for a, b in zip(*plans, strict=True))
 
 

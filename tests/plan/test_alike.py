@@ -14,7 +14,7 @@ from scipy import sparse
 import dagbp
 from dagbp._plan import clustering as _alike
 from dagbp._plan import from_graph as _drawing
-from dagbp._plan.clustering import View, bring_together
+from dagbp._plan.clustering import View, cluster_rows
 from dagbp._plan.plan import Plan, make_plan
 
 # ---------------------------------------------------------------------------- planted blocks
@@ -110,20 +110,20 @@ def compiled(edges, weights=None, **options):
 
 
 def as_drawn(patch):
-    patch.setattr(_drawing, "bring_together", lambda plan, kind: plan)
+    patch.setattr(_drawing, "cluster_rows", lambda plan, kind: plan)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", CASES)
 def test_planted_blocks_run_as_panels(name, seed, monkeypatch):
     edges, planted = shuffled(name, seed)
-    wiring = compiled(edges)._engine.wiring
-    assert wiring.ins.n_edges > 0.85 * planted
-    assert wiring.outs.n_edges > 0.85 * planted
-    assert wiring.n_held < 0.4 * planted
+    layout = compiled(edges)._engine.layout
+    assert layout.ins.n_edges > 0.85 * planted
+    assert layout.outs.n_edges > 0.85 * planted
+    assert layout.n_explicit_zeros < 0.4 * planted
     as_drawn(monkeypatch)
-    wiring = compiled(edges)._engine.wiring
-    assert wiring.ins.n_edges < 0.6 * planted, "else nothing was shown"
+    layout = compiled(edges)._engine.layout
+    assert layout.ins.n_edges < 0.6 * planted, "else nothing was shown"
 
 
 def test_the_summary_shows_them():
@@ -291,12 +291,12 @@ def test_blocks_large_enough_are_not_kept_apart():
 
 def test_cells_are_cut_where_blocks_end_that_were_drawn_together(monkeypatch):
     edges, _ = CASES["groups of 60"](np.random.default_rng(0))
-    wiring = compiled(edges)._engine.wiring
-    assert wiring.ins.n_edges > 0.95 * wiring.n_slots
+    layout = compiled(edges)._engine.layout
+    assert layout.ins.n_edges > 0.95 * layout.n_slots
     as_drawn(monkeypatch)
-    plain = compiled(edges)._engine.wiring
-    assert wiring.n_held < 0.7 * plain.n_held
-    assert np.array_equal(wiring.plan.node, plain.plan.node)
+    plain = compiled(edges)._engine.layout
+    assert layout.n_explicit_zeros < 0.7 * plain.n_explicit_zeros
+    assert np.array_equal(layout.plan.node, plain.plan.node)
 
 
 def test_what_is_in_no_block_keeps_its_order():
@@ -347,7 +347,7 @@ def test_a_plan_brought_together_is_a_plan(drawn):
     plan, kind = drawn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_alike, "LEAST", 4)
-        found = bring_together(plan, kind)
+        found = cluster_rows(plan, kind)
     n, n_edges = len(plan.node), len(plan.in_src)
     assert np.array_equal(np.sort(found.node), np.arange(n))
     assert np.array_equal(found.node[found.row], np.arange(n))
@@ -383,7 +383,7 @@ def test_such_plans_do_change():
     plan = make_plan(16, src, 8 + dst, rng.permutation(8), [15])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_alike, "LEAST", 4)
-        found = bring_together(plan, np.zeros(16))
+        found = cluster_rows(plan, np.zeros(16))
     assert found.group.tolist() == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
     assert [node % 2 for node in found.node[8:]] == [0] * 4 + [1] * 4
 
@@ -429,12 +429,12 @@ def test_clusters_are_of_one_stretch_and_alike(drawn):
         cluster = _alike._clusters(*views, stretch)
     rows = [set(views[0].other[a:b].tolist()) for a, b in pairwise(plan.in_ptr)]
     for c in range(1, cluster.max(initial=0) + 1):
-        members = np.flatnonzero(cluster == c)
-        assert len(set(stretch[members].tolist())) <= 1
+        team_size = np.flatnonzero(cluster == c)
+        assert len(set(stretch[team_size].tolist())) <= 1
         near = [
             all(
                 1000 * len(rows[i] & rows[j]) // len(rows[i] | rows[j]) >= _alike.ALIKE
-                for j in members
+                for j in team_size
             )
             for i in range(len(rows))
             if rows[i]

@@ -16,8 +16,8 @@ from numba.core.dispatcher import Dispatcher
 import dagbp
 import dagbp._kernels
 from dagbp._compiler import decorators as _jit
-from dagbp._engine.schedule import TILE_COST
 from dagbp._kernels.passes import entry_points as run
+from dagbp._machine import TILE_COST
 
 PACKAGE = Path(dagbp.__file__).parent
 

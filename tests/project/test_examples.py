@@ -15,7 +15,7 @@ import pytest
 import dagbp
 
 ROOT = Path(dagbp.__file__).parents[1]
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name, *options):

@@ -21,7 +21,7 @@ X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])
 
 
-def drawing():
+def graph():
     """Return a small graph with every attribute: skips, a frozen edge, a node without bias."""
     G = nx.DiGraph(name="drawn by hand")
     G.add_node("a", pos=(0, 0))
@@ -38,7 +38,7 @@ def drawing():
 
 
 def network(**options):
-    return dagbp.compile(drawing(), **{"dtype": "float64", "seed": 0, **options})
+    return dagbp.compile(graph(), **{"dtype": "float64", "seed": 0, **options})
 
 
 # ---------------------------------------------------------------------------- what it returns
@@ -70,10 +70,10 @@ def test_shapes_and_dtypes():
 
 def test_names_of_values():
     bp = network().backprop(X, Y)
-    computed, nodes = ["h", 3, "y"], list(drawing())
+    computed, nodes = ["h", 3, "y"], list(graph())
     assert list(bp.x) == nodes
     assert list(bp.s) == list(bp.delta) == list(bp.grad_bias) == computed
-    assert list(bp.grad_weight) == list(drawing().edges)
+    assert list(bp.grad_weight) == list(graph().edges)
     assert np.array_equal(bp.x["a"], X[:, 0])
     for missing, text in (
         ("nobody", "the network has no node 'nobody'"),
@@ -150,7 +150,7 @@ def test_all_calls_agree():
 
 def test_weights_and_biases_are_the_parameters():
     net = network()
-    G = drawing()
+    G = graph()
     assert dict(net.weights) == {(u, v): d["weight"] for u, v, d in G.edges(data=True)}
     assert dict(net.biases) == {"h": 0.25, 3: 0.0, "y": -0.5}
     flat = net.parameters
@@ -209,7 +209,7 @@ def test_texts():
 
 
 def test_outputs_that_are_inputs_and_hidden_nodes():
-    net = dagbp.compile(drawing(), inputs=["a", ("b", 1)], outputs=["h", "a", "y"], dtype="float64")
+    net = dagbp.compile(graph(), inputs=["a", ("b", 1)], outputs=["h", "a", "y"], dtype="float64")
     assert net.outputs == ["h", "a", "y"]
     P = net.predict(X)
     assert np.array_equal(P[:, 1], X[:, 0])
@@ -253,7 +253,7 @@ def test_to_networkx_keeps_everything_else():
     net = network()
     net.fit(X, Y, epochs=3, verbose=0)
     back = net.to_networkx()
-    G = drawing()
+    G = graph()
     assert list(back) == list(G)
     assert list(back.edges) == list(G.edges)
     assert back.graph == G.graph
@@ -272,13 +272,13 @@ def test_to_networkx_keeps_everything_else():
 
 
 def test_the_users_graph_may_change_after_compiling():
-    G = drawing()
+    G = graph()
     net = dagbp.compile(G, dtype="float64")
     G.remove_edge("a", "h")
     G.nodes["h"]["activation"] = "relu"
     G.add_edge("a", "later")
     back = net.to_networkx()
-    assert list(back.edges) == list(drawing().edges)
+    assert list(back.edges) == list(graph().edges)
     assert back.nodes["h"]["activation"] == "sin"
 
 

@@ -143,7 +143,7 @@ def test_held_zeros_and_the_frozen_are_not_penalised():
     G = dagbp.layered([40, 48, 3], density=0.9, activation="tanh", seed=0)
     data = np.random.default_rng(0).normal(size=(2, 30, 40))
     nets = [dagbp.compile(G, seed=0, dtype="float64", dense_above=d) for d in (0.5, 1.0)]
-    assert nets[0]._engine.wiring.n_held > 0
+    assert nets[0]._engine.layout.n_explicit_zeros > 0
     options = {"penalties": [Penalty(l1=0.01, l2=0.1)], "max_norm": 0.8, "epochs": 3, "verbose": 0}
     histories = [net.fit(data[0], data[1, :, :3], seed=0, **options) for net in nets]
     assert_near(histories[0].loss, histories[1].loss, 1e-10)
@@ -195,7 +195,7 @@ def test_max_norm(limit, n_threads, dtype):
     start = network(dtype)
     assert all(net.weights[e] == start.weights[e] for e in frozen)
     assert np.array_equal(
-        net.parameters, net._engine.parameters.in_user_order(net._engine.parameters.values)
+        net.parameters, net._engine.parameters.in_user_order(net._engine.parameters.by_source)
     )
 
 

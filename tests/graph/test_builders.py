@@ -15,7 +15,7 @@ from dagbp import _memory
 from dagbp._errors import OptionError
 from dagbp._graph import builders
 from dagbp._graph.from_networkx import read_networkx
-from dagbp._plan.from_graph import plan_drawing
+from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import depth
 
 KNOWN = ("identity", "relu", "tanh")
@@ -50,12 +50,12 @@ def test_seed_decides_everything(name):
 @pytest.mark.parametrize("name", SEEDED)
 def test_defaults_of_compile_find_inputs_and_outputs(name):
     G = SEEDED[name](0)
-    drawing = read_networkx(G, known=KNOWN)
-    plan_drawing(drawing)
-    assert len(drawing.inputs) == 5
-    assert len(drawing.outputs) == 3
+    graph = read_networkx(G, known=KNOWN)
+    plan_graph(graph)
+    assert len(graph.inputs) == 5
+    assert len(graph.outputs) == 3
     given_names = [G.nodes[v].get("activation", "identity") for v in G]
-    assert [drawing.activation_names[k] for k in drawing.activation] == given_names
+    assert [graph.activation_names[k] for k in graph.activation] == given_names
 
 
 @pytest.mark.parametrize("name", NUMBERED)
@@ -131,7 +131,7 @@ def test_random_dag_keeps_its_promises(sizes, fill, seed):
     assert G.number_of_edges() == count
     assert nx.dag_longest_path_length(G) == levels
     assert sources_and_sinks(G) == (list(range(n_inputs)), list(range(n - n_outputs, n)))
-    plan = plan_drawing(read_networkx(G, known=KNOWN))
+    plan = plan_graph(read_networkx(G, known=KNOWN))
     assert plan.level.tolist() == [G.nodes[v]["layer"] for v in G]
 
 
@@ -141,7 +141,7 @@ def test_random_dag_keeps_its_promises(sizes, fill, seed):
 )
 def test_random_dag_large_and_deep(nodes, edges, levels):
     G = builders.random_dag(nodes, edges, 4, 4, levels, seed=0)
-    plan = plan_drawing(read_networkx(G, known=KNOWN))
+    plan = plan_graph(read_networkx(G, known=KNOWN))
     assert len(plan.in_edge) == edges
     assert depth(plan) == levels
 

@@ -34,7 +34,7 @@ from dagbp.plotting._layout import CLEAR, arc, crossings, lay_out
 from dagbp.plotting._reading import read
 
 
-def drawing():
+def graph():
     """Return a graph with skips, a constant, and an output that feeds on."""
     G = nx.DiGraph()
     G.add_weighted_edges_from(
@@ -51,7 +51,7 @@ def drawing():
 
 
 def network(**options):
-    return dagbp.compile(drawing(), inputs=["a", "b"], outputs=["y", "g"], seed=0, **options)
+    return dagbp.compile(graph(), inputs=["a", "b"], outputs=["y", "g"], seed=0, **options)
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -100,7 +100,7 @@ def test_every_node_and_edge_is_drawn():
     markers = of_type(ax, PathCollection)  # inputs, constants, others; rings
     assert [len(marker.get_offsets()) for marker in markers] == [2, 1, 3, 2]
     assert legend(ax) == ["input (2)", "constant (1)", "computed (3)", "ringed: output (2)"]
-    assert sorted(text.get_text() for text in ax.texts) == sorted(drawing())
+    assert sorted(text.get_text() for text in ax.texts) == sorted(graph())
     assert colour_bars(ax) == ["weight; width: |weight|"]
     assert edges.norm.vmin == -edges.norm.vmax == -2
     assert ax.get_xlabel() == "topological level (0: inputs)"
@@ -322,9 +322,9 @@ def test_boxes_have_the_mean_magnitude():
 def test_spy_marks_every_slot():
     net, ax = blocks(), new_axes()
     plotting.spy(net, ax=ax)
-    wiring = net._engine.wiring
-    assert wiring.n_held > 0
-    dense, held = wiring.ins.n_edges, wiring.n_held
+    layout = net._engine.layout
+    assert layout.n_explicit_zeros > 0
+    dense, held = layout.ins.n_edges, layout.n_explicit_zeros
     assert legend(ax) == [
         f"edge ({net.n_edges + held - dense:,})",
         f"edge in a dense panel ({dense - held:,})",
@@ -353,11 +353,11 @@ def test_spy_counts_where_marks_would_be_too_many():
         assert cells[net._names.row(v) // size, net._names.row(u) // size] > 0
     dense = dagbp.compile(dagbp.layered([200, 200, 200], density=0.95, seed=0), seed=0)
     ax = plotting.spy(dense, ax=new_axes())
-    wiring = dense._engine.wiring
-    assert wiring.n_held > 0
+    layout = dense._engine.layout
+    assert layout.n_explicit_zeros > 0
     assert legend(ax) == [
-        f"mostly dense panels: {wiring.ins.n_edges:,} slots",
-        f"filled with held zeros: {wiring.n_held:,} slots",
+        f"mostly dense panels: {layout.ins.n_edges:,} slots",
+        f"filled with held zeros: {layout.n_explicit_zeros:,} slots",
     ]
 
 
@@ -546,7 +546,7 @@ net = network()
     ("call", "message"),
     [
         (
-            lambda: plotting.draw_network(drawing()),
+            lambda: plotting.draw_network(graph()),
             "net must be a dagbp.Network, got DiGraph; compile the graph first",
         ),
         (lambda: plotting.spy(3), "net must be a dagbp.Network, got int"),

@@ -13,8 +13,8 @@ from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
 from dagbp import _memory
-from dagbp._engine import schedule as _schedule
-from dagbp._engine.schedule import Scheduler
+from dagbp._engine import tile_plan as _schedule
+from dagbp._engine.tile_plan import TilePlanner
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 
@@ -30,15 +30,15 @@ def raw(case):
 def in_tiles(case, **options):
     """Return the network compiled so that a single sample goes in a tile."""
     net = case.compile(schedule="levels", n_threads=1, **options)
-    assert not net._engine.scheduler.single(1, back=True)
+    assert not net._engine.tile_planner.single(1, back=True)
     return net
 
 
 def alone(case, **options):
     """Return the network compiled so that a single sample goes by itself."""
     net = case.compile(n_threads=1, **options)
-    assert net._engine.scheduler.single(1, back=False)
-    assert net._engine.scheduler.single(1, back=True)
+    assert net._engine.tile_planner.single(1, back=False)
+    assert net._engine.tile_planner.single(1, back=True)
     return net
 
 
@@ -105,9 +105,9 @@ def test_layers_of_any_density(shape, dtype):
     case = RandomNetwork(G, nodes[: widths[0]], nodes[-widths[-1] :])
     options = {"dtype": dtype, "dense_above": dense_above, "seed": 0}
     net = alone(case, **options)
-    wiring = net._engine.wiring
-    assert (wiring.n_held > 0) == (shape == "filled")
-    assert wiring.ins.n_edges > 0 or shape not in ("full", "filled")
+    layout = net._engine.layout
+    assert (layout.n_explicit_zeros > 0) == (shape == "filled")
+    assert layout.ins.n_edges > 0 or shape not in ("full", "filled")
     X, Y = random_samples(1, case, 1)
     assert_same(results(net, X, Y), results(in_tiles(case, **options), X, Y), TOLERANCES[dtype])
 
@@ -304,9 +304,9 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 
 def test_levels_never_go_alone():
     """Their bits are those of any number of threads."""
-    chosen = alone(RandomNetwork(*_three_outputs()))._engine.scheduler
+    chosen = alone(RandomNetwork(*_three_outputs()))._engine.tile_planner
     assert chosen.single(1, back=True)
-    chosen = Scheduler(chosen._wiring, "levels")
+    chosen = TilePlanner(chosen._layout, "levels")
     assert not any(chosen.single(limit, back) for limit in (None, 1, 7) for back in (False, True))
 
 
@@ -318,7 +318,7 @@ def test_many_threads_share_a_wide_net_and_no_other(monkeypatch):
     for edges, shared in ((wide, True), (deep, False)):
         net = dagbp.Network.from_edges(*edges.T, seed=0)
         assert net.n_edges > 300_000
-        chosen = net._engine.scheduler
+        chosen = net._engine.tile_planner
         for back in (False, True):
             assert chosen.single(1, back)
             assert chosen.single(2, back)

@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 import dagbp
 from dagbp._engine import workers as _team
 from dagbp._errors import GraphError, OptionError
-from dagbp._kernels.frames import Work
+from dagbp._kernels.frames import WorkFrame
 from dagbp._kernels.passes import entry_points as run
 from dagbp._model import engine_lock as _turn
 from dagbp.callbacks import Callback, TimeLimit
@@ -94,7 +94,9 @@ def test_what_other_threads_read_is_whole():
     def read():
         while not done.is_set():
             copied = pickle.loads(pickle.dumps(net))._engine.parameters
-            torn.append(not np.array_equal(copied.flat, copied.in_user_order(copied.values)))
+            torn.append(
+                not np.array_equal(copied.by_target, copied.in_user_order(copied.by_source))
+            )
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -234,7 +236,7 @@ def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
 
     def failing(*args):
         calls.append(args)
-        work = Work(*(ctypes.c_uint64 * len(Work._fields)).from_address(args[-2]))
+        work = WorkFrame(*(ctypes.c_uint64 * len(WorkFrame._fields)).from_address(args[-2]))
         if work.thread == 1:
             raise MemoryError("no room")
         entry(run.train)(*args)

@@ -22,11 +22,11 @@ import numpy as np
 import dagbp
 from dagbp import _network
 from dagbp._layout import segments as _segments
-from dagbp._kernels.vectors.vector import REGISTER_BYTES
+from dagbp._machine import REGISTER_BYTES
 from dagbp.optimizers import SGD, Adam
 
 _network.available_cores = lambda: 64
-_segments.WORTH_MEETING = 1000
+_segments.WORTH_BARRIER = 1000
 GRAPHS = {
     "sparse": dagbp.random_dag(120, 900, 9, 4, activation="gelu", seed=0),
     "dense": dagbp.layered([19, 70, 45, 10], activation="tanh", seed=1),

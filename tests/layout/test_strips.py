@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dagbp
-from dagbp._engine.schedule import NARROW_ROW, WIDE_ROW
-from dagbp._layout import layout as _wiring
+from dagbp._layout import layout as _layout
 from dagbp._layout import source_blocks as _strips
-from dagbp._layout.source_blocks import Strips, cut_strips
+from dagbp._layout.source_blocks import SourceBlocks, cut_source_blocks
+from dagbp._machine import NARROW_ROW, WIDE_ROW
 from dagbp._plan.plan import make_plan
 
 SIZES = (150, 140, 130, 7)
@@ -22,16 +22,20 @@ WIDE, NARROW = 200, 5  # samples: of batches in wide tiles and in narrow ones
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
 
-def layers(dtype="float64", strips=True, **options):
+def layers(dtype="float64", source_blocks=True, **options):
     """Return a net whose hidden layers have many edges a row, with strips or without."""
     G = dagbp.layered(SIZES, density=0.5, activation="tanh", seed=0)
-    without = mock.patch.object(_wiring, "cut_strips", return_value=None)
+    without = mock.patch.object(_layout, "cut_source_blocks", return_value=None)
     small = mock.patch.multiple(
-        _strips, EDGE_NS={64 * WIDE_ROW: 0.5}, L1_BYTES=64 * WIDE_ROW, FAR_EDGE_NS=1.0, PIECE_NS=0.0
+        _strips,
+        BLOCK_EDGE_NS={64 * WIDE_ROW: 0.5},
+        L1_BYTES=64 * WIDE_ROW,
+        FAR_EDGE_NS=1.0,
+        PIECE_NS=0.0,
     )
-    with small, nullcontext() if strips else without:
+    with small, nullcontext() if source_blocks else without:
         net = dagbp.compile(G, dtype=dtype, seed=1, **options)
-        assert (net._engine.wiring.strips is not None) == strips
+        assert (net._engine.layout.source_blocks is not None) == source_blocks
     return net
 
 
@@ -61,43 +65,43 @@ def levels(draw):
     return plan, rows, segment
 
 
-def pieces(strips: Strips, segment):
+def pieces(source_blocks: SourceBlocks, segment):
     """Yield (strip, target, first slot, last slot) of every piece."""
-    for k in np.flatnonzero(strips.of_segment):
-        place, n_rows = strips.of_segment[k], segment[k + 1] - segment[k]
-        n_strips = strips.program[place]
-        ends = strips.program[place + 1 :][: n_strips * n_rows + 1]
-        for p in range(n_strips * n_rows):
+    for k in np.flatnonzero(source_blocks.of_segment):
+        place, n_rows = source_blocks.of_segment[k], segment[k + 1] - segment[k]
+        n_blocks = source_blocks.program[place]
+        ends = source_blocks.program[place + 1 :][: n_blocks * n_rows + 1]
+        for p in range(n_blocks * n_rows):
             yield p // n_rows, segment[k] + p % n_rows, ends[p], ends[p + 1]
 
 
 @given(levels())
 def test_every_edge_of_a_stripped_row_is_in_one_piece(drawn):
     plan, rows, segment = drawn
-    strips = cut_strips(plan, rows, segment)
+    source_blocks = cut_source_blocks(plan, rows, segment)
     stripped = np.repeat(rows > 0, np.diff(plan.in_ptr))
-    if strips is None:
+    if source_blocks is None:
         assert not stripped.any()
         return
-    assert np.array_equal(np.sort(strips.slot), np.flatnonzero(stripped))
-    assert np.array_equal(strips.source, plan.in_src[strips.slot])
-    assert np.array_equal(strips.value_slot, plan.in_slot[strips.slot])
+    assert np.array_equal(np.sort(source_blocks.slot), np.flatnonzero(stripped))
+    assert np.array_equal(source_blocks.source, plan.in_src[source_blocks.slot])
+    assert np.array_equal(source_blocks.value_slot, plan.in_slot[source_blocks.slot])
     covered = 0
-    for _, target, first, last in pieces(strips, segment):
+    for _, target, first, last in pieces(source_blocks, segment):
         assert first == covered
         covered = last
-        slots = strips.slot[first:last]
+        slots = source_blocks.slot[first:last]
         assert ((plan.in_ptr[target] <= slots) & (slots < plan.in_ptr[target + 1])).all()
-        assert len(set((strips.source[first:last] // rows[target]).tolist())) <= 1
-    assert covered == len(strips.slot)
+        assert len(set((source_blocks.source[first:last] // rows[target]).tolist())) <= 1
+    assert covered == len(source_blocks.slot)
 
 
 def test_levels_of_few_edges_a_row_and_of_few_sources_have_none():
     for sizes, density in (((500, 500, 5), 0.02), ((100, 120, 5), 0.5)):
         net = dagbp.compile(dagbp.layered(sizes, density=density, seed=0))
-        assert net._engine.wiring.strips is None
+        assert net._engine.layout.source_blocks is None
     net = dagbp.compile(dagbp.layered((500, 500, 5), density=0.2, seed=0))
-    assert net._engine.wiring.strips is not None
+    assert net._engine.layout.source_blocks is not None
     assert "strips" in net.summary()
 
 
@@ -114,8 +118,8 @@ def test_distinct_values_of_a_narrow_and_of_a_wide_range(values, first, wide):
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_with_and_without_strips(dtype, tolerance, n_threads):
     found = []
-    for strips in (True, False):
-        net = layers(dtype, strips, n_threads=n_threads)
+    for source_blocks in (True, False):
+        net = layers(dtype, source_blocks, n_threads=n_threads)
         X, Y = samples(WIDE)
         before = net.predict(X), *net.loss_and_gradient(X, Y)
         net.fit(X, Y, epochs=5, batch_size=WIDE, **OPTIONS)
@@ -127,11 +131,11 @@ def test_with_and_without_strips(dtype, tolerance, n_threads):
 def test_wide_and_narrow_batches_in_turns():
     """Each kind of tile reads a copy of its own of the weights, and both train them."""
     found = []
-    for strips in (True, False):
-        net = layers(strips=strips)
+    for source_blocks in (True, False):
+        net = layers(source_blocks=source_blocks)
         for n in (WIDE, NARROW, WIDE, WIDE, NARROW, NARROW):
             X, Y = samples(n)
-            row_bytes = net._engine.scheduler.choose(n, 1).row_bytes
+            row_bytes = net._engine.tile_planner.choose(n, 1).row_bytes
             assert row_bytes == (WIDE_ROW if n == WIDE else NARROW_ROW)
             net.fit(X, Y, epochs=2, batch_size=n, **OPTIONS)
             values = [net.predict(samples(m)[0]) for m in (1, NARROW, WIDE)]
@@ -141,7 +145,7 @@ def test_wide_and_narrow_batches_in_turns():
 
 
 def test_parameters_are_taken_over_by_both_copies():
-    net, other = layers(), layers(strips=False)
+    net, other = layers(), layers(source_blocks=False)
     X, Y = samples(WIDE)
     net.fit(X, Y, epochs=1, batch_size=WIDE, **OPTIONS)
     net.parameters = other.parameters
@@ -164,8 +168,8 @@ def test_a_step_that_diverges_is_undone():
 def test_norms_are_held_in_both_copies():
     X, Y = samples(WIDE)
     found = []
-    for strips in (True, False):
-        net = layers(strips=strips)
+    for source_blocks in (True, False):
+        net = layers(source_blocks=source_blocks)
         net.fit(X, Y, epochs=4, batch_size=WIDE, max_norm=0.5, **OPTIONS)
         found.append((net.parameters, net.predict(X)))
     for ours, theirs in zip(*found, strict=True):
@@ -175,7 +179,7 @@ def test_norms_are_held_in_both_copies():
 @settings(max_examples=10)
 @given(st.lists(st.sampled_from(["wide", "narrow", "one", "set"]), max_size=5))
 def test_any_order_of_calls(calls):
-    ours, theirs = layers(), layers(strips=False)
+    ours, theirs = layers(), layers(source_blocks=False)
     for k, call in enumerate(calls):
         X, Y = samples({"wide": WIDE, "narrow": NARROW, "one": 1}.get(call, 2))
         for net in (ours, theirs):

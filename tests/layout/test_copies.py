@@ -28,10 +28,10 @@ def patch_slots(share, n_rows):
 @settings(max_examples=50)
 @given(blocky(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
 def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
-    wiring = case.compile(dtype=dtype)._engine.wiring
-    plan, n_rows = wiring.plan, 64 // np.dtype(dtype).itemsize
-    copied, rows = np.zeros(wiring.n_slots, int), np.zeros(len(plan.node), int)
-    for share in wiring.shares(n_threads, in_strips=False):
+    layout = case.compile(dtype=dtype)._engine.layout
+    plan, n_rows = layout.plan, 64 // np.dtype(dtype).itemsize
+    copied, rows = np.zeros(layout.n_slots, int), np.zeros(len(plan.node), int)
+    for share in layout.shares(n_threads, by_source_block=False):
         for slots in patch_slots(share, n_rows):
             copied[slots] += 1
         for first, last in share.stretches.tolist():
@@ -45,9 +45,9 @@ def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
 
 @given(blocky(), st.sampled_from(["float32", "float64"]))
 def test_patches_are_whole_lines_of_values(case, dtype):
-    wiring = case.compile(dtype=dtype)._engine.wiring
-    in_slot, n_rows = wiring.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize
-    (share,) = wiring.shares(1, in_strips=False)
+    layout = case.compile(dtype=dtype)._engine.layout
+    in_slot, n_rows = layout.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize
+    (share,) = layout.shares(1, by_source_block=False)
     for slot, stride, length in share.patches.tolist():
         first = in_slot[slot : slot + length]
         for r in range(n_rows):
@@ -56,14 +56,17 @@ def test_patches_are_whole_lines_of_values(case, dtype):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_strips_are_shared_out_whole(n_threads):
-    wiring = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._engine.wiring
-    copied, in_strips = np.zeros(wiring.n_slots, int), np.zeros(len(wiring.strips.slot), int)
-    for share in wiring.shares(n_threads, in_strips=True):
-        in_strips[slice(*share.strips)] += 1
+    layout = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._engine.layout
+    copied, by_source_block = (
+        np.zeros(layout.n_slots, int),
+        np.zeros(len(layout.source_blocks.slot), int),
+    )
+    for share in layout.shares(n_threads, by_source_block=True):
+        by_source_block[slice(*share.source_blocks)] += 1
         for first, last in share.stretches.tolist():
             copied[first:last] += 1
-    assert (in_strips == 1).all()
-    copied[wiring.strips.slot] += 1
+    assert (by_source_block == 1).all()
+    copied[layout.source_blocks.slot] += 1
     assert (copied == 1).all()
 
 
@@ -72,12 +75,12 @@ def test_strips_are_shared_out_whole(n_threads):
 def test_both_copies_agree_after_training(dtype, n_threads):
     net = full_net(dtype, n_threads)
     engine, rng = net._engine, np.random.default_rng(0)
-    assert len(engine.wiring.shares(1, in_strips=False)[0].patches)
+    assert len(engine.layout.shares(1, by_source_block=False)[0].patches)
     X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
     net.fit(X, Y, epochs=3, batch_size=150, **OPTIONS)
-    n = engine.wiring.n_slots
-    flat, values = engine.parameters.flat, engine.parameters.values
-    assert np.array_equal(flat[:n], values[engine.wiring.plan.in_slot])
+    n = engine.layout.n_slots
+    flat, values = engine.parameters.by_target, engine.parameters.by_source
+    assert np.array_equal(flat[:n], values[engine.layout.plan.in_slot])
     assert np.array_equal(flat[n:], values[n : engine.parameters.n_values])
 
 

@@ -81,7 +81,7 @@ def test_options_survive(tmp_path):
     loaded = dagbp.load(str(tmp_path / "net"))
     assert loaded.n_threads == 2
     assert loaded.summary() == net.summary()
-    assert loaded._engine.wiring.n_held == net._engine.wiring.n_held > 0
+    assert loaded._engine.layout.n_explicit_zeros == net._engine.layout.n_explicit_zeros > 0
 
 
 def test_a_network_of_arrays(tmp_path):
@@ -439,7 +439,7 @@ def test_on_threads_with_filled_blocks(tmp_path, n_threads, ways):
     with pytest.raises(KeyboardInterrupt):
         broken.fit(*data, callbacks=[save, Break(8)], **options)
     loaded = dagbp.load(tmp_path / "net")
-    assert loaded._engine.wiring.n_held > 0
+    assert loaded._engine.layout.n_explicit_zeros > 0
     assert_same_run(whole, loaded, (history, loaded.fit(*data, resume=True, **options)))
 
 
@@ -692,7 +692,7 @@ def test_a_hundred_kills(tmp_path):
 
 WRITERS = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1] / "support")!r}]
 from test_checkpoint import writer_arguments, writer_network
 from dagbp.callbacks import ModelCheckpoint
 
