@@ -66,7 +66,7 @@ class CallbackState:
         The last epoch and the last step whose end it was told.
     """
 
-    kind: str
+    class_name: str
     content: dict[str, Any]
     epochs: int
     updates: int

@@ -16,18 +16,18 @@ from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._engine.engine import Engine
 from dagbp._engine.tile_plan import STRATEGIES
+from dagbp._engine.updates import Update
 from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._graph.arrays import GraphArrays
 from dagbp._graph.from_edges import read_edges
 from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
 from dagbp._layout.fill import check_dense_above
-from dagbp._model.engine_lock import Turn
 from dagbp._model.initial_values import check_representable, draw_parameters
+from dagbp._model.model import Model
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
 from dagbp._plan.from_graph import plan_graph
-from dagbp._plan.names import Names
 from dagbp._plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from dagbp._engine.profile import Profile
     from dagbp._history import History, TrainingState
+    from dagbp._training.options import Options
     from dagbp._training.regularisation import Penalty, Regularisation
-    from dagbp._training.run import Options
     from dagbp._training.source import Source
     from dagbp.callbacks import Callback
 
@@ -87,9 +87,7 @@ class Network:
         dtype: np.dtype[Any],
     ) -> None:
         """Set up all but the parameters."""
-        self._names, self._nx_graph = Names(graph, plan), nx_graph
-        self._training: Callable[[], TrainingState] | TrainingState | None = None
-        self._history: History | None = None
+        self._nx_graph = nx_graph
         computed = plan.node[plan.n_inputs :]
         trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
         self._engine = Engine(
@@ -101,7 +99,9 @@ class Network:
             self._dense_above,
             self._strategy,
         )
-        self._turn = Turn(self._engine)
+        self._model = Model(graph, plan, self._engine)
+        self._names, self._turn = self._model.names, self._model.lock
+        self._model.max_threads = self._n_threads
         self._has_bias = graph.has_bias[computed]
 
     @classmethod
@@ -234,6 +234,8 @@ class Network:
                 f"process may use, got {value!r}"
             )
         self._n_threads = value
+        if hasattr(self, "_model"):
+            self._model.max_threads = value
 
     @property
     def parameters(self) -> Array:
@@ -262,9 +264,9 @@ class Network:
             )
         with self._turn as engine:
             engine.parameters.assign(flat)
-            last = self._training
-            if last is not None and not callable(last):  # a resumed run goes on with these
-                self._training = replace(last, parameters=None)
+            if not self._turn.training and self._model.last_run is not None:
+                last = replace(self._model.last_run, parameters=None)
+                self._model.end_run(last, self._model.history)
 
     @property
     def parameter_names(self) -> list[Any]:
@@ -544,18 +546,18 @@ class Network:
         [False, True, True, False]
         """
         from dagbp._training.minibatches import Minibatches
-        from dagbp._training.run import Options
+        from dagbp._training.options import Options
 
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         validation = self._validation(validation_data, loss)
-        asked = epochs, verbose, callbacks, restrained, resume
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         solver = optimizers.as_solver(optimizer, learning_rate)
         if solver is not None:
-            return self._solve(solver, problem, validation, Options(*asked))
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        source = Minibatches(problem, batch_size, shuffle, int(epochs), seed)
-        return self._train(source, validation, checked, source.drop_seed)
+            return self._solve(solver, problem, validation, options)
+        chosen = optimizers.get(optimizer, learning_rate)
+        source = Minibatches(problem, batch_size, shuffle, seed)
+        return self._train(source, validation, options, chosen)
 
     def fit_batches(
         self,
@@ -620,24 +622,23 @@ class Network:
         >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
         3
         """
-        from dagbp._training.minibatches import seeds
-        from dagbp._training.run import Options
+        from dagbp._training.options import Options
         from dagbp._training.stream import Batches
 
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
-        asked = epochs, verbose, callbacks, restrained, resume
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
+        chosen = optimizers.get(optimizer, learning_rate)
         check_loss_fits(losses.get(loss), self._names.graph)
         validation = self._validation(validation_data, loss)
         prepare = partial(read_batch, read=self._reader(loss))
-        source = Batches(batches, prepare, int(epochs))
-        return self._train(source, validation, checked, seeds(seed)[1])
+        source = Batches(batches, prepare, int(epochs), seed, self._model.lock)
+        return self._train(source, validation, options, chosen)
 
     @property
     def history(self) -> "History | None":
         """The history of the last run, also of one that was loaded; None if there is none."""
         with self._turn:
-            return None if self._history is None else self._history.copy()
+            return None if self._model.history is None else self._model.history.copy()
 
     def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
         """Write the network to one file, which `dagbp.load` reads.
@@ -721,12 +722,11 @@ class Network:
         (32, 1, 'copy in')
         """
         from dagbp._engine.profile import take_profile
-        from dagbp._training.run import start
 
         chosen = optimizers.get(optimizer)
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._turn as engine:
-            return take_profile(engine, problem, start(engine, chosen), self.n_threads)
+            return take_profile(engine, problem, Update(engine.parameters, chosen), self.n_threads)
 
     # --- out of it ---
 
@@ -781,7 +781,7 @@ class Network:
         with self._turn as engine:
             engine.release()
             if not self._turn.training:
-                self._training = None
+                self._model.end_run(None, self._model.history)
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
@@ -816,13 +816,17 @@ class Network:
         return regularisation(self._names, self._engine, *given)
 
     def _train(
-        self, source: "Source", validation: Problem | None, options: "Options", drop_seed: int
+        self,
+        source: "Source",
+        validation: Problem | None,
+        options: "Options",
+        optimizer: optimizers.Optimizer,
     ) -> "History":
         """Run the source; callbacks may use the network between its steps."""
         from dagbp._training.run import Run
 
-        with self._turn.for_a_run() as engine:
-            return Run(self, engine, source, validation, options, drop_seed).go()
+        with self._model.lock.hold_for_run():
+            return Run(self._model, self, source, validation, options, optimizer).go()
 
     def _solve(
         self,
@@ -833,11 +837,11 @@ class Network:
     ) -> "History":
         from dagbp._training.scipy_solvers import solve
 
-        with self._turn.for_a_run() as engine:
-            return solve(self, engine, solver, problem, validation, options)
+        with self._model.lock.hold_for_run():
+            return solve(self._model, self, solver, problem, validation, options)
 
     def _last_run(self) -> "TrainingState | None":
-        return self._training() if callable(self._training) else self._training
+        return self._model.last_run
 
     def _assign(self, place: int, value: Any) -> Any:
         """Set one parameter; return it in the network's precision."""

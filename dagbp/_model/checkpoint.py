@@ -271,8 +271,10 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
         try:
             content = encode(one.content, arrays)
         except TypeError as error:
-            raise CheckpointError(f"the state of {one.kind} cannot be kept: {error}") from error
-        tree["callbacks"].append([one.kind, content, one.epochs, one.updates])
+            raise CheckpointError(
+                f"the state of {one.class_name} cannot be kept: {error}"
+            ) from error
+        tree["callbacks"].append([one.class_name, content, one.epochs, one.updates])
     plain = {name: encode(tree[name], arrays) for name in ("history", *_REAL)}
     return {**tree, **plain}
 

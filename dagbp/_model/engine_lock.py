@@ -18,12 +18,12 @@ PAUSE = 1e-4  # seconds between two looks at who has had a turn
 PATIENCE = 10.0  # seconds that a fork waits for another thread's turn to end
 
 
-class Turn(ForkSafeLock):
+class EngineLock(ForkSafeLock):
     """Gives the engine to one caller at a time: its buffers and parameters are shared.
 
     Other threads wait; for a training run, up to the end of one of its steps, where it gives way.
-    The thread that has the engine may not come again, as a signal handler would, unless it is lent
-    in the midst of a run. An interrupt may come between any two instructions, and leave the lock
+    The thread that has the engine may not come again, as a signal handler would, unless the run
+    has released it. An interrupt may come between any two instructions, and leave the lock
     behind: whoever had it is at work for as long as its frame is on the stack.
 
     Attributes
@@ -92,7 +92,7 @@ class Turn(ForkSafeLock):
             self.lock.release()
 
     @contextmanager
-    def for_a_run(self) -> Iterator[Engine]:
+    def hold_for_run(self) -> Iterator[Engine]:
         """Give the engine to a training run; its callbacks must not begin another."""
         caller = sys._getframe(2)
         if self._run_thread == get_ident() and _is_on_the_stack(self._runner):
@@ -108,7 +108,7 @@ class Turn(ForkSafeLock):
                 self._runner = self._run_thread = None
 
     @contextmanager
-    def denied(self) -> Iterator[None]:
+    def forbidden(self) -> Iterator[None]:
         """Refuse this thread, for which a run waits, the engine."""
         thread = get_ident()
         self._denied.add(thread)
@@ -118,7 +118,7 @@ class Turn(ForkSafeLock):
             self._denied.discard(thread)
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
+    def released(self) -> Iterator[None]:
         """Let others use the engine, callbacks of the run that has it too, one at a time."""
         holder, self._holder = self._holder, None
         self.lock.release()
@@ -145,11 +145,11 @@ class Turn(ForkSafeLock):
         """Whether another thread waits."""
         return bool(self._waiting)
 
-    def give_way(self) -> None:
+    def yield_to_waiters(self) -> None:
         """Give those a turn that wait now, if any do."""
         tickets = set(self._waiting)
         if tickets:
-            with self.lent():
+            with self.released():
                 while tickets & self._waiting:
                     time.sleep(PAUSE)
 
@@ -189,7 +189,7 @@ def _is_on_the_stack(frame: FrameType | None) -> bool:
     return False
 
 
-_turns: weakref.WeakSet[Turn] = weakref.WeakSet()
+_turns: weakref.WeakSet[EngineLock] = weakref.WeakSet()
 
 
 def _hold_all() -> None:

@@ -56,7 +56,7 @@ def keep(net: "Network", training: bool) -> Saved:
     """Return what is to be kept; without `training`, neither state nor history of the last run."""
     with net._turn as engine:  # parameters and state of the same step
         plan, run = engine.plan, net._last_run() if training else None
-        history = net._history if training and run is None else None
+        history = net._model.history if training and run is None else None
         if run is not None:
             slots = [_as_drawn(plan, engine.parameters.in_user_order(slot)) for slot in run.moments]
             size = len(plan.in_src) + len(plan.node)
@@ -88,15 +88,14 @@ def bring_back(net: "Network", saved: Saved) -> None:
     net._dense_above, net._strategy = saved.dense_above, saved.schedule
     net._build(saved.graph, plan, saved.nx_graph, saved.parameters.dtype)
     net.parameters = _from_drawn(plan, saved.parameters)
-    net._history = saved.history
+    net._model.end_run(None, saved.history)
     if saved.training is not None:
         run = saved.training
         kept = aligned((len(run.moments), len(net._engine.parameters.by_source)), net.dtype)
         for slot, values in zip(kept, run.moments, strict=True):
             slot[:] = net._engine.parameters.by_parameter(_from_drawn(plan, values))
         last = None if run.parameters is None else _from_drawn(plan, run.parameters)
-        net._training = replace(run, moments=kept, parameters=last)
-        net._history = run.history
+        net._model.end_run(replace(run, moments=kept, parameters=last), run.history)
 
 
 def new_network(saved: Saved) -> "Network":

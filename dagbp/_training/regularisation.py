@@ -83,8 +83,8 @@ class Regularisation:
 
     l1: Float64 | None = None
     l2: Float64 | None = None
-    most: Float64 | None = None
-    stays: Float64 | None = None
+    max_norm: Float64 | None = None
+    keep_probability: Float64 | None = None
     described: Mapping[str, str] = field(default_factory=dict)
 
     def penalty(self, parameters: npt.NDArray[Any]) -> tuple[float, Float64]:

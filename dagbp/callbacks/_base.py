@@ -1,17 +1,59 @@
-"""What a callback is, and what it is told."""
+"""The base class of callbacks, and the progress that they receive."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
 
 from dagbp._checks import is_number
 from dagbp._errors import OptionError, did_you_mean
+from dagbp._history import History
 
-if TYPE_CHECKING:
-    from dagbp._history import History
-    from dagbp._network import Network
+
+class TrainedNetwork(Protocol):
+    """The methods of `dagbp.Network` that callbacks use most."""
+
+    @property
+    def inputs(self) -> list[Hashable]:
+        """Labels of the inputs, in the order of X's columns."""
+
+    @property
+    def outputs(self) -> list[Hashable]:
+        """Labels of the outputs, in the order of Y's columns."""
+
+    @property
+    def parameters(self) -> npt.NDArray[Any]:
+        """All parameters in one flat array; assign a new array to set them."""
+
+    @parameters.setter
+    def parameters(self, values: npt.ArrayLike) -> None: ...
+
+    @property
+    def weights(self) -> Any:
+        """The weights by edge; assign to one to set it."""
+
+    @property
+    def biases(self) -> Any:
+        """The biases by node; assign to one to set it."""
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the outputs for each sample."""
+
+    def forward(self, X: Any) -> Any:
+        """Return the signal and activation of every node."""
+
+    def backprop(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> Any:
+        """Return the values, deltas and gradients of every node and edge."""
+
+    def evaluate(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> float:
+        """Return the mean loss."""
+
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
+        """Write the network to a file."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,8 +89,8 @@ class Progress:
         Whether there is validation data.
     """
 
-    network: "Network"
-    history: "History"
+    network: TrainedNetwork
+    history: History
     n_epochs: int
     learning_rate: float
     epoch: int = 0

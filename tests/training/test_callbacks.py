@@ -660,7 +660,7 @@ def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
     other.fit(X, Y, epochs=2, **OPTIONS)
     assert np.array_equal(net.parameters, other.parameters)
     assert net.history.loss == other.history.loss
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         net.fit(X, Y, epochs=3, resume=True, **OPTIONS)
     for each in (net, other):
         each.fit(X, Y, epochs=3, **OPTIONS)
