@@ -1,8 +1,8 @@
-"""What can be done between the steps and epochs of a training run.
+"""Callbacks: objects that `fit` calls between the steps and epochs of a training run.
 
-A callback is an object with some of the methods of `Callback`; `fit` calls them with a `Progress`.
-Whole epochs run in compiled code whatever the callbacks, unless one of them asks to be called
-after steps.
+A callback is a subclass of `Callback` that overrides some of its methods; `fit` calls them with a
+`Progress`. Whole epochs run in compiled code with any callbacks, unless a callback overrides
+`Callback.on_step_end`. May import `_history`, `_files` and the packages below them.
 
 >>> import dagbp
 >>> from dagbp.callbacks import CosineDecay, EarlyStopping, WarmUp
