@@ -15,6 +15,7 @@ from dagbp._kernels.frames import (
     DIVERGED,
     EPOCH,
     EPOCH_BEGAN,
+    FINISHED,
     FIRST_RATE,
     LAST_EPOCH,
     LAST_UPDATE,
@@ -68,6 +69,7 @@ class Clock:
     def __init__(
         self, epochs: int, batch_size: int, shuffle: bool = False, seed: int = 0, updates: int = 0
     ) -> None:
+        self.batch_size = batch_size
         count = self._count = np.zeros(int(COUNTS), np.int64)
         count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
         count[LAST_UPDATE], count[UPDATES] = NEVER, updates
@@ -140,22 +142,22 @@ class Clock:
     # --- steps over one batch, in epochs of unknown length ---
 
     def for_batch(self, n_samples: int) -> "Clock":
-        """Return a clock of one step over a batch of so many samples."""
+        """Return a clock of the next step, over a batch of so many samples."""
         clock = Clock(1, n_samples, updates=int(self._count[UPDATES]))
-        clock._count[FIRST_RATE], clock._rates = self._count[FIRST_RATE], self._rates
+        if self._rates is not None:
+            clock.use_rates(self._rates)
         return clock
 
     def count_in(self, batch: "Clock") -> bool:
         """Add the step of a batch's clock; return whether it was taken."""
-        self._count[STATUS] = batch._count[STATUS]
-        if not batch.updates:
+        self._count[STATUS] = DIVERGED if batch.diverged else FINISHED
+        if not batch.moved:
             return False
-        n_samples = int(batch._count[BATCH_SIZE])
-        self._count[UPDATES] = batch._count[UPDATES]
+        self._count[UPDATES] += 1
         self._count[STEP] += 1
-        self._step_loss[:] = batch._step_loss
-        self._epoch_loss[self.epoch] += batch.step_loss * n_samples
-        self._epoch_weight += n_samples
+        self._step_loss[0] = batch.step_loss
+        self._epoch_loss[self.epoch] += batch.step_loss * batch.batch_size
+        self._epoch_weight += batch.batch_size
         return True
 
     def end_epoch(self) -> None:

@@ -2,25 +2,18 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
 
 from dagbp._errors import CallbackError, DagbpError
 from dagbp._history import CallbackState, TrainingState
+from dagbp._model.engine_lock import EngineLock
 from dagbp.callbacks import Callback, Progress, Schedule
 
 _HOOKS = (
     *("on_train_begin", "on_step_end", "on_epoch_end", "on_train_end"),
     *("on_poll", "on_divergence"),
 )
-
-
-class ReleasableLock(Protocol):
-    """The part of the engine lock that callbacks need."""
-
-    def released(self) -> AbstractContextManager[None]:
-        """Let callbacks and other threads use the network."""
 
 
 class Listeners:
@@ -38,9 +31,7 @@ class Listeners:
         The argument of every call.
     """
 
-    def __init__(
-        self, callbacks: Sequence[Callback], progress: Progress, lock: ReleasableLock
-    ) -> None:
+    def __init__(self, callbacks: Sequence[Callback], progress: Progress, lock: EngineLock) -> None:
         self.callbacks, self.progress, self._lock = list(callbacks), progress, lock
         self.schedules = [one for one in self.callbacks if isinstance(one, Schedule)]
         self._hooks = {name: [one for one in callbacks if one.overrides(name)] for name in _HOOKS}
@@ -50,7 +41,7 @@ class Listeners:
         self._settings = [settings_of(one) for one in self.callbacks]
         self._stopped_by: str | None = None  # the callback that stopped the run that is resumed
 
-    def hears(self, hook: str) -> bool:
+    def has(self, hook: str) -> bool:
         """Return whether some callback overrides a hook."""
         return bool(self._hooks[hook])
 

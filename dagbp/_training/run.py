@@ -160,7 +160,7 @@ class Run:
         clock, listeners, per_epoch = self._clock, self._listeners, self._source.steps_per_epoch
         progress = listeners.progress
         epoch = progress.n_epochs
-        if listeners.hears("on_epoch_end") or self._validation is not None:
+        if listeners.has("on_epoch_end") or self._validation is not None:
             epoch = clock.epoch + 1
         elif listeners.schedules and per_epoch is not None:
             epoch = clock.epoch + epochs_at_once(per_epoch)
@@ -263,7 +263,7 @@ class Run:
 
     def _end(self) -> None:
         """Call `on_train_end`; keep the parameters of the last step if a callback changes them."""
-        if self._listeners.hears("on_train_end"):
+        if self._listeners.has("on_train_end"):
             self._last.keep()  # before the call, for the files that callbacks write
             self._listeners.call("on_train_end")
             self._last.forget_if_unchanged()

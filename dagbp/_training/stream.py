@@ -20,15 +20,9 @@ PERIOD = 0.05  # seconds after which a waiting thread checks whether it is still
 
 
 class FetchLock(Protocol):
-    """The part of the engine lock that a fetching thread uses.
+    """The part of the engine lock that a fetching thread uses."""
 
-    Attributes
-    ----------
-    fetcher : Thread or None
-        The last thread that fetched batches for the network.
-    """
-
-    fetcher: Thread | None
+    fetcher: Thread | None  # the last thread that fetched batches for the network
 
     def forbidden(self) -> AbstractContextManager[None]:
         """Refuse the engine to the current thread, since a run waits for this thread."""

@@ -2,7 +2,7 @@
 
 A callback is a subclass of `Callback` that overrides some of its methods; `fit` calls them with a
 `Progress`. Whole epochs run in compiled code with any callbacks, unless a callback overrides
-`Callback.on_step_end`. May import `_history`, `_files` and the packages below them.
+`Callback.on_step_end`.
 
 >>> import dagbp
 >>> from dagbp.callbacks import CosineDecay, EarlyStopping, WarmUp
@@ -16,6 +16,7 @@ A callback is a subclass of `Callback` that overrides some of its methods; `fit`
 'loss has not improved for 20 epochs'
 """
 
+# May import `_history`, `_files` and the packages below them.
 from dagbp.callbacks._base import Callback, Progress
 from dagbp.callbacks._files import CSVLogger, JSONLogger, ModelCheckpoint
 from dagbp.callbacks._schedules import (
