@@ -1,7 +1,8 @@
 """The clock of a training run: its position and limits, in arrays that the kernels advance."""
 
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,8 @@ from dagbp._kernels.frames import (
 NEVER = int(np.iinfo(np.int64).max)
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True)
+class Position:
     """A place between two steps, from which a clock continues to the same bits.
 
     The fields are those of `TrainingState` with the same names.

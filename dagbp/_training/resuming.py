@@ -1,6 +1,7 @@
 """Checks whether a run can be resumed, with all of its state or only the optimizer's."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def with_moments(last: TrainingState | None, optimizer: Optimizer) -> TrainingSt
 
 def position_of(state: TrainingState) -> Position:
     """Return the place of the clock in a state."""
-    return Position(**{name: getattr(state, name) for name in Position._fields})
+    return Position(**{field.name: getattr(state, field.name) for field in fields(Position)})
 
 
 class LastParameters:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from dagbp._data.features import Problem
@@ -106,7 +107,7 @@ class Run:
         progress = self._listeners.progress
         stopped = None if progress.resumable else progress.stopped
         return self._new_state(
-            **self._clock.position._asdict(),
+            **asdict(self._clock.position),
             learning_rate=progress.learning_rate,
             moments=self._update.moments,
             callbacks=self._listeners.states(),
@@ -135,6 +136,7 @@ class Run:
                     steps = self._source.next(clock.epoch, self._while_waiting)
                     before, unchanged = (None, None), False  # frees the memory of the last run
                     self._take(steps)
+                    del steps  # frees the batch before the next one is needed
                     self._sync_progress()
                     self._call_listeners()
                     if clock.diverged:

@@ -1,5 +1,6 @@
 """Clocks and sources by themselves, and a run that is resumed with fewer epochs than it had."""
 
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
@@ -78,10 +79,10 @@ def test_a_clock_continues_from_its_position(n_batches):
 
 def test_a_clock_repeats_the_shuffle_of_an_epoch_in_progress():
     clock, position = Clock(3, 4, shuffle=True, seed=5), Clock(3, 4).position
-    clock.resume(position._replace(epoch=1, random=9), 0.0)
+    clock.resume(replace(position, epoch=1, random=9), 0.0)
     assert clock.position.random == 9
     again = clock.frame().count.tolist()
-    clock.resume(position._replace(epoch=1, step=2, random=9), 0.0)
+    clock.resume(replace(position, epoch=1, step=2, random=9), 0.0)
     assert clock.position.random == 9
     changed = [k for k, (a, b) in enumerate(zip(again, clock.frame().count, strict=True)) if a != b]
     assert len(changed) == 2  # the step, and the order to draw once more
