@@ -858,14 +858,14 @@ def test_a_header_that_is_not_changed_is_fine(tmp_path, whole_file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, which ha"),
+        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, but an "),
         (
             put("training", "learning_rate", -1.0),
             r"learning_rate to -1.0; it must be a number >= 0",
         ),
         (
             lambda h: fewer_moments(h),
-            r"the last run kept 1 numbers a parameter, and Adam.* needs 2",
+            r"the last run kept 1 numbers for each parameter, but Adam.* needs 2",
         ),
     ],
 )
