@@ -35,7 +35,7 @@ NEVER = int(np.iinfo(np.int64).max)
 class Position:
     """A place between two steps, from which a clock continues to the same bits.
 
-    The fields are those of `TrainingState` with the same names.
+    `TrainingState` has fields with the same names and meanings.
     """
 
     epoch: int
@@ -213,7 +213,7 @@ class Clock:
     # --- for the engine ---
 
     def frame(self) -> ClockFrame:
-        """Return what kernels receive."""
+        """Return the frame for the kernels."""
         shuffle: Any = compiled(compile_shuffle) if self._count[SHUFFLE] else 0
         arrays = self._count, self._random, self._epoch_loss, self._step_loss, self._rates
         return ClockFrame(*arrays, shuffle)

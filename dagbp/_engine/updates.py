@@ -82,7 +82,7 @@ class Update:
         self.hyper[RATE] = rate
 
     def frame(self, parameters: Parameters) -> UpdateFrame:
-        """Return what kernels receive, but for the function that sums gradients of threads."""
+        """Return the frame for the kernels, without the function that sums threads' gradients."""
         dtype = parameters.by_source.dtype
         address, prepare, constrain = self.optimizer.row(dtype), 0, 0
         if self.l1 is not None or self.clip_limits is not None:

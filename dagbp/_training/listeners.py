@@ -131,7 +131,7 @@ class Listeners:
             return getattr(callback, hook)(self.progress)
 
     def next_step(self, updates: int) -> int | None:
-        """Return the next update, after so many, at whose end a callback is due."""
+        """Return the number of the next update after which `on_step_end` is due, None for none."""
         every = [int(one.every or 1) for one in self._hooks["on_step_end"]]
         return min(((updates // n + 1) * n for n in every), default=None)
 
@@ -155,7 +155,7 @@ def callback_context(callback: Callback, method: str, progress: Progress) -> Ite
 
 
 def settings_of(callback: Callback) -> str:
-    """Return a callback's class and those of its public attributes that are plain values."""
+    """Return a callback's class and its public attributes that are plain values, as text."""
     plain = (str, bool, int, float, type(None))
     settings = [
         f"{name}={value!r}"

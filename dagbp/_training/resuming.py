@@ -106,7 +106,7 @@ class LastParameters:
     """The parameters of the last step, where the end of the run gives the network others.
 
     `EarlyStopping`, for example, assigns the parameters of the best epoch. A resumed run continues
-    with those of the last step.
+    from the last step.
 
     Attributes
     ----------

@@ -277,7 +277,7 @@ class Run:
             self._last.undo()
         if self._validation is None:
             self._record()
-        del history.val_loss[len(history.loss) :]  # of an epoch whose record was interrupted
+        del history.val_loss[len(history.loss) :]  # left by an interrupted `_record`
         state = None
         try:
             if not self._clock.diverged:  # otherwise the moments are not finite

@@ -95,7 +95,7 @@ class Batches(Source):
         return None
 
     def settle(self, steps: Steps, taken: bool) -> None:
-        """Keep a batch whose step was not taken."""
+        """Keep the batch if its step was not taken."""
         self._again = None if taken else steps
 
     def seek(self, step: int) -> None:

@@ -114,9 +114,9 @@ class Progress:
         reason : str
             The text for `History.stopped`.
         resumable : bool
-            True: ``fit(resume=True)`` always continues from here. False: the run is finished for
-            a ``fit(resume=True)`` whose callbacks include this one, of the same class and with the
-            same public attributes; with other callbacks it continues.
+            True: ``fit(resume=True)`` always continues from here. False: it continues unless it
+            gets a callback of the same class with the same public attributes as the one that
+            stops the run; with such a callback the run counts as finished.
         """
         if self.stopped is None or (self.resumable and not resumable):
             self.stopped, self.resumable = str(reason), resumable
@@ -148,8 +148,8 @@ class Callback:
     Attributes
     ----------
     every : int or None
-        Call `on_step_end` after every so many steps; None for never. Each call interrupts the
-        compiled loop, which otherwise runs whole epochs.
+        Number of steps from one call of `on_step_end` to the next; None for no calls. Each call
+        interrupts the compiled loop, which otherwise runs whole epochs.
     """
 
     every: int | None = 1
@@ -162,7 +162,9 @@ class Callback:
             if not name.startswith("on_") or not callable(method):
                 continue
             if name not in known:
-                raise OptionError(f"callback {cls.__name__!r}: {name}{did_you_mean(name, known)}")
+                raise OptionError(
+                    f"callback {cls.__name__!r}: no hook {name}{did_you_mean(name, known)}"
+                )
             if len(signature(method).parameters) != 2:
                 raise OptionError(
                     f"callback {cls.__name__!r}: {name} must take one argument, the progress, but "
@@ -184,8 +186,8 @@ class Callback:
     def on_poll(self, progress: Progress) -> None:
         """Handle a poll, about ten times a second while the kernels run.
 
-        The numbers of the progress are those of the last return from the kernels. Do not use the
-        network here.
+        The progress shows the numbers of the last return from the kernels. Do not use the network
+        here.
         """
 
     def on_divergence(self, progress: Progress) -> bool:

@@ -23,8 +23,8 @@ class ModelCheckpoint(Callback):
 
     ``net = dagbp.load(path)`` and then ``net.fit(..., resume=True)`` with the same arguments
     continue the run, to the same bits as without an interruption. At the end of the run the file
-    gets the best parameters if `EarlyStopping` stands before `ModelCheckpoint` in the list of
-    callbacks, otherwise those of the last step.
+    gets the parameters of the last step; or of the best epoch, if `EarlyStopping` stands before
+    `ModelCheckpoint` in the list of callbacks.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class _Logger(Callback, ABC):
         self._n_before: int | None = None  # lines of other runs, and the heading
 
     def reset(self) -> None:
-        """Treat all existing lines as those of other runs."""
+        """Treat all existing lines as lines of other runs."""
         self._n_before = None
 
     def on_train_begin(self, progress: Progress) -> None:
