@@ -13,6 +13,7 @@ from dagbp._checks import check_whole
 from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._engine.profile import Profile, take_profile
+from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
 from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
 from dagbp._history import History
@@ -21,9 +22,10 @@ from dagbp._model.model import Model, new_model
 from dagbp._model.snapshot import by_graph, restore, take_snapshot
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
-from dagbp._training.minibatches import Minibatches, seeds
+from dagbp._training.minibatches import Minibatches
+from dagbp._training.options import Options
 from dagbp._training.regularisation import Penalty, Regularisation, regularisation
-from dagbp._training.run import Options, Run, start
+from dagbp._training.run import Run
 from dagbp._training.scipy_solvers import solve
 from dagbp._training.source import Source
 from dagbp._training.stream import Batches
@@ -470,14 +472,14 @@ class Network:
         problem = self._problem(loss)(X, Y, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         validation = read_validation(validation_data, self._problem(loss))
-        asked = epochs, verbose, callbacks, restrained, resume
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         solver = optimizers.as_solver(optimizer, learning_rate)
         if solver is not None:
             with self._model.lock.hold_for_run():
-                return solve(self, self._model, solver, problem, validation, Options(*asked))
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        source = Minibatches(problem, batch_size, shuffle, int(epochs), seed)
-        return self._train(source, validation, checked, source.drop_seed)
+                return solve(self._model, self, solver, problem, validation, options)
+        chosen = optimizers.get(optimizer, learning_rate)
+        source = Minibatches(problem, batch_size, shuffle, seed)
+        return self._train(source, validation, options, chosen)
 
     def fit_batches(
         self,
@@ -542,12 +544,13 @@ class Network:
         3
         """
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
-        asked = epochs, verbose, callbacks, restrained, resume
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
+        chosen = optimizers.get(optimizer, learning_rate)
         check_loss_fits(losses.get(loss), self._model.graph)
         validation = read_validation(validation_data, self._problem(loss))
-        source = Batches(batches, partial(read_batch, read=self._problem(loss)), int(epochs))
-        return self._train(source, validation, checked, seeds(seed)[1])
+        prepare = partial(read_batch, read=self._problem(loss))
+        source = Batches(batches, prepare, int(epochs), seed, self._model.lock)
+        return self._train(source, validation, options, chosen)
 
     @property
     def history(self) -> History | None:
@@ -594,7 +597,7 @@ class Network:
         """
         chosen, problem = optimizers.get(optimizer), self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
-            return take_profile(engine, problem, start(engine, chosen), self.n_threads)
+            return take_profile(engine, problem, Update(engine.parameters, chosen), self.n_threads)
 
     def release(self) -> None:
         """Free the work buffers, which otherwise stay from call to call.
@@ -702,10 +705,14 @@ class Network:
         return regularisation(self._model.names, self._model.engine, *given)
 
     def _train(
-        self, source: Source, validation: Problem | None, options: Options, drop_seed: int
+        self,
+        source: Source,
+        validation: Problem | None,
+        options: Options,
+        optimizer: optimizers.Optimizer,
     ) -> History:
         with self._model.lock.hold_for_run():
-            return Run(self, self._model, source, validation, options, drop_seed).go()
+            return Run(self._model, self, source, validation, options, optimizer).go()
 
 
 def model_of(net: Network) -> Model:

@@ -156,7 +156,8 @@ def stages(mode):
         14,
         4.2,
         "A segment: rows of one level\nand one activation.\n\n"
-        "A stage: segments of which none\nneeds a row that another thread\ncomputes in the same stage.\n\n"
+        "A stage: segments of which none\nneeds a row that another thread\n"
+        "computes in the same stage.\n\n"
         "Levels with little work go to\nthread 0, several to a stage.",
         MUTED[mode],
         10,

@@ -1,4 +1,4 @@
-"""What kernels write: tiles and gradients of the threads of a schedule, and the clock of a run."""
+"""Buffers that the kernels write: tiles and gradients of each thread."""
 
 from itertools import pairwise
 from math import prod
@@ -13,15 +13,10 @@ from dagbp._kernels.formulas.dropout import compile_drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     BARRIER_SIZE,
-    BATCH_SIZE,
-    COUNTS,
-    LAST_EPOCH,
-    LAST_UPDATE,
     LOSS_COLUMNS,
     N_ROWS,
+    SEED,
     SEGMENT_ROWS,
-    SHUFFLE,
-    ClockFrame,
     WorkFrame,
     pack,
 )
@@ -36,14 +31,21 @@ Frame = npt.NDArray[np.uint64]
 
 
 class Dropout(NamedTuple):
-    """Which rows are dropped, and how often.
+    """The probabilities and the random key of dropout.
 
-    stays: float64 (n,), the probability that a row stays; key: uint64 (2,), the run's seed, and
-    the step's number for kernels to write.
+    keep_probability: float64 (n,), of each row; key: uint64 (2,), the run's seed, and the number
+    of the step, which kernels write.
     """
 
-    stays: npt.NDArray[np.float64]
+    keep_probability: npt.NDArray[np.float64]
     key: npt.NDArray[np.uint64]
+
+    @classmethod
+    def seeded(cls, keep_probability: npt.NDArray[np.float64], seed: int) -> "Dropout":
+        """Return the dropout of a run with this seed."""
+        key = np.zeros(2, np.uint64)
+        key[SEED] = seed
+        return cls(keep_probability, key)
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -53,15 +55,6 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     memory = np.zeros(size + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> ClockFrame:
-    """Return the clock of a run that has not begun."""
-    count = np.zeros(int(COUNTS), np.int64)
-    count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    count[LAST_UPDATE] = np.iinfo(np.int64).max
-    random = np.array([seed, seed], np.uint64)
-    return ClockFrame(count, random, np.zeros(epochs), np.zeros(1), None)
 
 
 def signal_bytes(layout: Layout, tile_plan: TilePlan) -> int:
@@ -180,7 +173,7 @@ class Buffers:
         more: dict[str, Any] = {}
         if dropout is not None:
             drop = compiled(compile_drop, self.gradients.dtype).address
-            more |= {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
+            more |= {"drop": drop, "stays": dropout.keep_probability, "drop_key": dropout.key}
         if times is not None:
             more |= {"tick": compile_tick().address, "clock": clock_address()}
         if not more:

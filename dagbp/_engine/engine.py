@@ -16,14 +16,15 @@ from dagbp._compiler.decorators import compiled
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
 from dagbp._engine.buffers import Buffers, Dropout, signal_bytes, step_bytes
+from dagbp._engine.clock import Clock
 from dagbp._engine.parameters import Parameters
 from dagbp._engine.single_sample import Single
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
+from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
 from dagbp._kernels.edges.dense import compile_panels
 from dagbp._kernels.edges.mixed import compile_mixed
 from dagbp._kernels.edges.source_blocks import source_block_sums
-from dagbp._kernels.formulas.shuffle import compile_shuffle
 from dagbp._kernels.formulas.update import compile_gather, compile_reduce
 from dagbp._kernels.frames import (
     ABORT,
@@ -31,21 +32,16 @@ from dagbp._kernels.frames import (
     CALL_IN_PLACE,
     CALL_KEEPING_SIGNAL,
     DENSE_PARTS,
-    DIVERGED,
     FUSED_IDENTITY,
     FUSED_RELU,
-    SHUFFLE,
-    STATUS,
     STAY,
     STOP,
     STORE,
     VALUE,
-    ClockFrame,
     LossFrame,
     NetFrame,
     ResultFrame,
     SamplesFrame,
-    UpdateFrame,
     address,
     pack,
 )
@@ -395,8 +391,8 @@ class Engine:
         self,
         problem: Problem,
         order: npt.NDArray[np.int64] | None,
-        update: UpdateFrame,
-        clock: ClockFrame,
+        update: Update,
+        clock: Clock,
         tile_plan: TilePlan,
         watch: Callable[[], object],
         *,
@@ -413,15 +409,14 @@ class Engine:
         buffers = self._buffers_of(tile_plan, signals)
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
-        if tile_plan.n_teams > 1 or update.trained is not None:
-            update = update._replace(reduce=compiled(compile_reduce, self.dtype))
-        if clock.count[SHUFFLE]:
-            clock = clock._replace(shuffle=compiled(compile_shuffle))
+        rule, clock_frame = update.frame(self.parameters), clock.frame()
+        if tile_plan.n_teams > 1 or rule.trained is not None:
+            rule = rule._replace(reduce=compiled(compile_reduce, self.dtype))
         net = self._net(run.train, tile_plan.row_bytes, signals=signals)
-        before = net, pack(data), pack(loss), pack(update)
+        before = net, pack(data), pack(loss), pack(rule)
         with self.parameters.updated(self._by_source_block(tile_plan.row_bytes)):
-            self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
-        if clock.count[STATUS] == DIVERGED:
+            self._run_all(run.train, before, buffers, frames, pack(clock_frame), watch=watch)
+        if clock.diverged:
             self.parameters.undo()
 
     def _entry(self, entry: Any) -> Callable[..., None]:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data.features import Problem
-from dagbp._engine.buffers import aligned, new_clock
+from dagbp._engine.buffers import aligned
+from dagbp._engine.clock import Clock
 from dagbp._engine.engine import Engine
 from dagbp._engine.tile_plan import TilePlan
+from dagbp._engine.updates import Update
 from dagbp._errors import DivergenceError
-from dagbp._kernels.frames import DIVERGED, STATUS, UPDATES, UpdateFrame
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import compile_peak
 from dagbp._machine import PANEL_ROWS, PART_BYTES
@@ -91,9 +92,7 @@ class Profile:
         return "\n".join(lines)
 
 
-def take_profile(
-    engine: Engine, problem: Problem, update: UpdateFrame, limit: int | None
-) -> Profile:
+def take_profile(engine: Engine, problem: Problem, update: Update, limit: int | None) -> Profile:
     """Return the profile of steps that take the whole problem as their batch.
 
     The parameters are as before when it returns; the optimizer's state is the profile's own.
@@ -130,7 +129,7 @@ def take_profile(
 def _step_time(
     engine: Engine,
     problem: Problem,
-    update: UpdateFrame,
+    update: Update,
     tile_plan: TilePlan,
     times: npt.NDArray[np.int64] | None = None,
 ) -> float:
@@ -140,11 +139,11 @@ def _step_time(
     for _ in range(2):
         if times is not None:
             times[:] = 0
-        clock = new_clock(steps, len(order), shuffle=False, seed=0)
+        clock = Clock(steps, len(order))
         start = time.perf_counter()
         engine.train(problem, order, update, clock, tile_plan, lambda: None, times=times)
-        seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
-        if clock.count[STATUS] == DIVERGED:
+        seconds = (time.perf_counter() - start) / max(1, clock.updates)
+        if clock.diverged:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
         steps = max(3, min(100_000, int(SECONDS / seconds)))
     return seconds

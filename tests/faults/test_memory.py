@@ -216,11 +216,11 @@ def step(net):
 step(dagbp.compile(dagbp.random_dag(2_000, 30_000, 40, 1, seed=0), **options))  # compiles
 net = dagbp.compile(dagbp.random_dag(40_000, 600_000, 40, 1, seed=0), **options)
 kept = []
-original = dagbp._training.run.start
-def start(*args):
-    kept.append(original(*args))  # the optimizer's state, which ends with the training
+original = dagbp._training.run.Update
+def update(*args, **options):
+    kept.append(original(*args, **options))  # the optimizer's state, which ends with the training
     return kept[-1]
-dagbp._training.run.start = start
+dagbp._training.run.Update = update
 taken = step(net)
 (schedule,) = net._model.engine._buffers
 slot = net._model.engine.parameters.by_source.nbytes
