@@ -206,7 +206,7 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
             f"the attributes {', '.join(lost)} of the graph have values that no file "
             "can hold; they are left out",
             DagbpWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return tree
 

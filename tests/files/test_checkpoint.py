@@ -167,8 +167,9 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.edges["a", "y"]["kind"] == {"x": None}
     assert not dagbp.load(tmp_path / "net")._model.engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
-    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph hold what cannot be"):
+    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph have values") as caught:
         dagbp.compile(G).save(tmp_path / "net")
+    assert caught[0].filename == __file__
     assert "thing" not in dagbp.load(tmp_path / "net").to_networkx().nodes["y"]
 
 
