@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import sparse
 
 from . import LEARNING_RATE
-from .layers import Layers
+from .bases.layers import Layers
 
 
 class JaxStack(ABC):

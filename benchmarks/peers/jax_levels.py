@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import LEARNING_RATE
-from .levels import make_levels
+from .bases.levels import make_levels
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 

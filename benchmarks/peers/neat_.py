@@ -3,7 +3,7 @@
 from neat.activations import identity_activation, relu_activation
 from neat.nn import FeedForwardNetwork
 
-from .levels import make_levels
+from .bases.levels import make_levels
 
 
 class NeatPython:

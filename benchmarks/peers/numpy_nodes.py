@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .by_hand import ByHand
+from .bases.by_hand import ByHand
 
 
 class NumpyNodes(ByHand):

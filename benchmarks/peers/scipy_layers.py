@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import LEARNING_RATE
-from .layers import Layers
+from .bases.layers import Layers
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 

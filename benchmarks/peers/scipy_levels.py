@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .by_hand import ByHand
+from .bases.by_hand import ByHand
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 

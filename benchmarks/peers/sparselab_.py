@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from sparselab import PaddedCSR, SparseLinear, _core, ops
 
+from .bases.torch_stack import TorchStack
 from .torch_expert import ExpertStack, csr
-from .torch_stack import TorchStack
 
 
 class SparseLab(TorchStack):

@@ -8,7 +8,7 @@ from abc import abstractmethod
 
 import torch
 
-from .torch_stack import TorchStack
+from .bases.torch_stack import TorchStack
 
 
 class ExpertStack(TorchStack):

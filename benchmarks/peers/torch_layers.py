@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import linear
 
 from . import LEARNING_RATE
-from .torch_stack import TorchStack
+from .bases.torch_stack import TorchStack
 
 
 class TorchMatrices(TorchStack):

@@ -3,7 +3,7 @@
 import torch
 
 from . import LEARNING_RATE
-from .levels import make_levels
+from .bases.levels import make_levels
 
 
 class TorchExpertLevels:
