@@ -140,7 +140,6 @@ def _label(ax):
 CHARTS = {
     "layers": (layers, (11, 7)),
     "dags": (dags, (11, 5.5)),
-    "dags_large_2_threads": (dags, (11, 3)),
     "scaling": (scaling, (11, 8)),
     "latency": (latency, (11, 5.5)),
 }

@@ -110,7 +110,8 @@ def write_problem(path, case, parameters, X, Y, **gradients):
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
 
 
-def _read_problem(path):
+def read_problem(path):
+    """Return the case and all arrays of a problem."""
     with np.load(path) as file:
         arrays = dict(file)
     levels = arrays.get("levels")
@@ -128,7 +129,7 @@ def _read_problem(path):
 
 def _answers(place, path):
     """Yield the peer's name, its first step, then an answer to each line of standard input."""
-    case, arrays = _read_problem(path)
+    case, arrays = read_problem(path)
     start = time.perf_counter()
     try:
         peer_class = peers.find(place)

@@ -59,19 +59,17 @@ class Dagbp:
 
     def gradient(self):
         """Return the gradient in the order of the case's parameters."""
-        theirs = self.raw_gradient()
-        gradient = np.empty_like(theirs)
-        gradient[self._order()] = theirs
-        return gradient
+        return self.in_order_of_case(self.raw_gradient())
 
-    def _order(self):
-        """Return which of the case's parameters each of the network's is.
+    def in_order_of_case(self, values):
+        """Return values in the order of `Network.parameters`, in the order of the case's.
 
-        A network whose parameters are the numbers 0, 1, 2, ... tells.
+        A network with the parameters 0, 1, 2, ... shows the permutation.
         """
-        size = self.case.n_edges + len(self.case.computed)
-        numbered = self._compile(np.arange(size, dtype=np.float64), "float64")
-        return numbered.parameters.astype(np.int64)
+        numbered = self._compile(np.arange(len(values), dtype=np.float64), "float64")
+        ordered = np.empty_like(values)
+        ordered[numbered.parameters.astype(np.int64)] = values
+        return ordered
 
     def predict(self, X):
         """Return the outputs, (n_samples, n_outputs)."""
