@@ -108,7 +108,8 @@ def differences(old, new):
     parts = []
     for name, array in old.items():
         if array.tobytes() != new[name].tobytes():
-            gap = np.abs(array - new[name]).max() / np.abs(array).max()
+            largest = max(np.abs(array).max(), np.finfo(array.dtype).tiny)
+            gap = np.abs(array - new[name]).max() / largest
             parts.append(f"{name} {gap:.0e}")
     return ", ".join(parts) or "same bits"
 
