@@ -132,7 +132,7 @@ def _label(ax):
             low, high = axis.get_view_interval()
             subs = (1, 2, 5) if high < 500 * low else (1,)
             axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=20))
-            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))
+            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.9g}"))
             axis.set_minor_formatter(ticker.NullFormatter())
 
 

@@ -1,4 +1,4 @@
-"""Statistics of paired times: the median of ratios, and its confidence interval."""
+"""Statistics of paired times: the median ratio, and its confidence interval."""
 
 import math
 import statistics
@@ -25,16 +25,21 @@ def interval(values, confidence=0.95):
 
 
 def summary(ratios_by_start):
-    """Return the statistics of ratios new/old, a list for each start of the processes."""
+    """Return the statistics of ratios new/old, given as a list for each start of the processes.
+
+    Each start counts once, with its median. Ratios of one start are not independent: they share the
+    addresses of arrays and code, and these move times by some percent.
+    """
     ratios = [ratio for ratios in ratios_by_start for ratio in ratios]
-    low, high = interval(ratios)
     starts = [statistics.median(ratios) for ratios in ratios_by_start]
+    low, high = interval(starts)
+    quartiles = statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3
     return {
-        "ratio": statistics.median(ratios),
+        "ratio": statistics.median(starts),
         "low": low,
         "high": high,
-        "starts": (min(starts), max(starts)),
-        "verdict": verdict(low, high) if len(ratios) >= LEAST else "too few pairs",
+        "quartiles": (quartiles[0], quartiles[2]),
+        "verdict": verdict(low, high) if len(starts) >= LEAST else "too few starts",
     }
 
 

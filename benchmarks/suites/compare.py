@@ -5,10 +5,11 @@
 
 Each side is a process on the same core, with a cache of its own, on one thread. In each round both
 sides take a turn of about 40 ms on every quantity, and the side that begins alternates. A pair of
-turns gives a ratio new/old of processor time, which other processes on the core do not count in.
-The table shows the median of all ratios, its 95 % confidence interval, the least and largest median
-of one start of the two processes (the addresses of arrays differ between starts), and the ratio of
-wall times. Results are compared bit by bit: gradient, outputs, and parameters after three steps.
+turns gives a ratio new/old of processor time, in which time slices of other processes do not count.
+Both processes are started several times, because the addresses of arrays and code change times by
+some percent. The table shows the median over starts of each start's median ratio, its 95 %
+confidence interval, the quartiles of all pairs, and the ratio of wall times. Results are compared
+bit by bit: gradient, outputs, and parameters after three steps of SGD.
 """
 
 import json
@@ -138,8 +139,8 @@ def options_of(arguments):
     parser = command.parser_of("compare", __doc__)
     parser.add_argument("old", type=Path, help="folder that contains the old package dagbp")
     parser.add_argument("new", type=Path, help="folder that contains the new package dagbp")
-    parser.add_argument("--starts", type=int, help="starts of both processes (default: 3)")
-    parser.add_argument("--pairs", type=int, help="pairs of turns a start (default: 10)")
+    parser.add_argument("--starts", type=int, help="starts of both processes (default: 6)")
+    parser.add_argument("--pairs", type=int, help="pairs of turns a start (default: 5)")
     parser.add_argument("--only", default="", help="only entries with this text, e.g. layers")
     for side in SIDES:
         parser.add_argument(
@@ -150,8 +151,8 @@ def options_of(arguments):
             help=f"an environment variable of the {side} side",
         )
     options = parser.parse_args(arguments)
-    options.starts = options.starts or (1 if options.quick else 3)
-    options.pairs = options.pairs or (2 if options.quick else 10)
+    options.starts = options.starts or (1 if options.quick else 6)
+    options.pairs = options.pairs or (2 if options.quick else 5)
     return options
 
 
@@ -190,19 +191,19 @@ def print_table(chosen, ratios, times, texts):
     for (k, call), by_start in ratios.items():
         found = paired.summary([[cpu for cpu, _ in pairs] for pairs in by_start])
         wall = statistics.median(wall for pairs in by_start for _, wall in pairs)
-        low, high = found["starts"]
+        first, third = found["quartiles"]
         lines.append(
             [
                 f"{chosen[k].name}, batch {chosen[k].batch:,}, {call}",
                 f"{1e6 * statistics.median(times[k, call]):,.1f}",
                 f"{found['ratio']:.3f}",
                 f"{found['low']:.3f} - {found['high']:.3f}",
-                f"{low:.3f} - {high:.3f}",
+                f"{first:.3f} - {third:.3f}",
                 f"{wall:.3f}",
                 found["verdict"],
                 texts[k],
             ]
         )
     command.title("new over old: ratio of times (below 1: new is faster)")
-    header = ["", "old, µs", "ratio", "95 % interval", "starts", "wall", "", ""]
+    header = ["", "old, µs", "ratio", "95 % interval", "quartiles", "wall", "", ""]
     command.table(header, lines)
