@@ -1,4 +1,4 @@
-"""A training step by hand in NumPy's arrays; how the passes run is left to each peer."""
+"""Base class: a training step written by hand on NumPy arrays. Subclasses run the passes."""
 
 from abc import ABC, abstractmethod
 
@@ -9,10 +9,10 @@ from .levels import make_levels
 
 
 class ByHand(ABC):
-    """Parameters, buffers and SGD. Activations are rows (n_nodes, batch), as are sensitivities.
+    """Parameters, buffers and SGD. Activations and sensitivities are arrays (n_nodes, batch).
 
-    Weights `w` and their gradient `dw` stand by slot (see `Levels`), `w_out` by source; `b` and
-    `db` by row above the inputs. All are updated in place, so that peers may keep views.
+    Weights `w` and their gradient `dw` are ordered by slot (see `Levels`), `w_out` by source; `b`
+    and `db` by row above the inputs. All are updated in place, so that peers can keep views.
     """
 
     package = None
@@ -29,10 +29,10 @@ class ByHand(ABC):
 
     @abstractmethod
     def _backward(self):
-        """Fill `dw`, and `delta` below the outputs, whose rows hold theirs already."""
+        """Fill `dw` and the rows of `delta`, except those of outputs, which are filled already."""
 
     def set_batch(self, X, Y):
-        """Keep a batch, and make the buffers for its size."""
+        """Store a batch, and allocate the buffers for its size."""
         self.X, self.Y = X, Y
         shape = self.levels.n_nodes, len(X)
         self.x, self.delta = np.zeros(shape, X.dtype), np.zeros(shape, X.dtype)
@@ -49,7 +49,7 @@ class ByHand(ABC):
         return self.levels.to_case(self.case, *self.raw_gradient())
 
     def raw_gradient(self):
-        """Return the gradient as it is kept here: by slot, and by row."""
+        """Return the gradient by slot, and by row."""
         self._forward(self.X, self.x)
         outputs = self.levels.outputs
         self.delta[outputs] = (self.x[outputs] - self.Y.T) * (2 / len(self.X))

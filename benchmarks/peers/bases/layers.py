@@ -1,6 +1,6 @@
-"""A layered case's edges layer by layer: what every peer that runs whole layers needs.
+"""Helper of layered peers: the edges of a layered case, layer by layer.
 
-NumPy and SciPy only, so that no peer's start-up pays for dagbp.
+It uses NumPy and SciPy only, so that the start-up times of peers do not include dagbp.
 """
 
 from itertools import pairwise
@@ -18,7 +18,7 @@ class Layer(NamedTuple):
     n_out, n_in : int
         Nodes of the layer, and of the one below.
     ptr, source, target : int64 (n_out + 1,), int32 (E,), int32 (E,)
-        A slot is an edge's place by target, ascending in source; both counted within a layer.
+        Slots order the edges by target, then by source. Nodes are counted within their layer.
     out_ptr, out_target, out_slot : int64 (n_in + 1,), int32 (E,), int64 (E,)
         The same edges by source, and the slot of each.
     edge : int64 (E,)
@@ -48,7 +48,7 @@ class Layer(NamedTuple):
 
 
 class Layers:
-    """The layers of a case, and its parameters shared out among them."""
+    """The layers of a case. Distributes the case's parameters among them."""
 
     def __init__(self, case):
         first = np.cumsum([0, *case.levels])
@@ -75,7 +75,7 @@ class Layers:
         return weights, np.split(parameters[self.n_edges :], self.cuts)
 
     def to_case(self, weights, biases):
-        """Return, in the case's order, what `from_case` gave."""
+        """Return values in the order of the case's parameters; inverts `from_case`."""
         flat = np.empty(self.n_edges, weights[0].dtype)
         for layer, values in zip(self.layers, weights, strict=True):
             flat[layer.edge] = values
@@ -100,7 +100,7 @@ def _make_layer(n_out, n_in, source, target, edge):
 
 
 def _csr(rows, columns, values, shape):
-    """Return a sorted CSR matrix, int32 where that suffices, which all libraries read fastest."""
+    """Return a sorted CSR matrix. Its column indices are int32: all libraries read them fastest."""
     matrix = sp.csr_array((values, (rows, columns)), shape=shape)
     matrix.sort_indices()
     matrix.indices = matrix.indices.astype(np.int32, copy=False)

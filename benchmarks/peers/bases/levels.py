@@ -1,6 +1,6 @@
-"""A case's nodes by level and its edges by target: what every peer that runs level by level needs.
+"""Helper of peers that run level by level: nodes by level, and edges by target.
 
-NumPy and SciPy only, so that no peer's start-up pays for dagbp.
+It uses NumPy and SciPy only, so that the start-up times of peers do not include dagbp.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ import scipy.sparse as sp
 class Levels(NamedTuple):
     """A topology with its nodes renumbered as rows: inputs first, then level by level.
 
-    Within a level the outputs stand last, so that the rows with an activation are consecutive.
-    A slot is an edge's place by target row, ascending in source row.
+    Outputs are the last rows of their level, so that rows with an activation are consecutive.
+    Slots order the edges by target row, then by source row.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Levels(NamedTuple):
     start : list of int, n_levels + 1
         Level k >= 1 has the rows ``start[k]:start[k + 1]``; level 0 is the inputs.
     hidden : list of int, n_levels
-        Rows of level k below ``hidden[k]`` are no outputs.
+        Rows of level k below ``hidden[k]`` are not outputs.
     in_ptr, in_src : int32 (n + 1,), int32 (E,)
         In-edges by target row.
     out_ptr, out_dst, out_slot : int32 (n + 1,), int32 (E,), int64 (E,)
@@ -63,13 +63,13 @@ class Levels(NamedTuple):
         return list(zip(self.start[1:-1], self.hidden[1:], self.start[2:], strict=True))
 
     def from_case(self, case, parameters):
-        """Return the weights by slot and the biases by row, inputs' left out."""
+        """Return the weights by slot, and the biases by row without the inputs."""
         biases = np.empty(case.n_nodes, parameters.dtype)
         biases[self.row[case.computed]] = parameters[len(self.edge) :]
         return parameters[: len(self.edge)][self.edge], biases[self.n_inputs :]
 
     def to_case(self, case, weights, biases):
-        """Return, in the case's order, what stands by slot and by row; inverts `from_case`."""
+        """Return values in the order of the case's parameters; inverts `from_case`."""
         by_edge = np.empty_like(weights)
         by_edge[self.edge] = weights
         return np.concatenate([by_edge, biases[self.row[case.computed] - self.n_inputs]])
@@ -78,9 +78,11 @@ class Levels(NamedTuple):
 def make_levels(case):
     """Return the levels of a case."""
     n, inputs, outputs = case.n_nodes, np.asarray(case.inputs), np.asarray(case.outputs)
-    assert not np.isin(case.src, outputs).any(), "the peers by level take outputs for sinks"
+    assert not np.isin(case.src, outputs).any(), (
+        "peers by level need outputs without out-edges"
+    )
     level = _level_of_nodes(case)
-    level[inputs] = -1  # before all others, even before those that nothing feeds
+    level[inputs] = -1  # before all others, also before computed nodes without in-edges
     is_output = np.zeros(n, np.int8)
     is_output[outputs] = 1
     place = np.arange(n)
@@ -113,7 +115,7 @@ def make_levels(case):
 
 
 def _csr(rows, columns, values, n):
-    """Return a sorted CSR matrix with 32-bit indices, which all libraries read fastest."""
+    """Return a sorted CSR matrix. Its indices are int32: all libraries read them fastest."""
     matrix = sp.csr_array((values, (rows, columns)), shape=(n, n))
     matrix.sort_indices()
     matrix.indptr, matrix.indices = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
@@ -121,7 +123,7 @@ def _csr(rows, columns, values, n):
 
 
 def _level_of_nodes(case):
-    """Return the longest path to each node, peeling off the nodes that nothing feeds any more."""
+    """Return the length of the longest path to each node, by Kahn's algorithm."""
     n = case.n_nodes
     out = sp.csr_array((np.ones(len(case.src), np.int8), (case.src, case.dst)), shape=(n, n))
     waiting = np.bincount(case.dst, minlength=n)

@@ -1,4 +1,4 @@
-"""Forward and backward in float64, by level: which samples to take, and whether dagbp is right."""
+"""The reference gradient in float64, and a choice of samples away from the kinks of relu."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,7 @@ class Oracle:
     case : networks.Case
     parameters : array
     sigmoid : bool
-        In every computed node, outputs included, as a peer has it; default: relu and identity.
+        Sigmoid in every computed node, outputs included. Default: relu, and identity of outputs.
     """
 
     def __init__(self, case, parameters, sigmoid=False):
@@ -49,7 +49,7 @@ class Oracle:
         return levels.to_case(self.case, dw, delta[levels.n_inputs :].sum(axis=1))
 
     def _slope(self, x):
-        """Return θ' of what has an activation."""
+        """Return θ' from x = θ(s)."""
         return x * (1 - x) if self.sigmoid else x > 0
 
     def _forward(self, X):
@@ -70,10 +70,10 @@ class Oracle:
 
 
 def clear_of_kinks(oracle, X, size):
-    """Return the `size` samples whose signals stay farthest from 0, where relu's derivative jumps.
+    """Return the `size` samples with signals farthest from 0, the kink of relu.
 
-    There a rounding error decides on which side a signal falls, and gradients that are all right
-    differ by a whole sample's share. A signal's distance is taken over its mean over the samples.
+    Near the kink a rounding error decides on relu's derivative, so that correct gradients differ by
+    the share of a whole sample. Distances are relative to a signal's mean over the samples.
     """
     distance = np.abs(oracle.signals(X))
     distance /= np.maximum(distance.mean(axis=1, keepdims=True), np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""What PyTorch's layered peers share: autograd, the loss and SGD; a layer is left to each."""
+"""Base class of PyTorch's layered peers: autograd, loss and SGD. Subclasses define a layer."""
 
 from abc import ABC, abstractmethod
 
@@ -11,8 +11,8 @@ from .layers import Layers
 class TorchStack(ABC):
     """Layers under autograd.
 
-    ``by_row`` peers keep a sample's activations in a row, (batch, nodes), as `torch.nn` does; the
-    others in a column, (nodes, batch), as products with a sparse matrix on the left want them.
+    With ``by_row`` activations are (batch, nodes), as in `torch.nn`; otherwise (nodes, batch), the
+    layout for products with a sparse matrix on the left.
     """
 
     package = "torch"
@@ -31,7 +31,7 @@ class TorchStack(ABC):
 
     @abstractmethod
     def _weight(self, layer, w):
-        """Return what is trained of a layer, from its weights by slot; called once for each."""
+        """Return the trained tensor of a layer, from its weights by slot; called once a layer."""
 
     @abstractmethod
     def _signals(self, k, W, b, x):
@@ -42,7 +42,7 @@ class TorchStack(ABC):
         """Return the gradient of layer k's weights by slot."""
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = self._laid_out(X), self._laid_out(Y)
         self.n_samples = len(X)
 
@@ -53,7 +53,7 @@ class TorchStack(ABC):
             self._update()
 
     def raw_gradient(self):
-        """Leave the gradient in the parameters' ``grad``."""
+        """Store the gradient in the parameters' ``grad``."""
         for parameter in (*self.weights, *self.biases):
             parameter.grad = None
         loss = ((self._forward(self.X) - self.Y) ** 2).sum() / self.n_samples
@@ -72,7 +72,7 @@ class TorchStack(ABC):
         return y if self.by_row else y.T
 
     def _update(self):
-        """Take plain SGD's step in place, without the generality of `torch.optim`."""
+        """Take a step of plain SGD in place; faster than `torch.optim`."""
         for parameter in (*self.weights, *self.biases):
             parameter.sub_(parameter.grad, alpha=LEARNING_RATE)
 
