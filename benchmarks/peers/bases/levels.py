@@ -78,9 +78,7 @@ class Levels(NamedTuple):
 def make_levels(case):
     """Return the levels of a case."""
     n, inputs, outputs = case.n_nodes, np.asarray(case.inputs), np.asarray(case.outputs)
-    assert not np.isin(case.src, outputs).any(), (
-        "peers by level need outputs without out-edges"
-    )
+    assert not np.isin(case.src, outputs).any(), "peers by level need outputs without out-edges"
     level = _level_of_nodes(case)
     level[inputs] = -1  # before all others, also before computed nodes without in-edges
     is_output = np.zeros(n, np.int8)
