@@ -23,7 +23,7 @@ class Problem(NamedTuple):
     Y: np.ndarray
     gradient: np.ndarray
 
-    def right_for(self, peer):
+    def reference_for(self, peer):
         """Return the reference gradient: with sigmoids if the peer has no other activation."""
         if getattr(peer, "activation", "relu") == "relu":
             return self.gradient
@@ -89,7 +89,7 @@ def prepare(peer_class, problem, threads, longest=2.0, longest_first=60.0):
         took = time.perf_counter() - start
         gap = None
         if not getattr(peer, "forward_only", False):
-            gap = peers.check(peer, problem.right_for(peer))
+            gap = peers.check(peer, problem.reference_for(peer))
     except peers.WrongGradientError as error:
         return Contender(None, str(error), None, first)
     except Exception as error:  # a peer's failure is a result
