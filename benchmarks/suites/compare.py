@@ -10,6 +10,9 @@ Both processes are started several times, because the addresses of arrays and co
 some percent. The table shows the median over starts of each start's median ratio, its 95 %
 confidence interval, the quartiles of all pairs, and the ratio of wall times. Results are compared
 bit by bit: gradient, outputs, and parameters after three steps of SGD.
+
+The caches of compiled code are empty at first. To keep a cache between runs, give its folder by
+``--set-old NUMBA_CACHE_DIR=FOLDER``, and another folder by ``--set-new``.
 """
 
 import json
