@@ -24,7 +24,7 @@ Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 # A block has at least LEAST rows on either side and FULL percent of its edges: smaller or emptier
-# ones gain nothing, as `benchmarks/blocks.py` shows.
+# ones gain nothing, as `benchmarks/suites/blocks.py` shows.
 LEAST, FULL = 32, 75
 GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
 RUN = 16  # consecutive rows that make a run by themselves

@@ -130,7 +130,7 @@ def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
     """Give a random bias, in place, to nodes that have none said and that train theirs.
 
     From biases of 0, all kinks lie at the origin: R2 on `sklearn.datasets.make_friedman1` is 0.01
-    less after 100 passes, and no other score of benchmarks/estimators.py is better.
+    less after 100 passes, and no other score of benchmarks/suites/estimators.py is better.
     """
     for node, share in zip(G, rng.uniform(-1.0, 1.0, len(G)).tolist(), strict=True):
         own = G.nodes[node]

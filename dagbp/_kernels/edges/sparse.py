@@ -1,7 +1,7 @@
 """Edges one by one, gathered: sums over in-edges forward, over out-edges back.
 
 Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
-load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
+load serves both products. `benchmarks/suites/limits.py` prints the rates of row updates beside the
 machine's limit.
 """
 
