@@ -1,6 +1,5 @@
 """One caller at a time: a network's engine, and who may use it meanwhile."""
 
-import os
 import sys
 import time
 import weakref
@@ -12,7 +11,7 @@ from typing import Any
 
 from dagbp._engine.engine import Engine
 from dagbp._errors import OptionError
-from dagbp._locks import ForkSafeLock
+from dagbp._locks import ForkSafeLock, Stage, at_fork
 
 PAUSE = 1e-4  # seconds between two looks at who has had a turn
 PATIENCE = 10.0  # seconds that a fork waits for another thread's turn to end
@@ -202,6 +201,4 @@ def _go_on_all() -> None:
         turn.go_on()
 
 
-if hasattr(os, "register_at_fork"):
-    # After that of `_machine_code`, so that it waits before that one keeps compilers waiting.
-    os.register_at_fork(before=_hold_all, after_in_parent=_go_on_all)
+at_fork(Stage.ENGINES, before=_hold_all, after_in_parent=_go_on_all)
