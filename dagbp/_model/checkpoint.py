@@ -25,7 +25,7 @@ from dagbp._errors import (
     OptionError,
 )
 from dagbp._files import container
-from dagbp._files.values import Arrays, decode, encode
+from dagbp._files.values import Arrays, decode, encode, hashable
 from dagbp._graph.arrays import GraphArrays, mask
 from dagbp._graph.from_edges import read_edges
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
@@ -82,10 +82,12 @@ def load(path: str | os.PathLike[str]) -> "Network":
     Raises
     ------
     CheckpointError
-        If the file is no checkpoint, is of a newer format, or is damaged; nothing in it is executed
-        or allocated beyond its size.
+        If the file is not a checkpoint, has a newer format, or is damaged. Nothing in it is
+        executed.
+    MemoryLimitError
+        If its content does not fit into the available memory; this is checked before it is read.
     OSError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     """
     place = _place(path)
     header, found = container.read(place)
@@ -193,7 +195,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
 def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:
     if kept is None:
         return range(n)
-    labels = [decode(label, arrays) for label in kept]
+    labels = hashable(decode(label, arrays) for label in kept)
     if len(labels) != n or len(set(labels)) != n:
         raise ValueError(
             f"{len(labels)} labels, {len(set(labels))} of them different, of {n} nodes"
@@ -236,8 +238,8 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
 
 
 def _graph_in(tree: dict[str, Any], graph: GraphArrays, arrays: Arrays) -> "nx.DiGraph[Any]":
-    def attributes(pairs: Any) -> dict[Any, Any]:
-        return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
+    def attributes(pairs: Any) -> Any:
+        return decode({"dict": pairs}, arrays)
 
     import networkx as nx
 
