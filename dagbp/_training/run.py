@@ -42,6 +42,7 @@ from dagbp._kernels.frames import (
     UpdateFrame,
 )
 from dagbp._memory import require
+from dagbp._model.model import Model
 from dagbp._training.regularisation import Regularisation
 from dagbp._training.resuming import as_text, resumable, settings_of, with_moments
 from dagbp._training.source import Source
@@ -52,8 +53,6 @@ from dagbp.optimizers import SGD, Optimizer
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-    from dagbp._network import Network
 
 Array = npt.NDArray[Any]
 
@@ -153,16 +152,18 @@ class Run:
 
     def __init__(
         self,
-        network: "Network",
-        engine: Engine,
+        network: Any,
+        model: Model,
         source: Source,
         validation: Problem | None,
         options: Options,
         drop_seed: int,
     ) -> None:
-        self.engine, self.source, self.max_threads = engine, source, network.n_threads
-        self._validation, self._options, self._turn = validation, options, network._turn
-        last = network._last_run()
+        engine = model.engine
+        self.engine, self.source, self.max_threads = engine, source, model.max_threads
+        self._model = model
+        self._validation, self._options, self._turn = validation, options, model.lock
+        last = model.last_run
         self._began = time.perf_counter()
         self._callbacks = list(options.callbacks)
         self._hooked = self._hooks()
@@ -280,11 +281,11 @@ class Run:
     def go(self) -> History:
         """Train; return the history. See `Network.fit`."""
         clock, progress, epochs = self.source.clock, self.progress, self.progress.n_epochs
-        network, ended = progress.network, False
-        before: tuple[Any, Any] | None = (network._training, network._history)
+        ended = False
+        before: tuple[Any, Any] | None = (self._model.last_run, self._model.history)
         try:
             with self._bar() as self._progress_bar:
-                network._training = self.state  # asked by who saves it now
+                self._model.begin_run(self.state)
                 self._place()
                 self._tell("on_train_begin")
                 self._end_step()  # of a run that was broken off before all were told
@@ -312,14 +313,14 @@ class Run:
             self.source.close()
             self._place()
             if before is not None and self._fresh and not ended:  # the last run stays as it was
-                network._training, network._history = before
+                self._model.end_run(*before)
             else:
                 self._leave(ended)
         return self.history
 
     def _leave(self, ended: bool) -> None:
         """Leave to the network the history, and the state from which the run can go on."""
-        network, parameters = self.progress.network, self.engine.parameters
+        parameters = self.engine.parameters
         count = self.source.clock.count
         if self._set_aside is not None and not ended and count[UPDATES] == self._updates_before:
             self._kept = parameters.copy()
@@ -327,10 +328,9 @@ class Run:
         if self._validation is None:
             self._record()
         del self.history.val_loss[len(self.history.loss) :]  # of an epoch whose record broke off
-        network._history = self.history
-        network._training = None  # also where a callback fails to tell its state
+        self._model.end_run(None, self.history)
         if count[STATUS] != DIVERGED:  # else the optimizer's state is not finite
-            network._training = self.state()
+            self._model.end_run(self.state(), self.history)
 
     def _end(self) -> None:
         """Tell that the run has ended; keep the parameters of its last step if they change."""
@@ -393,7 +393,7 @@ class Run:
 
     def give_way(self) -> None:
         """Let other threads that wait for the network have it, between two steps."""
-        self._turn.give_way()
+        self._turn.yield_to_waiters()
 
     def is_to_hand_back(self) -> bool:
         """Watch; return whether the kernels are to end their work with the step they are at."""
@@ -430,7 +430,7 @@ class Run:
             mine = callback in self._hooked["on_step_end"] and n % int(callback.every or 1) == 0
             if mine and seen.updates < n:
                 seen.updates = n
-                with told(callback, "on_step_end", progress), self._turn.lent():
+                with told(callback, "on_step_end", progress), self._turn.released():
                     callback.on_step_end(progress)
 
     def _end_epochs(self) -> None:
@@ -445,7 +445,7 @@ class Run:
             seen = self._told[k]
             if callback in self._hooked["on_epoch_end"] and seen.epochs < ended:
                 seen.epochs = ended
-                with told(callback, "on_epoch_end", progress), self._turn.lent():
+                with told(callback, "on_epoch_end", progress), self._turn.released():
                     callback.on_epoch_end(progress)
         history.stopped = progress.stopped
 
@@ -463,14 +463,14 @@ class Run:
 
     def _tell(self, method: str) -> None:
         for callback in self._hooked[method]:
-            with told(callback, method, self.progress), self._turn.lent():
+            with told(callback, method, self.progress), self._turn.released():
                 getattr(callback, method)(self.progress)
         self.history.stopped = self.progress.stopped
 
     def _diverge(self) -> None:
         """Raise, unless some callback ends the run in another way."""
         for callback in self._hooked["on_divergence"]:
-            with told(callback, "on_divergence", self.progress), self._turn.lent():
+            with told(callback, "on_divergence", self.progress), self._turn.released():
                 if callback.on_divergence(self.progress):
                     self.history.stopped = self.progress.stopped
                     return

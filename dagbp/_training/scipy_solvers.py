@@ -2,23 +2,20 @@
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
 from dagbp._data.features import Problem
-from dagbp._engine.engine import Engine
 from dagbp._errors import DagbpError, DivergenceError, OptionError
 from dagbp._history import History
+from dagbp._model.model import Model
 from dagbp._training.regularisation import bounds_by_parameter
 from dagbp._training.run import Options, told
 from dagbp.callbacks import Progress, ReduceOnPlateau, Schedule
 from dagbp.optimizers import Solver
-
-if TYPE_CHECKING:
-    from dagbp._network import Network
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -29,8 +26,8 @@ class _Stop(Exception):
 
 
 def solve(
-    network: "Network",
-    engine: Engine,
+    network: Any,
+    model: Model,
     solver: Solver,
     problem: Problem,
     validation: Problem | None,
@@ -40,19 +37,20 @@ def solve(
     _refuse(solver, options)
     if options.epochs == 0:
         return History()
+    engine = model.engine
     if not engine.parameters.trained.any():
         raise OptionError("no parameter of the network trains, so there is nothing to solve for")
-    bounds = bounds_by_parameter(network._names, engine, solver.bounds)
-    run = _Run(network, engine, problem, validation, options)
+    bounds = bounds_by_parameter(model.names, engine, solver.bounds)
+    run = _Run(network, model, problem, validation, options)
     try:
         run.minimise(solver, bounds)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             run.history.stopped = "interrupted"
         if run.history.loss:  # else nothing has changed, and the last run stays as it was
-            network._history = run.history
+            model.end_run(model.last_run, run.history)
         raise
-    network._training, network._history = None, run.history
+    model.end_run(None, run.history)
     return run.history
 
 
@@ -78,13 +76,14 @@ def _refuse(solver: Solver, options: Options) -> None:
 class _Run:
     def __init__(
         self,
-        network: "Network",
-        engine: Engine,
+        network: Any,
+        model: Model,
         problem: Problem,
         validation: Problem | None,
         options: Options,
     ) -> None:
-        self._network, self._engine, self._options = network, engine, options
+        engine = model.engine
+        self._network, self._model, self._engine, self._options = network, model, engine, options
         self._problem, self._validation = problem, validation
         self._trained, self._all = engine.parameters.trained, engine.parameters.copy()
         self._iterate = self._all[self._trained].astype(np.float64)
@@ -162,7 +161,7 @@ class _Run:
     def _diverge(self) -> None:
         """End where it began: raise, unless some callback ends the run in another way."""
         for callback in self._options.callbacks:
-            with told(callback, "on_divergence", self._progress), self._network._turn.lent():
+            with told(callback, "on_divergence", self._progress), self._model.lock.released():
                 ends = callback.on_divergence(self._progress)
             if ends:
                 raise _Stop
@@ -175,7 +174,7 @@ class _Run:
 
     def _end_iteration(self, x: Float64, *state: Any) -> None:
         """Record an iteration: x is its end."""
-        self._network._training = None  # the parameters are not that run's any more
+        self._model.end_run(None, self._model.history)
         x = self._within_bounds(np.array(x, np.float64))
         value = self._loss_at(x)
         if not np.isfinite(value):  # a step too far, as on float32's edge
@@ -208,7 +207,7 @@ class _Run:
 
     def _tell(self, method: str) -> None:
         for callback in self._options.callbacks:
-            with told(callback, method, self._progress), self._network._turn.lent():
+            with told(callback, method, self._progress), self._model.lock.released():
                 getattr(callback, method)(self._progress)
 
 

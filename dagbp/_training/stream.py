@@ -14,7 +14,7 @@ from dagbp._engine.buffers import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._history import TrainingState
 from dagbp._kernels.frames import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, ClockFrame
-from dagbp._model.engine_lock import Turn
+from dagbp._model.engine_lock import EngineLock
 from dagbp._training.run import Run
 from dagbp._training.source import Source
 
@@ -110,7 +110,7 @@ class Batches(Source):
         """Return the next batch of the epoch, or None at its end, or where the run is stopped."""
         epoch = int(self.clock.count[EPOCH])
         if self._feed is None:
-            turn = run.progress.network._turn
+            turn = run._turn
             self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, turn)
         problem = self._feed.get(run)
         if problem is None and run.progress.stopped is None:
@@ -162,7 +162,12 @@ class _Feed:
     """The batches of one epoch, fetched ahead by a thread of its own."""
 
     def __init__(
-        self, batches: Any, prepare: Callable[[Any], Problem], epoch: int, skip: int, turn: Turn
+        self,
+        batches: Any,
+        prepare: Callable[[Any], Problem],
+        epoch: int,
+        skip: int,
+        turn: EngineLock,
     ) -> None:
         self._prepare, self._epoch, self._skip, self._turn = prepare, epoch, skip, turn
         self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
@@ -197,7 +202,7 @@ class _Feed:
         if before is not None:  # of a run that was stopped, and perhaps still at its last batch
             before.join()
         # The run waits for this thread, which must not wait for its turn.
-        with self._turn.denied():
+        with self._turn.forbidden():
             self._fetch_all(batches)
 
     def _fetch_all(self, batches: Any) -> None:

@@ -82,7 +82,11 @@ def test_options_survive(tmp_path):
     loaded = dagbp.load(str(tmp_path / "net"))
     assert loaded.n_threads == 2
     assert loaded.summary() == net.summary()
-    assert loaded._engine.layout.n_explicit_zeros == net._engine.layout.n_explicit_zeros > 0
+    assert (
+        loaded._model.engine.layout.n_explicit_zeros
+        == net._model.engine.layout.n_explicit_zeros
+        > 0
+    )
 
 
 def test_a_network_of_arrays(tmp_path):
@@ -162,7 +166,7 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.nodes["a"]["pos"] == (0.5, -1.0)
     assert back.nodes["a"]["picture"].tolist() == [0, 1, 2]
     assert back.edges["a", "y"]["kind"] == {"x": None}
-    assert not dagbp.load(tmp_path / "net")._engine.parameters.trained[0]
+    assert not dagbp.load(tmp_path / "net")._model.engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
     with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph hold what cannot be"):
         dagbp.compile(G).save(tmp_path / "net")
@@ -440,7 +444,7 @@ def test_on_threads_with_filled_blocks(tmp_path, n_threads, ways):
     with pytest.raises(KeyboardInterrupt):
         broken.fit(*data, callbacks=[save, Break(8)], **options)
     loaded = dagbp.load(tmp_path / "net")
-    assert loaded._engine.layout.n_explicit_zeros > 0
+    assert loaded._model.engine.layout.n_explicit_zeros > 0
     assert_same_run(whole, loaded, (history, loaded.fit(*data, resume=True, **options)))
 
 

@@ -100,8 +100,10 @@ def test_callbacks_change_no_bit(hooks):
 
 def test_no_step_callback_means_no_return_from_compiled_code(monkeypatch):
     net, calls = network(), []
-    train = net._engine.train
-    monkeypatch.setattr(net._engine, "train", lambda *a, **k: (calls.append(1), train(*a, **k)))
+    train = net._model.engine.train
+    monkeypatch.setattr(
+        net._model.engine, "train", lambda *a, **k: (calls.append(1), train(*a, **k))
+    )
     net.fit(X, Y, epochs=50, callbacks=[TerminateOnNaN(), CosineDecay()], **OPTIONS)
     assert len(calls) == 1
     net.fit(X, Y, epochs=50, callbacks=[EarlyStopping("loss", patience=100)], **OPTIONS)

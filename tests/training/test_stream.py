@@ -204,7 +204,7 @@ def test_an_iterator_must_not_use_the_network():
         net.predict(X)
         yield X, Y
 
-    with pytest.raises(OptionError, match="what makes batches must not use the network that they"):
+    with pytest.raises(OptionError, match="a function that makes batches must not use the network"):
         net.fit_batches(asking, epochs=1)
     net.predict(X)
     net.fit_batches(FORMS["list"], epochs=2)
