@@ -1,7 +1,6 @@
 """What kernels write: tiles and gradients of the threads of a schedule, and the clock of a run."""
 
 from itertools import pairwise
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from dagbp._kernels.passes.barrier import compile_meet, yield_address
 from dagbp._kernels.passes.timing import clock_address, compile_tick
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
-from dagbp._machine import CACHE_LINE
+from dagbp._memory import aligned as aligned
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
@@ -44,15 +43,6 @@ class Dropout(NamedTuple):
 
     stays: npt.NDArray[np.float64]
     key: npt.NDArray[np.uint64]
-
-
-def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return zeros that begin at a cache line; vector loads of tiles rely on it."""
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.zeros(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> ClockFrame:
