@@ -1,1 +1,4 @@
-"""Samples, targets, losses, checked."""
+"""Checks the arrays of the user: `problem` calls `features`, and both call `arrays`.
+
+Imports `losses`, the names of a plan, and strata below them; compiles nothing.
+"""

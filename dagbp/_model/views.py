@@ -49,6 +49,11 @@ class NodeValues(Mapping[Hashable, Any]):
         return _show(self, "nodes")
 
 
+def rows_of(values: NodeValues) -> tuple[int, Array]:
+    """Return the first row and the values by row, for the modules of this package."""
+    return values._first, values._values
+
+
 class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):
     """One value for each edge, by the pair (source, target); values in in-edge order."""
 

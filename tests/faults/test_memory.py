@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from networks import network as compiled
 
 import dagbp
 from dagbp import _memory
@@ -37,8 +39,7 @@ NEEDS = {
 }
 
 
-def network(**options):
-    return dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, **options)
+network = partial(compiled, (20, 50, 10))
 
 
 @pytest.fixture
@@ -184,6 +185,7 @@ def test_bytes_as_text(n, text):
 SCRIPT = """
 import ctypes
 import sys
+from functools import partial
 import numpy as np
 import dagbp
 from dagbp import optimizers

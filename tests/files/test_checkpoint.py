@@ -20,6 +20,7 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from networks import run_python
 from strategies import networks, random_network, random_samples
 
 import dagbp
@@ -628,10 +629,7 @@ print(net.parameters.tobytes().hex(), net.history.loss)
 
 
 def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.splitlines()[-1]
+    return run_python(TRAIN, *arguments).splitlines()[-1]
 
 
 def kill_and_resume(path, whole, delays):
