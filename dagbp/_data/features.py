@@ -144,13 +144,11 @@ def _read_sparse(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name:
     _check_shape(X.shape, labels, name)
     if X.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
-    from scipy.sparse import csr_array
-
     rows = X.tocsr()
     try:
         # A copy of the structure, which kernels do not check again: the user may change X later.
         ends = rows.indices.copy(), rows.indptr.copy()
-        rows = csr_array((rows.data, *ends), shape=rows.shape)
+        rows = type(rows)((rows.data, *ends), shape=rows.shape)
         rows.check_format(full_check=True)
     except ValueError as error:
         raise DataError(f"{name} must be a valid sparse matrix: {error}") from error

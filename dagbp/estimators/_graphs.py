@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -12,9 +12,7 @@ from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import listed
 from dagbp._graph.builders import layered
 from dagbp._graph.from_networkx import drawn_ports
-
-if TYPE_CHECKING:
-    from dagbp._network import Network
+from dagbp._network import Network
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def compile_to_fit(
     requirements: Requirements,
     seed: int,
     **options: Any,
-) -> "Network":
+) -> Network:
     """Compile `graph` to a network with the inputs and outputs that the data require.
 
     If the labels of the inputs are the names of the columns, the inputs have the order of the

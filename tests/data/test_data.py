@@ -1,4 +1,4 @@
-"""Samples, targets and weights: any layout works, anything unfit is refused before it changes."""
+"""Samples, targets and weights: every layout of an array works, and invalid ones are refused."""
 
 import fractions
 

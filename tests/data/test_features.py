@@ -1,4 +1,4 @@
-"""Features that are not arrays of the network's dtype: sparse, memory-mapped, large, strided."""
+"""Features of other forms than the network's own: sparse, memory-mapped, large, strided."""
 
 import math
 import tracemalloc
@@ -39,7 +39,7 @@ def mapped(tmp_path, values):
 
 
 def assert_alike(net, X, dense, options=()):
-    """Every call gives the same bits for both."""
+    """Assert that every call gives the same bits for both."""
     dense = np.ascontiguousarray(dense, net.dtype)
     assert np.array_equal(net.predict(X), net.predict(dense))
     assert net.evaluate(X, Y) == net.evaluate(dense, Y)
@@ -91,7 +91,7 @@ def test_entries_in_no_order_and_twice():
 
 
 def test_what_becomes_of_the_matrix_meanwhile_is_no_matter():
-    """Kernels have no bounds checks: what they follow must not change under them."""
+    """Kernels do not check bounds, so the structure must not change while they run."""
     X = some_sparse()
 
     class Ruin(Callback):
@@ -122,7 +122,7 @@ def test_sparse_features_on_threads(n_threads, ways):
 
 
 def test_a_sparse_matrix_is_never_dense():
-    """As float32 it would have 240 MB."""
+    """A converted copy in float32 would take 240 MB."""
     n, columns = 2_000, 30_000
     net = dagbp.Network.from_edges(
         np.arange(columns), np.full(columns, columns), n_nodes=columns + 1, seed=0, n_threads=1
@@ -222,7 +222,7 @@ def test_views_of_every_kind(tmp_path, view, dtype):
 
 
 def test_a_mapped_array_is_not_copied(tmp_path, monkeypatch):
-    """More of it than all memory that the process may take."""
+    """A mapped array may be larger than the memory."""
     net = dagbp.compile(dagbp.layered([64, 4, 1], seed=0), seed=0)
     X = np.memmap(tmp_path / "x", dtype="u1", mode="w+", shape=(200_000, 64))
     taken = []

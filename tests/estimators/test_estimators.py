@@ -1,4 +1,4 @@
-"""The estimators: scikit-learn's own checks, every form of graph and y, and what they refuse."""
+"""Estimators: scikit-learn's checks, every form of graph and y, and invalid arguments."""
 
 import copy
 import json
@@ -421,7 +421,7 @@ def test_y_that_are_no_classes(y, text):
 
 
 def unequal():
-    """Return two clouds that overlap, the second of a tenth of the samples."""
+    """Return samples of two overlapping classes; one sample in ten is of the second class."""
     Z, y = make_blobs([500, 50], centers=[[0, 0], [1.5, 1.5]], random_state=0)
     return Z, np.where(y == 1, "few", "many")
 
@@ -610,7 +610,7 @@ def test_max_iter_that_does_not_suffice(cls, y):
 
 
 class Snapshots(dagbp.callbacks.Callback):
-    """Keeps the parameters after each epoch, and ends the run after some."""
+    """Stores the parameters after each epoch, and ends the run after some epochs."""
 
     def __init__(self, most=None):
         self.most, self.seen = most, []

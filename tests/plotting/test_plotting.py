@@ -1,4 +1,4 @@
-"""Pictures: what is on the Axes, and what the page says, are the network's own numbers."""
+"""Pictures: Axes and page show the network's numbers."""
 
 import json
 import re
@@ -38,7 +38,7 @@ from dagbp.plotting._reading import read
 
 
 def graph():
-    """Return a graph with skips, a constant, and an output that feeds on."""
+    """Return a graph with skips, a constant, and an output that feeds another node."""
     G = nx.DiGraph()
     G.add_weighted_edges_from(
         [
@@ -78,12 +78,12 @@ def legend(ax):
 
 
 def many():
-    """Return a net too large for nodes, with skips over many levels."""
+    """Return a net that is too large to draw nodes, with skips over many levels."""
     return dagbp.compile(dagbp.random_dag(900, 6000, 12, 4, depth=70, seed=0), seed=0)
 
 
 def blocks():
-    """Return a net of which most runs as dense panels, with explicit zeros."""
+    """Return a net that runs mostly as dense panels, with explicit zeros."""
     G = dagbp.layered([48, 96, 96, 5], density=0.9, seed=0)
     return dagbp.compile(G, seed=0, dense_above=0.5)
 
@@ -705,7 +705,7 @@ def test_small_pictures_escape_labels():
 
 
 class Page(HTMLParser):
-    """Collect a page's elements, and what it would fetch."""
+    """Collects a page's elements, and the addresses that it would load."""
 
     def __init__(self, html):
         super().__init__()
