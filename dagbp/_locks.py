@@ -4,12 +4,12 @@ A forked child has only the thread that called `fork`, but a copy of every lock,
 of another thread would never be released there. So all hooks run in one order, independent of the
 order of imports:
 
-1. Before the fork: wait until no other thread imports a module, for at most 10 s. A child that
-   imports the same module would wait for ever.
+1. Before the fork: wait until no other thread imports a module, for at most `PATIENCE` seconds. A
+   child that imports the same module would wait for ever.
 2. Before: acquire the lock of each engine (`_model.engine_lock`). A call ends first, and a training
    run ends its step. This comes before 3, because that call may have to compile.
 3. Before: acquire the compiler's lock and wait for its jobs (`_compiler.machine_code`).
-4. Before: wait for imports again, for at most 1 s. One may have begun during 2 and 3.
+4. Before: wait for imports again. One may have begun during 2 and 3.
 5. After the fork, in the parent: undo 3, then 2.
 6. After, in the child: forget the idle workers, whose threads do not exist there
    (`_engine.workers`); replace each `ForkSafeLock` by a new one; undo 3.
@@ -28,6 +28,8 @@ from threading import RLock, get_ident
 from typing import Any
 
 Hook = Callable[[], object]
+
+PATIENCE = 10.0  # seconds that a fork waits for an import of another thread
 
 
 class Stage(IntEnum):
@@ -112,7 +114,7 @@ def _imports_of_others() -> set[tuple[str, int]]:
     return {(name, owner) for name, owner in held if owner not in (None, get_ident())}
 
 
-def _wait_for_imports(seconds: float) -> None:
+def _wait_for_imports(seconds: float = PATIENCE) -> None:
     """Wait until the imports of other threads have ended.
 
     One that lasts longer is never waited for again: its module may run a whole program.
@@ -125,5 +127,5 @@ def _wait_for_imports(seconds: float) -> None:
         time.sleep(0.001)
 
 
-at_fork(Stage.IMPORTS, before=partial(_wait_for_imports, 10.0))
-at_fork(Stage.LATE_IMPORTS, before=partial(_wait_for_imports, 1.0))
+at_fork(Stage.IMPORTS, before=_wait_for_imports)
+at_fork(Stage.LATE_IMPORTS, before=_wait_for_imports)
