@@ -1,7 +1,7 @@
-"""Networks, and the state of their training, in files.
+"""Checkpoint files: a snapshot as a tree of plain values, with its arrays apart.
 
-A file is a tree of plain values (see `_values`) whose arrays stand apart (see `_container`). What
-comes from a file is checked like what comes from a user: it may have been made by anyone.
+`_files.values` turns values into JSON, `_files.container` writes and reads the file. A file may
+have been made by anyone, so everything read from it is checked like the arguments of a user.
 """
 
 import os
@@ -101,8 +101,8 @@ def _network_out(snapshot: Snapshot, arrays: Arrays) -> dict[str, Any]:
         kept = None if isinstance(labels, range) else [encode(label, arrays) for label in labels]
     except TypeError as error:
         raise CheckpointError(
-            f"a label cannot be kept in a file: {error}; relabel the graph with strings, numbers "
-            "or tuples of such"
+            f"a label cannot be saved in a file: {error}; relabel the graph with strings, numbers "
+            "or tuples of these"
         ) from error
     return {
         "labels": kept,
@@ -203,8 +203,8 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
     tree = {"graph": kept(G.graph), "nodes": nodes, "edges": edges}
     if lost:
         warnings.warn(
-            f"attributes {', '.join(lost)} of the graph hold what cannot be kept in a file, and "
-            "are left out where they do",
+            f"attributes {', '.join(lost)} of the graph have values that cannot be saved in a file; "
+            "these are left out",
             DagbpWarning,
             stacklevel=5,
         )
@@ -245,7 +245,7 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
         try:
             content = encode(one.content, arrays)
         except TypeError as error:
-            raise CheckpointError(f"the state of {one.kind} cannot be kept: {error}") from error
+            raise CheckpointError(f"the state of {one.kind} cannot be saved: {error}") from error
         tree["callbacks"].append([one.kind, content, one.epochs, one.updates])
     plain = {name: encode(tree[name], arrays) for name in ("history", *_REAL)}
     return {**tree, **plain}

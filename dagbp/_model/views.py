@@ -1,4 +1,4 @@
-"""Arrays of nodes and edges, read by the names in the user's graph."""
+"""Values of nodes and edges as mappings from the labels of the user's graph."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy.typing as npt
 from dagbp._plan.names import Names
 
 Array = npt.NDArray[Any]
-Assign = Callable[[int, Any], Any]  # sets the value of a place in the network; returns it
+Assign = Callable[[int, Any], Any]  # sets the parameter at a place; returns it as stored
 
 
 class NodeValues(Mapping[Hashable, Any]):
-    """One value, or one array over samples, for each of some nodes; by label.
+    """One value, or one array over samples, for each node from `first_row` on; by label.
 
     `values[k]` belongs to the plan's row `first_row + k`.
     `names` are the network's: equal for all views of one network.
@@ -28,7 +28,7 @@ class NodeValues(Mapping[Hashable, Any]):
     def _place(self, label: Hashable) -> int:
         place = self.names.row(label) - self._first
         if place < 0:
-            raise KeyError(f"node {label!r} is an input, which has no such value")
+            raise KeyError(f"node {label!r} is an input; inputs have no such value")
         return place
 
     def __getitem__(self, label: Hashable) -> Any:
@@ -101,7 +101,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Backprop:
-    """What back-propagation computes, by the names in the graph.
+    """The results of back-propagation, by the labels of the graph.
 
     Attributes
     ----------
@@ -110,12 +110,12 @@ class Backprop:
     s, x : mappings of node to array (n_samples,)
         Signals of the computed nodes, activations of all nodes.
     delta : mapping of node to array (n_samples,)
-        Sensitivities de/ds of the computed nodes: of each sample's own error e, neither averaged
-        nor weighted.
+        Sensitivities de/ds of the computed nodes. Here e is the error of one sample, neither
+        averaged nor weighted.
     grad_weight : mapping of (source, target) to float
-        Gradient of `loss` by the edge's weight, frozen edges included.
+        Gradient of `loss` with respect to each weight, also of edges that do not train.
     grad_bias : mapping of node to float
-        Gradient of `loss` by the computed nodes' biases.
+        Gradient of `loss` with respect to the biases of the computed nodes.
     """
 
     loss: float
@@ -148,7 +148,7 @@ def _of_computed(names: Names, values: Array) -> NodeValues:
 
 def _assign(assign: Assign | None, values: Array, place: int, value: Any) -> None:
     if assign is None:
-        raise TypeError("these values were computed, and cannot be assigned")
+        raise TypeError("these values are results and cannot be assigned")
     values[place] = assign(place, value)
 
 

@@ -120,7 +120,7 @@ def test_other_labels_are_refused_and_the_old_file_stays(tmp_path):
     path.write_text("old")
     net = dagbp.compile(nx.DiGraph([("a", complex(1, 2))]))
     with pytest.raises(
-        CheckpointError, match=r"a label cannot be kept in a file: \(1\+2j\) of typ"
+        CheckpointError, match=r"a label cannot be saved in a file: \(1\+2j\) of typ"
     ):
         net.save(path)
     assert path.read_text() == "old"

@@ -168,7 +168,7 @@ def test_gradient_is_aligned_with_parameters(case, seed):
     net = case.compile(dtype="float64", seed=seed)
     flat = np.arange(1.0, len(net.parameters) + 1)
     nodes = net.to_networkx().nodes
-    absent = ["bias" not in nodes[v] for v in net.parameter_names[net.n_edges :]]
+    absent = [nodes[v].get("bias") is None for v in net.parameter_names[net.n_edges :]]
     flat[net.n_edges :][np.array(absent, bool)] = 0
     net.parameters = flat
     assert np.array_equal(net.parameters, flat)
