@@ -1,4 +1,5 @@
-"""Checks the arrays of the user: `problem` calls `features`, and both call `arrays`.
+"""Checks of the user's arrays: samples, targets and weights.
 
-Imports `losses`, the names of a plan, and strata below them; compiles nothing.
+`problem` calls `features`, and both call `arrays`. The result is a `Problem`, which the engine
+takes. Nothing is compiled here. May import `losses`, `_plan`, `_graph` and the base modules.
 """

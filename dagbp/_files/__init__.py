@@ -1,4 +1,5 @@
-"""The file format: arrays behind a JSON header (`container`), and Python values in it (`values`).
+"""The file format. It knows nothing about networks.
 
-Imports only `_errors` and `_memory`.
+`container` writes and reads a file of arrays behind a JSON header, with a checksum. `values`
+encodes Python values as JSON. May import the base modules alone.
 """

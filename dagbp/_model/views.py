@@ -42,16 +42,15 @@ class NodeValues(Mapping[Hashable, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def by_row(self) -> tuple[int, Array]:
+        """Return the first row and the array of values, of this row and all that follow."""
+        return self._first, self._values
+
     def __setitem__(self, label: Hashable, value: Any) -> None:
         _assign(self._assign, self._values, self._place(label), value)
 
     def __repr__(self) -> str:
         return _show(self, "nodes")
-
-
-def rows_of(values: NodeValues) -> tuple[int, Array]:
-    """Return the first row and the values by row, for the modules of this package."""
-    return values._first, values._values
 
 
 class EdgeValues(Mapping[tuple[Hashable, Hashable], Any]):

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from dagbp._checks import real_array
 from dagbp._errors import DataError, OptionError
-from dagbp._model.views import rows_of
 from dagbp._network import Network
 from dagbp.losses import Loss
 from dagbp.plotting._positions import place_nodes
@@ -101,7 +100,7 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
     error_slope = np.zeros(n)
     error_slope[plan.outputs] = _error_slopes(net, X, Y, loss)
     slope = np.full(n, np.nan)
-    slope[n_inputs:] = slopes(reading, rows_of(bp.s)[1][:, 0])
+    slope[n_inputs:] = slopes(reading, bp.s.by_row()[1][:, 0])
     graph = reading.names.graph
     nodes = []
     for row, label in enumerate(reading.labels):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dagbp._errors import OptionError
-from dagbp._model.views import Backprop, rows_of
+from dagbp._model.views import Backprop
 from dagbp._network import Network
 from dagbp.plotting import _axes
 from dagbp.plotting._groups import cut_levels
@@ -97,7 +97,7 @@ def _deltas(reading: Reading, bounds: Int64, backprop: Backprop) -> tuple[list[A
         )
     if backprop.delta.names is not reading.names:
         raise OptionError("backprop must be of this network, got one of another network")
-    delta, note = rows_of(backprop.delta)[1], ""
+    delta, note = backprop.delta.by_row()[1], ""
     step = -(-delta.size // ENOUGH)
     if step > 1:
         delta, note = delta[:, ::step], f"; one sample in {step}"

@@ -12,7 +12,7 @@ from dagbp._checks import is_whole, real_array
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._graph.arrays import listed, mask
 from dagbp._layout.panels import in_runs
-from dagbp._model.views import NodeValues, rows_of
+from dagbp._model.views import NodeValues
 from dagbp._network import Network, model_of
 from dagbp._plan.names import Names
 from dagbp._plan.plan import Plan
@@ -205,7 +205,7 @@ def shades(
 def _table(reading: Reading, values: Mapping[Any, Any]) -> tuple[Int64, Array]:
     """Return the k rows that have values, and the values: (k,) or (k, n_samples)."""
     if isinstance(values, NodeValues) and values.names is reading.names:
-        first, table = rows_of(values)
+        first, table = values.by_row()
         return first + np.arange(len(table)), table
     rows = np.array([_row(reading, label) for label in values], np.int64)
     columns = [real_array(value, f"values[{label!r}]") for label, value in values.items()]
