@@ -1,4 +1,4 @@
-"""Back-propagation over arbitrary DAGs: drawn in NetworkX, compiled once, trained by Numba kernels.
+"""Back-propagation over arbitrary DAGs: compiles a NetworkX graph and trains it with Numba kernels.
 
 >>> import networkx as nx
 >>> import dagbp
@@ -84,7 +84,7 @@ __all__ = [
     "watts_strogatz",
 ]
 
-# Imported when they are used. Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+# Imported at first use. They are not in __all__, so `from dagbp import *` needs no scikit-learn.
 _ESTIMATORS = ("DAGClassifier", "DAGRegressor")
 _LEAVES = ("estimators", "plotting", "reference", "testing")
 

@@ -137,7 +137,9 @@ def load(path: str | os.PathLike[str]) -> Network:
     ------
     CheckpointError
         If the file is not a checkpoint, has a newer format, or is damaged. Nothing in it is
-        executed, and no more memory is allocated than its size.
+        executed.
+    MemoryLimitError
+        If its content does not fit into the available memory; nothing of it has been read then.
     OSError
         If there is no such file, or it cannot be read.
     """

@@ -34,7 +34,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from dagbp._data.arrays import real_array
+from dagbp._checks import real_array
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._locks import ForkSafeLock
 from dagbp._user_functions import HERE, STENCIL, first_disagreement, same_functions

@@ -8,7 +8,6 @@ releases the GIL. `benchmarks/suites/startup.py` shows what a first step takes.
 """
 
 import ctypes
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -34,6 +33,8 @@ from numba.core.untyped_passes import (
     IRProcessing,
     TranslateByteCode,
 )
+
+from dagbp._locks import Stage, at_fork
 
 
 class Made(NamedTuple):
@@ -117,10 +118,9 @@ def _after_fork() -> None:
     global_compiler_lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
+at_fork(
+    Stage.COMPILER, before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+)
 
 
 def _compile(modules: list[str | bytes], options: dict[str, Any], layout: str) -> Made:

@@ -1,7 +1,6 @@
 """Buffers that the kernels write: tiles and gradients of each thread."""
 
 from itertools import pairwise
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from dagbp._kernels.passes.barrier import compile_meet, yield_address
 from dagbp._kernels.passes.timing import clock_address, compile_tick
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
-from dagbp._machine import CACHE_LINE
+from dagbp._memory import aligned as aligned
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
@@ -46,15 +45,6 @@ class Dropout(NamedTuple):
         key = np.zeros(2, np.uint64)
         key[SEED] = seed
         return cls(keep_probability, key)
-
-
-def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return zeros that begin at a cache line; vector loads of tiles rely on it."""
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.zeros(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def signal_bytes(layout: Layout, tile_plan: TilePlan) -> int:

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._compiler.decorators import compiled
-from dagbp._engine.buffers import aligned
 from dagbp._engine.parameters import Parameters
 from dagbp._kernels.formulas import regularise
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import RATE, UpdateFrame
-from dagbp._memory import require
+from dagbp._memory import aligned, require
 from dagbp.optimizers import Optimizer
 
 Array = npt.NDArray[Any]

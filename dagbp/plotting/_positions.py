@@ -1,4 +1,7 @@
-"""Where nodes stand: levels from left to right, few crossings, no edge through a node."""
+"""Positions of nodes: levels from left to right, few crossings, no edge across a node.
+
+The order within levels is found by barycentre sweeps (Sugiyama, Tagawa and Toda 1981).
+"""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -8,20 +11,20 @@ import numpy as np
 from dagbp.plotting._reading import Float64, Int64, Reading
 
 SWEEPS = 8
-# Bends to try for an edge that skips levels, as heights of its arc; levels are 1 high.
+# Heights to try for the arc of an edge that skips levels; a level is 1 high.
 BENDS = (0.0, 0.05, 0.1, 0.16, 0.24, 0.34, 0.46)
-CLEAR = 0.06  # of a node on the way, where its level has room
+CLEAR = 0.06  # distance between an arc and a node that it passes, if the level has room
 
 
-class Layout(NamedTuple):
-    """Places of n nodes and shapes of E edges.
+class Positions(NamedTuple):
+    """Positions of n nodes, and shapes of E edges.
 
     Attributes
     ----------
     x, y : float64 (n,)
-        x is the level; the nodes of a level of m stand at y = (k + 1/2) / m.
+        x is the level. In a level of m nodes, node k has y = (k + 1/2) / m.
     bend : float64 (E,)
-        How high an edge's parabola arches over the straight line; 0 between neighbouring levels.
+        Height of each edge's parabola above the straight line; 0 between neighbouring levels.
     """
 
     x: Float64
@@ -29,24 +32,25 @@ class Layout(NamedTuple):
     bend: Float64
 
 
-def lay_out(reading: Reading) -> Layout:
-    """Return places and shapes."""
+def place_nodes(reading: Reading) -> Positions:
+    """Return the positions of all nodes and edges."""
     source, target, level = reading.source, reading.target, reading.level
     y = _ordered(reading.first, source, target, level)
-    return Layout(level.astype(np.float64), y, _bends(reading.first, source, target, level, y))
+    return Positions(level.astype(np.float64), y, _bends(reading.first, source, target, level, y))
 
 
-def arc(layout: Layout, source: Int64, target: Int64, t: Float64) -> Float64:
-    """Return points of edges, (len(source), len(t), 2), at the shares t of their ways."""
-    bend = layout.bend[:, None]
+def arc(positions: Positions, source: Int64, target: Int64, t: Float64) -> Float64:
+    """Return points on edges, (len(source), len(t), 2), at the shares t of their lengths."""
+    bend = positions.bend[:, None]
     x, y = (
-        (1 - t) * ends[source][:, None] + t * ends[target][:, None] for ends in (layout.x, layout.y)
+        (1 - t) * ends[source][:, None] + t * ends[target][:, None]
+        for ends in (positions.x, positions.y)
     )
     return np.stack([x, y + 4 * bend * t * (1 - t)], axis=-1)
 
 
 def crossings(y: Float64, source: Int64, target: Int64, level: Int64) -> int:
-    """Return how many pairs of edges cross between the same two levels."""
+    """Count the pairs of edges that cross between the same two levels."""
     pair = level[source] * (level[-1] + 1) + level[target]
     count = 0
     for key in np.unique(pair):
@@ -56,7 +60,7 @@ def crossings(y: Float64, source: Int64, target: Int64, level: Int64) -> int:
 
 
 def _ordered(first: Int64, source: Int64, target: Int64, level: Int64) -> Float64:
-    """Return y of each row after barycentre sweeps: the order with the fewest crossings seen."""
+    """Return y of each row in the order with the fewest crossings, of all barycentre sweeps."""
     sizes = np.diff(first)
     y = (np.arange(len(level)) - first[level] + 0.5) / sizes[level]
     best, least = y, crossings(y, source, target, level)
@@ -81,13 +85,13 @@ def _ordered(first: Int64, source: Int64, target: Int64, level: Int64) -> Float6
 
 
 def _bends(first: Int64, source: Int64, target: Int64, level: Int64, y: Float64) -> Float64:
-    """Return the flattest bend of each edge that keeps clear of the nodes on its way."""
+    """Return for each edge the lowest arc that keeps its distance from the nodes it passes."""
     span = level[target] - level[source]
     bend = np.zeros(len(span))
     skips = np.flatnonzero(span > 1)
     if len(skips) == 0:
         return bend
-    # One entry for each edge and each level that it passes.
+    # One entry for each pair of an edge and a level that it passes.
     passed = span[skips] - 1
     edge = np.repeat(np.arange(len(skips)), passed)
     start = np.cumsum(passed) - passed
@@ -96,7 +100,7 @@ def _bends(first: Int64, source: Int64, target: Int64, level: Int64, y: Float64)
     line = (1 - t) * y[source[skips]][edge] + t * y[target[skips]][edge]
     m = np.diff(first)[level[source[skips]][edge] + step]
     need = np.minimum(CLEAR, 0.3 / m)
-    side = np.where(np.arange(len(skips)) % 2 == 0, 1.0, -1.0)  # both sides get their share
+    side = np.where(np.arange(len(skips)) % 2 == 0, 1.0, -1.0)  # edges arch up and down in turns
     chosen, clearest = np.zeros(len(skips)), np.full(len(skips), -1.0)
     for height in BENDS:
         for sign in (1, -1):
