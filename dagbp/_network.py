@@ -14,7 +14,7 @@ from dagbp._checks import check_whole, is_whole, real_dtype
 from dagbp._data import arrays
 from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
-from dagbp._engine.engine import Engine
+from dagbp._engine.engine import CpuEngine
 from dagbp._engine.tile_plan import STRATEGIES
 from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
@@ -92,7 +92,7 @@ class Network:
         self._history: History | None = None
         computed = plan.node[plan.n_inputs :]
         trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
-        self._engine = Engine(
+        self._engine = CpuEngine(
             plan,
             graph.activation_names,
             graph.activation[plan.node],
@@ -345,7 +345,7 @@ class Network:
         """
         features = read_features(X, self._names.inputs, self.dtype)
         with self._turn as engine:
-            record = engine.inspect(features, None, None)
+            record = engine.inspect(features)
         return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
 
     def backprop(
@@ -381,7 +381,7 @@ class Network:
         """
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._turn as engine:
-            record = engine.inspect(*problem[:3])
+            record = engine.inspect(problem.features, targets=problem.targets, loss=problem.loss)
             value, flat = engine.differentiate(problem, self.n_threads)
         assert record.delta is not None
         return Backprop(
@@ -726,7 +726,7 @@ class Network:
         chosen = optimizers.get(optimizer)
         problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
         with self._turn as engine:
-            return take_profile(engine, problem, start(engine, chosen), self.n_threads)
+            return take_profile(self._engine, problem, start(engine, chosen), self.n_threads)
 
     # --- out of it ---
 

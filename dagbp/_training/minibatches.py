@@ -48,14 +48,13 @@ class Minibatches(Source):
 
     def advance(self, run: Run) -> None:
         """Run the kernels."""
-        tile_plan = run.engine.tile_planner.choose(self.batch_size, run.max_threads)
         run.engine.train(
             self.problem,
             self.order,
             run.update,
             self.clock,
-            tile_plan,
-            run.is_to_hand_back,
+            max_threads=run.max_threads,
+            watch=run.is_to_hand_back,
             dropout=run.dropout,
         )
 

@@ -80,15 +80,14 @@ class Batches(Source):
         clock = new_clock(1, n_samples, False, 0)._replace(rates=self.clock.rates)
         clock.count[UPDATES] = count[UPDATES]
         clock.count[FIRST_RATE] = count[FIRST_RATE]
-        tile_plan = run.engine.tile_planner.choose(n_samples, run.max_threads)
         try:
             run.engine.train(
                 problem,
                 None,
                 run.update,
                 clock,
-                tile_plan,
-                run.is_to_hand_back,
+                max_threads=run.max_threads,
+                watch=run.is_to_hand_back,
                 dropout=run.dropout,
             )
         finally:  # an interrupt comes after the step
