@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dagbp import activations, callbacks, losses, optimizers
-from dagbp._compile import compile
+from dagbp._compile import compile, load
 from dagbp._engine.profile import Part, Profile
 from dagbp._errors import (
     CallbackError,
@@ -39,7 +39,6 @@ from dagbp._graph.builders import (
     watts_strogatz,
 )
 from dagbp._history import History
-from dagbp._model.checkpoint import load
 from dagbp._model.views import Backprop, Forward
 from dagbp._network import Network
 from dagbp._training.regularisation import Penalty

@@ -1,5 +1,6 @@
 """From a graph to a network."""
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,8 @@ from dagbp import activations
 from dagbp._errors import IgnoredArgumentWarning
 from dagbp._graph.arrays import GraphArrays
 from dagbp._graph.from_networkx import read_networkx
+from dagbp._model.checkpoint import read_checkpoint
+from dagbp._model.model import new_model
 from dagbp._network import Network
 
 if TYPE_CHECKING:
@@ -102,8 +105,7 @@ def compile(
         output_activation="identity" if output_activation is None else output_activation,
     )
     _warn_of_ignored(G, graph, activation, output_activation)
-    # A copy: what `to_networkx` gives back must not change with the graph that was read.
-    return Network(
+    model = new_model(
         graph,
         dtype=dtype,
         seed=seed,
@@ -111,8 +113,35 @@ def compile(
         n_threads=n_threads,
         dense_above=dense_above,
         schedule=schedule,
-        nx_graph=G.copy(),
+        nx_graph=G.copy(),  # the caller may change G later
     )
+    return Network(model)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Return the network that `Network.save` wrote to a file.
+
+    Activations of your own must be registered before, as for pickles. If the state of a training
+    run was saved too, ``fit(resume=True)`` continues it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Network
+        With the same labels, attributes, parameters and options.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a checkpoint, has a newer format, or is damaged. Nothing in it is
+        executed, and no more memory is allocated than its size.
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    return Network(read_checkpoint(path))
 
 
 def _warn_of_ignored(

@@ -1,8 +1,7 @@
-"""A compiled network: a plan and its parameters, seen by the names in the user's graph."""
+"""The public class: a compiled network, addressed by the labels of the user's graph."""
 
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,37 +9,33 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations, losses, optimizers
-from dagbp._checks import check_whole, is_whole, real_dtype
-from dagbp._data import arrays
+from dagbp._checks import check_whole
 from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
-from dagbp._engine.engine import CpuEngine
-from dagbp._engine.tile_plan import STRATEGIES
-from dagbp._engine.workers import available_cores
-from dagbp._errors import DataError, OptionError, did_you_mean
-from dagbp._graph.arrays import GraphArrays
+from dagbp._engine.profile import Profile, take_profile
+from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
 from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
-from dagbp._layout.fill import check_dense_above
-from dagbp._model.engine_lock import Turn
-from dagbp._model.initial_values import check_representable, draw_parameters
+from dagbp._history import History
+from dagbp._model.checkpoint import write_checkpoint
+from dagbp._model.model import Model, new_model
+from dagbp._model.snapshot import by_graph, restore, take_snapshot
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
-from dagbp._plan.from_graph import plan_graph
-from dagbp._plan.names import Names
-from dagbp._plan.plan import Plan
+from dagbp._training.minibatches import Minibatches
+from dagbp._training.options import Options
+from dagbp._training.regularisation import Penalty, Regularisation, regularisation
+from dagbp._training.run import Run
+from dagbp._training.scipy_solvers import solve
+from dagbp._training.source import Source
+from dagbp._training.stream import Batches
+from dagbp.callbacks import Callback
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from dagbp._engine.profile import Profile
-    from dagbp._history import History, TrainingState
-    from dagbp._training.regularisation import Penalty, Regularisation
-    from dagbp._training.run import Options
-    from dagbp._training.source import Source
-    from dagbp.callbacks import Callback
-
 Array = npt.NDArray[Any]
+PerNode = float | Mapping[Hashable, float]
 
 
 class Network:
@@ -51,58 +46,13 @@ class Network:
     inputs, outputs : list of hashable
         Labels, in the order of the columns of X and Y.
     dtype : numpy.dtype
-        float32 or float64, of everything inside.
+        float32 or float64, of all values inside.
     n_threads : int or None
         Most threads to use; None: as many cores as the work keeps busy.
     """
 
-    def __init__(
-        self,
-        graph: GraphArrays,
-        *,
-        dtype: npt.DTypeLike,
-        seed: Any,
-        init: str,
-        n_threads: int | None,
-        dense_above: float | None = None,
-        schedule: str = "auto",
-        nx_graph: "nx.DiGraph[Any] | None" = None,
-    ) -> None:
-        real = real_dtype(dtype)
-        check_dense_above(dense_above)
-        if schedule not in STRATEGIES:
-            raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
-        self.n_threads = n_threads
-        plan = plan_graph(graph, stacklevel=4)
-        self._dense_above, self._strategy = dense_above, schedule
-        self._build(graph, plan, nx_graph, real)
-        check_representable(graph, real)
-        self.parameters = draw_parameters(graph, plan, init, seed, real)
-
-    def _build(
-        self,
-        graph: GraphArrays,
-        plan: Plan,
-        nx_graph: "nx.DiGraph[Any] | None",
-        dtype: np.dtype[Any],
-    ) -> None:
-        """Set up all but the parameters."""
-        self._names, self._nx_graph = Names(graph, plan), nx_graph
-        self._training: Callable[[], TrainingState] | TrainingState | None = None
-        self._history: History | None = None
-        computed = plan.node[plan.n_inputs :]
-        trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
-        self._engine = CpuEngine(
-            plan,
-            graph.activation_names,
-            graph.activation[plan.node],
-            np.concatenate(trained),
-            dtype,
-            self._dense_above,
-            self._strategy,
-        )
-        self._turn = Turn(self._engine)
-        self._has_bias = graph.has_bias[computed]
+    def __init__(self, model: Model) -> None:
+        self._model = model
 
     @classmethod
     def from_edges(
@@ -135,7 +85,7 @@ class Network:
         n_nodes : int, optional
             Default: the largest node of an edge, plus one.
         inputs, outputs : iterable of int, optional
-            Default: nodes without in-edges, and without out-edges.
+            Default: nodes without in-edges, and nodes without out-edges.
         weight : array_like of float, shape (n_edges,), optional
             Initial weights; default: drawn by `init`.
         trainable : bool or array_like of bool, shape (n_edges,), optional
@@ -183,7 +133,7 @@ class Network:
             bias=bias,
             bias_trainable=bias_trainable,
         )
-        return cls(
+        model = new_model(
             graph,
             dtype=dtype,
             seed=seed,
@@ -192,85 +142,67 @@ class Network:
             dense_above=dense_above,
             schedule=schedule,
         )
+        return cls(model)
 
-    # --- what it is ---
+    # --- structure and parameters ---
 
     @property
     def inputs(self) -> list[Hashable]:
         """Labels of the inputs, in the order of X's columns."""
-        return list(self._names.inputs)
+        return list(self._model.names.inputs)
 
     @property
     def outputs(self) -> list[Hashable]:
         """Labels of the outputs, in the order of Y's columns."""
-        return list(self._names.outputs)
+        return list(self._model.names.outputs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The floating-point type of everything inside."""
-        return self._engine.dtype
+        """The floating-point type of all values inside."""
+        return self._model.engine.dtype
 
     @property
     def n_nodes(self) -> int:
         """Number of nodes, inputs included."""
-        return len(self._engine.plan.node)
+        return len(self._model.graph.labels)
 
     @property
     def n_edges(self) -> int:
         """Number of edges."""
-        return self._engine.n_edges
+        return self._model.n_edges
 
     @property
     def n_threads(self) -> int | None:
         """Most threads to use; None: as many cores as the work keeps busy."""
-        return self._n_threads
+        return self._model.max_threads
 
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
-        cores = available_cores()
-        if value is not None and not (is_whole(value) and 1 <= value <= cores):
-            raise OptionError(
-                f"n_threads must be None or a whole number from 1 to {cores}, the cores that this "
-                f"process may use, got {value!r}"
-            )
-        self._n_threads = value
+        self._model.max_threads = value
 
     @property
     def parameters(self) -> Array:
         """All parameters in one flat array (read-only): weights in CSR order, then biases.
 
-        Weights stand by target and then by source, in a topological order of the nodes that the
-        graph alone decides, on any machine; the biases of all computed nodes follow, in the same
-        order. `parameter_names` says which is which; `weights` and `biases` tell them by name. An
-        absent bias is a zero that stays zero. Assign a new array to set them.
+        Weights are sorted by target and then by source, in a topological order of the nodes that
+        depends on the graph alone and is the same on every machine. The biases of all computed
+        nodes follow, in the same order; an absent bias is a zero that stays zero. `parameter_names`
+        lists the owner of each element; `weights` and `biases` give them by name. Assign a new
+        array to set them.
         """
-        with self._turn as engine:
-            flat = engine.parameters.copy()
+        flat = self._model.parameters
         flat.flags.writeable = False
         return flat
 
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None:
-        size = self.n_edges + self._engine.n_computed
-        flat = arrays.vector(values, size, self.dtype, "parameters")
-        absent = np.flatnonzero(~self._has_bias & (flat[self.n_edges :] != 0))
-        if len(absent):
-            node = self._label_of_row(self._engine.plan.n_inputs + int(absent[0]))
-            raise DataError(
-                f"node {node!r} has no bias, so its parameter must be 0, got "
-                f"{flat[self.n_edges + absent[0]]}"
-            )
-        with self._turn as engine:
-            engine.parameters.assign(flat)
-            last = self._training
-            if last is not None and not callable(last):  # a resumed run goes on with these
-                self._training = replace(last, parameters=None)
+        self._model.parameters = values
 
     @property
     def parameter_names(self) -> list[Any]:
-        """What each of `parameters` belongs to: an edge (source, target), or a node for its bias.
+        """The owner of each of `parameters`: an edge (source, target), or a node for its bias.
 
-        A list made anew each time, of the order of `parameters` and of every flat gradient.
+        A new list each time, in the order of `parameters` and of every flat gradient.
 
         Examples
         --------
@@ -279,7 +211,7 @@ class Network:
         >>> net.parameter_names
         [('a', 'h'), ('b', 'y'), ('h', 'y'), 'h', 'y']
         """
-        plan, graph = self._engine.plan, self._names.graph
+        plan, graph = self._model.plan, self._model.graph
         ends = (end[plan.in_edge].tolist() for end in (graph.src, graph.dst))
         edges = [(graph.labels[i], graph.labels[j]) for i, j in zip(*ends, strict=True)]
         return [*edges, *(graph.labels[i] for i in plan.node[plan.n_inputs :].tolist())]
@@ -287,18 +219,20 @@ class Network:
     @property
     def weights(self) -> EdgeValues:
         """The weights now, by edge: ``net.weights["a", "b"]``; assign to one to set it."""
-        return EdgeValues(self._names, self.parameters[: self.n_edges].copy(), self._assign)
+        values = self._model.parameters[: self.n_edges].copy()
+        return EdgeValues(self._model.names, values, self._model.assign)
 
     @property
     def biases(self) -> NodeValues:
         """The biases now, by computed node; assign to one to set it."""
-        values, first = self.parameters[self.n_edges :].copy(), self._engine.plan.n_inputs
-        n_edges = self.n_edges
-        return NodeValues(
-            self._names, values, first, lambda place, value: self._assign(n_edges + place, value)
-        )
+        model, first = self._model, self._model.n_edges
 
-    # --- running it ---
+        def assign(place: int, value: Any) -> Any:
+            return model.assign(first + place, value)
+
+        return NodeValues(model.names, model.parameters[first:].copy(), model.plan.n_inputs, assign)
+
+    # --- forward and backward ---
 
     def predict(self, X: Any) -> Array:
         """Return the outputs for each sample.
@@ -311,17 +245,16 @@ class Network:
         Returns
         -------
         array, shape (n_samples, n_outputs)
-            Columns in the order of `outputs`. After training by a cross-entropy, which takes raw
-            outputs, they are raw too: `scipy.special.softmax` or `scipy.special.expit` makes
-            probabilities of them.
+            Columns in the order of `outputs`. A network trained by a cross-entropy has raw outputs:
+            apply `scipy.special.softmax` or `scipy.special.expit` to get probabilities.
 
         Raises
         ------
         DataError
             If X does not fit the inputs, or is not finite.
         """
-        features = read_features(X, self._names.inputs, self.dtype)
-        with self._turn as engine:
+        features = read_features(X, self._model.names.inputs, self.dtype)
+        with self._model.lock as engine:
             return engine.predict(features, self.n_threads)
 
     def forward(self, X: Any) -> Forward:
@@ -343,10 +276,10 @@ class Network:
         >>> dagbp.compile(G).forward([[3.0]]).s["y"]
         array([6.], dtype=float32)
         """
-        features = read_features(X, self._names.inputs, self.dtype)
-        with self._turn as engine:
+        features = read_features(X, self._model.names.inputs, self.dtype)
+        with self._model.lock as engine:
             record = engine.inspect(features)
-        return Forward(self._of_computed(record.s), NodeValues(self._names, record.x, 0))
+        return Forward.of(self._model.names, record.s, record.x)
 
     def backprop(
         self,
@@ -379,19 +312,11 @@ class Network:
         >>> bp.loss, float(bp.delta["y"][0]), float(bp.grad_weight["a", "y"])
         (1.0, 2.0, 6.0)
         """
-        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._turn as engine:
+        problem = self._problem(loss)(X, Y, sample_weight)
+        with self._model.lock as engine:
             record = engine.inspect(problem.features, targets=problem.targets, loss=problem.loss)
             value, flat = engine.differentiate(problem, self.n_threads)
-        assert record.delta is not None
-        return Backprop(
-            value,
-            self._of_computed(record.s),
-            NodeValues(self._names, record.x, 0),
-            self._of_computed(record.delta),
-            EdgeValues(self._names, flat[: self.n_edges]),
-            self._of_computed(flat[self.n_edges :]),
-        )
+        return Backprop.of(self._model.names, value, record.s, record.x, record.delta, flat)
 
     def loss_and_gradient(
         self,
@@ -412,13 +337,13 @@ class Network:
         -------
         value : float
         gradient : array, shape (n_parameters,)
-            Zero for parameters that do not train, ready for `scipy.optimize`.
+            Zero for parameters that do not train; ready for `scipy.optimize`.
         """
-        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._turn as engine:
+        problem = self._problem(loss)(X, Y, sample_weight)
+        with self._model.lock as engine:
             value, gradient = engine.differentiate(problem, self.n_threads)
-        if not self._engine.parameters.all_train:
-            gradient[~self._engine.parameters.trained] = 0
+            if not engine.parameters.all_train:
+                gradient[~engine.parameters.trained] = 0
         return value, gradient
 
     def evaluate(
@@ -436,9 +361,11 @@ class Network:
         X, Y, loss, sample_weight
             As in `backprop`.
         """
-        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._turn as engine:
+        problem = self._problem(loss)(X, Y, sample_weight)
+        with self._model.lock as engine:
             return engine.evaluate(problem, self.n_threads)
+
+    # --- training ---
 
     def fit(
         self,
@@ -446,41 +373,41 @@ class Network:
         Y: Any,
         *,
         loss: str | losses.Loss = "squared_error",
-        optimizer: "str | optimizers.Optimizer | optimizers.Solver" = "adam",
+        optimizer: str | optimizers.Optimizer | optimizers.Solver = "adam",
         learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 64,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
         sample_weight: npt.ArrayLike | None = None,
-        penalties: "Sequence[Penalty]" = (),
-        max_norm: float | Mapping[Hashable, float] | None = None,
-        dropout: float | Mapping[Hashable, float] = 0.0,
+        penalties: Sequence[Penalty] = (),
+        max_norm: PerNode | None = None,
+        dropout: PerNode = 0.0,
         input_dropout: float = 0.0,
-        callbacks: "Sequence[Callback]" = (),
+        callbacks: Sequence[Callback] = (),
         resume: bool | Literal["optimizer"] = False,
         seed: Any = None,
         verbose: int = 1,
-    ) -> "History":
+    ) -> History:
         """Train on minibatches, whole epochs inside compiled code; or by a full-batch solver.
 
         Parameters
         ----------
         X : array_like, DataFrame or sparse matrix, shape (n_samples, n_inputs)
-            Sparse matrices, and arrays that are memory-mapped or large, are read batch by batch and
-            never converted whole; arrays if their rows are contiguous integers, bools or floats of
-            4 or 8 bytes in the machine's byte order.
+            Sparse matrices, memory-mapped arrays and large arrays are read batch by batch and never
+            converted whole. For arrays, rows must be contiguous integers, bools or floats of 4 or 8
+            bytes in the machine's byte order.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
             Label k stands for the k-th of `outputs`.
         loss : str or Loss
-            A name out of `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
+            A name from `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
         optimizer : str, Optimizer or Solver
-            A name out of `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``; or a
+            A name from `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``; or a
             solver: "lbfgs", "tnc", "cg" or another method of `scipy.optimize.minimize`, or
-            ``Solver("L-BFGS-B", bounds=(-1, 1))``. Solvers take all samples at once and `epochs`
-            as the most iterations; `batch_size` and `shuffle` mean nothing to them.
+            ``Solver("L-BFGS-B", bounds=(-1, 1))``. A solver takes all samples at once, `epochs` is
+            its largest number of iterations, and it ignores `batch_size` and `shuffle`.
         learning_rate : float, optional
-            In place of the optimizer's.
+            Replaces the learning rate of the optimizer.
         epochs : int
             Passes over the samples.
         batch_size : int
@@ -494,28 +421,27 @@ class Network:
         penalties : list of Penalty
             L1 and L2 terms over edges or nodes, added to the loss.
         max_norm : float or mapping of node to float, optional
-            Largest Euclidean norm of a node's in-weights; after each step those of a node beyond it
-            are scaled back. Weights that do not train neither count nor change.
+            Largest Euclidean norm of a node's in-weights; after each step, larger ones are scaled
+            to it. Weights that do not train neither count nor change.
         dropout : float or mapping of node to float
-            With what probability a node's activation is dropped in a step, the others scaled up to
-            make up for it; one number is for all nodes but inputs and outputs.
+            Probability that a node's activation is dropped in a step; the others are scaled up to
+            make up for it. One number is for all nodes except inputs and outputs.
         input_dropout : float
-            The same of the inputs.
+            Probability that a feature is dropped.
         callbacks : list of Callback
             See `dagbp.callbacks`.
         resume : bool or "optimizer"
-            True: go on with the network's last run, which an interrupt, a time limit or a kill
-            ended (then after `dagbp.load`), up to `epochs` in all and to the same bits as without
-            it; the other arguments must be the same but for callbacks and validation. It may also
-            have ended: by its epochs, and goes on if `epochs` are more now; by a callback, and goes
-            on unless one of the same settings is given again. Parameters that were assigned since
-            are gone on with. "optimizer": a new run that keeps the state of the last one's
-            optimizer, which must be of the same kind.
+            True continues the network's last run up to `epochs` in all, with the same bits as an
+            uninterrupted run. The last run may have been ended by an interrupt, a time limit, a
+            kill (then after `dagbp.load`), by its epochs, or by a callback (if no callback of the
+            same settings is given again). All other arguments must be the same, except callbacks
+            and validation. Parameters assigned since then are used. "optimizer" starts a new run
+            with the optimizer state of the last one; the optimizer must be of the same kind.
         seed : int or numpy.random.Generator, optional
-            Of shuffling and dropout. The same seed on the same number of threads gives the same
+            For shuffling and dropout. The same seed on the same number of threads gives the same
             bits.
         verbose : int
-            0: no progress bar. Otherwise one is drawn on a terminal if training lasts.
+            0: no progress bar. Otherwise a terminal shows one if training takes long.
 
         Returns
         -------
@@ -525,14 +451,14 @@ class Network:
         Raises
         ------
         DataError, OptionError
-            Before anything has changed.
+            For bad arguments, before anything has changed.
         DivergenceError
             If a loss or gradient is not finite. That step is not taken: the parameters are those
-            of the last finite one. Its `history` attribute holds the epochs so far.
+            of the last finite step. Its `history` attribute holds the epochs so far.
         CallbackError
-            If a callback fails, from what it raised; the network is as the last step left it.
+            If a callback fails. The network is as the last step left it.
         KeyboardInterrupt
-            On Ctrl-C, after the step in progress; the network is as that step left it.
+            On Ctrl-C, after the step in progress. The network is as that step left it.
 
         Examples
         --------
@@ -543,57 +469,55 @@ class Network:
         >>> (net.predict(X) > 0.5).ravel().tolist()
         [False, True, True, False]
         """
-        from dagbp._training.minibatches import Minibatches
-        from dagbp._training.run import Options
-
-        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
+        problem = self._problem(loss)(X, Y, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
-        validation = self._validation(validation_data, loss)
-        asked = epochs, verbose, callbacks, restrained, resume
+        validation = read_validation(validation_data, self._problem(loss))
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         solver = optimizers.as_solver(optimizer, learning_rate)
         if solver is not None:
-            return self._solve(solver, problem, validation, Options(*asked))
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        source = Minibatches(problem, batch_size, shuffle, int(epochs), seed)
-        return self._train(source, validation, checked, source.drop_seed)
+            with self._model.lock.hold_for_run():
+                return solve(self._model, self, solver, problem, validation, options)
+        chosen = optimizers.get(optimizer, learning_rate)
+        source = Minibatches(problem, batch_size, shuffle, seed)
+        return self._train(source, validation, options, chosen)
 
     def fit_batches(
         self,
         batches: Any,
         *,
         loss: str | losses.Loss = "squared_error",
-        optimizer: "str | optimizers.Optimizer" = "adam",
+        optimizer: str | optimizers.Optimizer = "adam",
         learning_rate: float | None = None,
         epochs: int = 1,
         validation_data: tuple[Any, ...] | None = None,
-        penalties: "Sequence[Penalty]" = (),
-        max_norm: float | Mapping[Hashable, float] | None = None,
-        dropout: float | Mapping[Hashable, float] = 0.0,
+        penalties: Sequence[Penalty] = (),
+        max_norm: PerNode | None = None,
+        dropout: PerNode = 0.0,
         input_dropout: float = 0.0,
-        callbacks: "Sequence[Callback]" = (),
+        callbacks: Sequence[Callback] = (),
         resume: bool | Literal["optimizer"] = False,
         seed: Any = None,
         verbose: int = 1,
-    ) -> "History":
-        """Train on batches as they come, for data beyond memory: one step for each.
+    ) -> History:
+        """Train on a stream of batches, for data larger than the memory: one step for each batch.
 
-        The next two batches are fetched and checked by another thread while kernels run.
+        Another thread fetches and checks the next two batches while kernels run.
 
         Parameters
         ----------
         batches : iterable of (X, Y) or (X, Y, sample_weight), or callable
-            Iterated anew for each epoch, as lists and data loaders can be; or a function that gets
-            the number of the epoch, from 0, and returns an iterable. Weights are scaled to a mean
-            of 1 in each batch.
+            Iterated again for each epoch, as lists and data loaders can be; or a function that
+            takes the number of the epoch, from 0, and returns an iterable. Weights are scaled to a
+            mean of 1 in each batch.
         loss, optimizer, learning_rate, validation_data, penalties, max_norm, dropout, \
         input_dropout, callbacks, verbose
             As in `fit`; no solver.
         epochs : int
             Passes over the batches.
         resume : bool or "optimizer"
-            As in `fit`. Batches of an epoch that was broken off are fetched again and skipped.
+            As in `fit`. Batches of an interrupted epoch are fetched again and skipped.
         seed : int or numpy.random.Generator, optional
-            Of dropout.
+            For dropout.
 
         Returns
         -------
@@ -603,8 +527,7 @@ class Network:
         Raises
         ------
         DataError
-            If a batch does not fit or the iterator fails, from what it raised; the network is as
-            the last step left it.
+            If a batch does not fit or the iterator fails. The network is as the last step left it.
         OptionError, DivergenceError, CallbackError, KeyboardInterrupt
             As in `fit`.
 
@@ -620,67 +543,20 @@ class Network:
         >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
         3
         """
-        from dagbp._training.minibatches import seeds
-        from dagbp._training.run import Options
-        from dagbp._training.stream import Batches
-
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
-        asked = epochs, verbose, callbacks, restrained, resume
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        check_loss_fits(losses.get(loss), self._names.graph)
-        validation = self._validation(validation_data, loss)
-        prepare = partial(read_batch, read=self._reader(loss))
-        source = Batches(batches, prepare, int(epochs))
-        return self._train(source, validation, checked, seeds(seed)[1])
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
+        chosen = optimizers.get(optimizer, learning_rate)
+        check_loss_fits(losses.get(loss), self._model.graph)
+        validation = read_validation(validation_data, self._problem(loss))
+        prepare = partial(read_batch, read=self._problem(loss))
+        source = Batches(batches, prepare, int(epochs), seed, self._model.lock)
+        return self._train(source, validation, options, chosen)
 
     @property
-    def history(self) -> "History | None":
-        """The history of the last run, also of one that was loaded; None if there is none."""
-        with self._turn:
-            return None if self._history is None else self._history.copy()
-
-    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
-        """Write the network to one file, which `dagbp.load` reads.
-
-        Arrays behind a JSON header, with a checksum; nothing in it can be executed. It is written
-        beside the old file and takes its place in one piece, so a process that is killed at any
-        instant leaves the one or the other.
-
-        Parameters
-        ----------
-        path : path-like
-        training : bool
-            Whether the state of the last run goes along: optimizer, random numbers, callbacks and
-            history, so that ``fit(resume=True)`` can go on with it.
-
-        Raises
-        ------
-        CheckpointError
-            If a label is neither a str, int, float, bool, bytes or None nor a tuple or frozenset of
-            such, a callback's state holds what cannot be kept, or there is something at `path` that
-            is no regular file. Links are followed.
-        OSError
-            If the file cannot be written; an old one is left as it was.
-
-        Warns
-        -----
-        DagbpWarning
-            If an attribute of the graph is of another kind; it is left out.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, dagbp
-        >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "net.dagbp")
-        ...     net.save(path)
-        ...     bool((dagbp.load(path).parameters == net.parameters).all())
-        True
-        """
-        from dagbp._model.checkpoint import save
-        from dagbp._model.snapshot import keep
-
-        save(keep(self, training), path)
+    def history(self) -> History | None:
+        """The history of the last run, loaded ones included; None if there is none."""
+        with self._model.lock:
+            return None if self._model.history is None else self._model.history.copy()
 
     def profile(
         self,
@@ -688,13 +564,12 @@ class Network:
         Y: Any,
         loss: str | losses.Loss = "squared_error",
         *,
-        optimizer: "str | optimizers.Optimizer" = "sgd",
+        optimizer: str | optimizers.Optimizer = "sgd",
         sample_weight: npt.ArrayLike | None = None,
-    ) -> "Profile":
-        """Return where the time of a training step goes, beside what the machine can do.
+    ) -> Profile:
+        """Return the time of each part of a training step, beside the machine's limits.
 
-        Steps that take all of X as their batch run for about a second; the parameters are the
-        same before and after.
+        Runs steps with all of X as their batch for about a second. The parameters do not change.
 
         Parameters
         ----------
@@ -720,139 +595,127 @@ class Network:
         >>> profile.batch_size, profile.n_threads, profile.parts[0].name
         (32, 1, 'copy in')
         """
-        from dagbp._engine.profile import take_profile
-        from dagbp._training.run import start
+        chosen, problem = optimizers.get(optimizer), self._problem(loss)(X, Y, sample_weight)
+        with self._model.lock as engine:
+            update = Update(engine.parameters, chosen)
+            return take_profile(self._model.engine, problem, update, self.n_threads)
 
-        chosen = optimizers.get(optimizer)
-        problem = read_problem(self._names, self.dtype, X, Y, loss, sample_weight)
-        with self._turn as engine:
-            return take_profile(self._engine, problem, start(engine, chosen), self.n_threads)
+    def release(self) -> None:
+        """Free the work buffers, which otherwise stay from call to call.
 
-    # --- out of it ---
+        The state of the last run is freed too: the run cannot be resumed any more.
+        """
+        self._model.release()
+
+    # --- saving and showing ---
+
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
+        """Write the network to one file, which `dagbp.load` reads.
+
+        The file holds arrays after a JSON header, with a checksum; nothing in it can be executed.
+        It replaces an old file atomically: a process killed at any instant leaves one of the two.
+
+        Parameters
+        ----------
+        path : path-like
+            Links are followed.
+        training : bool
+            Whether to save the state of the last run: optimizer, random numbers, callbacks and
+            history. ``fit(resume=True)`` can then continue it.
+
+        Raises
+        ------
+        CheckpointError
+            If a label is not a str, int, float, bool, bytes, None or a tuple or frozenset of
+            these, if a callback's state holds other values, or if `path` exists and is not a
+            regular file.
+        OSError
+            If the file cannot be written; an old one is left as it was.
+
+        Warns
+        -----
+        DagbpWarning
+            If an attribute of the graph has another type; it is left out.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, dagbp
+        >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "net.dagbp")
+        ...     net.save(path)
+        ...     bool((dagbp.load(path).parameters == net.parameters).all())
+        True
+        """
+        write_checkpoint(take_snapshot(self._model, training), path)
 
     def to_networkx(self) -> "nx.DiGraph[Any]":
-        """Return the graph with the same labels, order and attributes, and today's parameters.
+        """Return the graph with the same labels, order and attributes, and the parameters now.
 
-        Weights stand on the edges as ``weight``; on the computed nodes their ``activation``, and
-        ``bias`` where they have one. Where inputs or outputs are not those without in-edges or
-        out-edges, in graph order, they have ``input_column`` or ``output_column``, by which
-        `dagbp.compile` finds them.
+        Edges have a ``weight``; computed nodes have an ``activation``, and a ``bias`` if they have
+        one. If the inputs or outputs are not the nodes without in-edges or out-edges in graph
+        order, they have ``input_column`` or ``output_column``, which `dagbp.compile` reads.
         """
-        plan, graph = self._engine.plan, self._names.graph
-        flat = self.parameters.astype(np.float64)
-        weight, bias = np.empty(self.n_edges), np.zeros(self.n_nodes)
-        weight[plan.in_edge] = flat[: self.n_edges]
-        bias[plan.node[plan.n_inputs :]] = flat[self.n_edges :]
-        nx_graph = draw(graph) if self._nx_graph is None else self._nx_graph
-        copy = write_networkx(nx_graph, graph, weight, bias)
-        for i in plan.node[plan.n_inputs :].tolist():
-            name = graph.activation_names[graph.activation[i]]
-            copy.nodes[graph.labels[i]]["activation"] = name
+        model = self._model
+        drawn = draw(model.graph) if model.nx_graph is None else model.nx_graph
+        weight, bias = by_graph(model.plan, model.parameters)
+        copy = write_networkx(drawn, model.graph, weight, bias)
+        for i in model.plan.node[model.plan.n_inputs :].tolist():
+            name = model.graph.activation_names[model.graph.activation[i]]
+            copy.nodes[model.graph.labels[i]]["activation"] = name
         return copy
 
     def summary(self, batch_size: int = 64) -> str:
-        """Return a table of what the network is, what a training step takes, and what will run.
+        """Return a table of the network's size, the memory of a training step, and its kernels.
 
         Parameters
         ----------
         batch_size : int
-            Of the training step whose memory and threads are told; default: that of `fit`.
+            Of the training step; default: as in `fit`.
         """
         check_whole("batch_size", batch_size, 1)
-        kept = self._nx_graph is not None
-        graph_bytes = kept * (NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges)
-        facts = self._engine, self._names.graph, self.n_threads, int(batch_size)
-        return summarise(*facts, graph_bytes)
+        model, graph_bytes = self._model, 0
+        if model.nx_graph is not None:
+            graph_bytes = NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges
+        return summarise(model.engine, model.graph, self.n_threads, int(batch_size), graph_bytes)
 
     def __repr__(self) -> str:
-        return describe(self._engine, self._names.graph)
+        return describe(self._model.engine, self._model.graph)
 
     def _repr_html_(self) -> str:
-        """Return what notebooks show: a small picture and the summary."""
+        """Return a small picture and the summary, for notebooks."""
         from dagbp.plotting._inline import page
 
         return page(self)
 
-    def release(self) -> None:
-        """Give back the work buffers, which stay from call to call; the next one makes new ones.
-
-        The state of the last run goes too: it cannot be resumed any more.
-        """
-        with self._turn as engine:
-            engine.release()
-            if not self._turn.training:
-                self._training = None
-
     def __getstate__(self) -> dict[str, Any]:
-        """Keep what was drawn and learnt; plan, buffers and addresses belong to a process."""
-        from dagbp._model.snapshot import keep
-
-        return {"saved": keep(self, training=True)}
+        """Return a snapshot; plan, buffers and addresses belong to a process."""
+        return {"snapshot": take_snapshot(self._model, training=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from dagbp._model.snapshot import bring_back
-
-        bring_back(self, state["saved"])
+        self._model = restore(state["snapshot"])
 
     # --- inside ---
 
-    def _reader(self, loss: str | losses.Loss) -> Callable[[Any, Any, Any], Problem]:
-        """Return what turns X, Y and weights into a problem of this loss."""
-        return lambda X, Y, weight: read_problem(self._names, self.dtype, X, Y, loss, weight)
+    def _problem(self, loss: str | losses.Loss) -> Callable[[Any, Any, Any], Problem]:
+        """Return the function that checks X, Y and sample weights for this loss."""
+        names, dtype = self._model.names, self.dtype
+        return lambda X, Y, weight: read_problem(names, dtype, X, Y, loss, weight)
 
-    def _validation(self, data: tuple[Any, ...] | None, loss: str | losses.Loss) -> Problem | None:
-        return read_validation(data, self._reader(loss))
-
-    def _regularisation(
-        self,
-        penalties: "Sequence[Penalty]",
-        max_norm: float | Mapping[Hashable, float] | None,
-        dropout: float | Mapping[Hashable, float],
-        input_dropout: float,
-    ) -> "Regularisation":
-        from dagbp._training.regularisation import regularisation
-
-        given = penalties, max_norm, dropout, input_dropout
-        return regularisation(self._names, self._engine, *given)
+    def _regularisation(self, *given: Any) -> Regularisation:
+        return regularisation(self._model.names, self._model.engine, *given)
 
     def _train(
-        self, source: "Source", validation: Problem | None, options: "Options", drop_seed: int
-    ) -> "History":
-        """Run the source; callbacks may use the network between its steps."""
-        from dagbp._training.run import Run
-
-        with self._turn.for_a_run() as engine:
-            return Run(self, engine, source, validation, options, drop_seed).go()
-
-    def _solve(
         self,
-        solver: "optimizers.Solver",
-        problem: Problem,
+        source: Source,
         validation: Problem | None,
-        options: "Options",
-    ) -> "History":
-        from dagbp._training.scipy_solvers import solve
+        options: Options,
+        optimizer: optimizers.Optimizer,
+    ) -> History:
+        with self._model.lock.hold_for_run():
+            return Run(self._model, self, source, validation, options, optimizer).go()
 
-        with self._turn.for_a_run() as engine:
-            return solve(self, engine, solver, problem, validation, options)
 
-    def _last_run(self) -> "TrainingState | None":
-        return self._training() if callable(self._training) else self._training
-
-    def _assign(self, place: int, value: Any) -> Any:
-        """Set one parameter; return it in the network's precision."""
-        with self._turn:
-            flat = self._engine.parameters.copy()
-        flat[place] = arrays.vector([value], 1, self.dtype, "the value")[0]
-        self.parameters = flat
-        return flat[place]
-
-    def _of_computed(self, values: Array) -> NodeValues:
-        """Return values of the computed nodes by name; of all rows, the inputs' are left out."""
-        first = self._engine.plan.n_inputs
-        if len(values) != self._engine.n_computed:
-            values = values[first:]
-        return NodeValues(self._names, values, first)
-
-    def _label_of_row(self, row: int) -> Hashable:
-        return self._names.graph.labels[int(self._engine.plan.node[row])]
+def model_of(net: Network) -> Model:
+    """Return a network's model, for the modules of this package above it."""
+    return net._model

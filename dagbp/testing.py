@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from dagbp._checks import check_whole, generator, is_number
 from dagbp._errors import DataError, OptionError
-from dagbp._model.snapshot import keep, new_network
-from dagbp._network import Network
+from dagbp._model.snapshot import restore, take_snapshot
+from dagbp._network import Network, model_of
 from dagbp.losses import Loss
 
 __all__ = ["GradientReport", "gradcheck"]
@@ -126,7 +126,7 @@ def gradcheck(
     if not is_number(limit) or limit <= 0:
         raise OptionError(f"tolerance must be a number > 0, or None, got {tolerance!r}")
     _, gradient = net.loss_and_gradient(X, Y, loss, sample_weight=sample_weight)
-    trained = np.flatnonzero(net._engine.parameters.trained)
+    trained = np.flatnonzero(model_of(net).engine.parameters.trained)
     if len(trained) == 0:
         raise DataError("no parameter of the network trains, so there is nothing to check")
     if len(trained) > most:
@@ -158,8 +158,8 @@ def _differences(
 
     The scale is what errors are held against.
     """
-    saved = keep(net, training=False)
-    exact = new_network(replace(saved, parameters=saved.parameters.astype(np.float64)))
+    saved = take_snapshot(model_of(net), training=False)
+    exact = Network(restore(replace(saved, parameters=saved.parameters.astype(np.float64))))
     origin = np.array(exact.parameters)
     slopes, bends = np.empty((2, 2, len(parameters)))
     here = exact.evaluate(X, Y, loss, sample_weight=sample_weight)

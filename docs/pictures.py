@@ -165,7 +165,7 @@ def architecture(mode):
     """Draw graph, plan and kernels of one small network."""
     G = skipping()
     net = dagbp.compile(G, seed=3)
-    plan = net._engine.plan
+    plan = net._model.engine.plan
     labels = [list(G)[i] for i in plan.node]
     figure, (left, middle, right) = new(mode, 11, 3.9, 3, width_ratios=[1.25, 1.35, 1.1])
     _graph(left, mode, G, labels, plan)

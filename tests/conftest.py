@@ -13,11 +13,9 @@ settings.load_profile("dagbp")
 @pytest.fixture(autouse=True, scope="session")
 def many_cores():
     """Let tests ask for more threads than a small machine has cores."""
-    from dagbp import _network
-    from dagbp._engine import workers as _team
-    from dagbp._model import snapshot as _saved
+    from dagbp._engine.workers import available_cores
+    from dagbp._model import model
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (_network, _saved):
-            patch.setattr(module, "available_cores", lambda: max(64, _team.available_cores()))
+        patch.setattr(model, "available_cores", lambda: max(64, available_cores()))
         yield

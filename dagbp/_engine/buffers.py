@@ -13,15 +13,10 @@ from dagbp._kernels.formulas.dropout import compile_drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     BARRIER_SIZE,
-    BATCH_SIZE,
-    COUNTS,
-    LAST_EPOCH,
-    LAST_UPDATE,
     LOSS_COLUMNS,
     N_ROWS,
+    SEED,
     SEGMENT_ROWS,
-    SHUFFLE,
-    ClockFrame,
     WorkFrame,
     pack,
 )
@@ -49,6 +44,13 @@ class Dropout(NamedTuple):
     keep_probability: npt.NDArray[np.float64]
     key: npt.NDArray[np.uint64]
 
+    @classmethod
+    def seeded(cls, keep_probability: npt.NDArray[np.float64], seed: int) -> "Dropout":
+        """Return the dropout of a run with this seed."""
+        key = np.zeros(2, np.uint64)
+        key[SEED] = seed
+        return cls(keep_probability, key)
+
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Return zeros that begin at a cache line, as vector loads of tiles require."""
@@ -57,15 +59,6 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     memory = np.zeros(size + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> ClockFrame:
-    """Return the clock of a run before its first step."""
-    count = np.zeros(int(COUNTS), np.int64)
-    count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    count[LAST_UPDATE] = np.iinfo(np.int64).max
-    random = np.array([seed, seed], np.uint64)
-    return ClockFrame(count, random, np.zeros(epochs), np.zeros(1), None)
 
 
 def shapes(layout: Layout, tile_plan: TilePlan, n_values: int) -> dict[str, tuple[int, ...]]:

@@ -20,28 +20,23 @@ from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
 from dagbp._engine import operations
 from dagbp._engine.buffers import Buffers, Dropout, step_bytes
+from dagbp._engine.clock import Clock
 from dagbp._engine.operations import Operation
 from dagbp._engine.packing import NetPacker, SamplePacker
 from dagbp._engine.parameters import Parameters
-from dagbp._engine.protocol import Engine, NodeValues
+from dagbp._engine.protocol import NodeValues
 from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
+from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
-from dagbp._kernels.formulas.shuffle import compile_shuffle
 from dagbp._kernels.formulas.update import compile_gather, compile_reduce
 from dagbp._kernels.frames import (
     ABORT,
-    BATCH_SIZE,
     BROKEN,
-    DIVERGED,
-    SHUFFLE,
-    STATUS,
     STOP,
     VALUE,
-    ClockFrame,
     LossFrame,
     ResultFrame,
-    UpdateFrame,
     address,
     pack,
 )
@@ -50,8 +45,6 @@ from dagbp._layout.layout import Layout
 from dagbp._memory import require
 from dagbp._plan.plan import Plan
 from dagbp.losses import Loss
-
-__all__ = ["CpuEngine", "Engine"]
 
 Array = npt.NDArray[Any]
 
@@ -204,8 +197,8 @@ class CpuEngine:
         self,
         problem: Problem,
         order: npt.NDArray[np.int64] | None,
-        update: UpdateFrame,
-        clock: ClockFrame,
+        update: Update,
+        clock: Clock,
         *,
         max_threads: int | None = None,
         watch: Callable[[], object] | None = None,
@@ -216,18 +209,17 @@ class CpuEngine:
 
         See `Engine.train`. An update that is not finite is undone.
         """
-        tile_plan = self.tile_planner.choose(int(clock.count[BATCH_SIZE]), max_threads)
+        tile_plan = self.tile_planner.choose(clock.batch_size, max_threads)
         loss = problem.loss.row(self.dtype)
         samples = self._samples.record(problem.features, problem.targets, problem.weight, order)
-        if tile_plan.n_teams > 1 or update.trained is not None:
-            update = update._replace(reduce=compiled(compile_reduce, self.dtype))
-        if clock.count[SHUFFLE]:
-            clock = clock._replace(shuffle=compiled(compile_shuffle))
-        before = samples, loss, update
-        prepared = self._prepare(operations.TRAIN, tile_plan, before, clock, dropout, times)
+        rule = update.frame(self.parameters)
+        if tile_plan.n_teams > 1 or rule.trained is not None:
+            rule = rule._replace(reduce=compiled(compile_reduce, self.dtype))
+        before, after = (samples, loss, rule), clock.frame()
+        prepared = self._prepare(operations.TRAIN, tile_plan, before, after, dropout, times)
         with self.parameters.updated(self._nets.by_source_block(tile_plan.row_bytes)):
             _run(prepared, watch)
-        if clock.count[STATUS] == DIVERGED:
+        if clock.diverged:
             self.parameters.undo()
 
     # --- one call into compiled code ---

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data.features import Problem
-from dagbp._engine.buffers import aligned, new_clock
+from dagbp._engine.buffers import aligned
+from dagbp._engine.clock import Clock
 from dagbp._engine.engine import CpuEngine
+from dagbp._engine.updates import Update
 from dagbp._errors import DivergenceError
-from dagbp._kernels.frames import DIVERGED, STATUS, UPDATES, UpdateFrame
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import compile_peak
 from dagbp._machine import PANEL_ROWS, PART_BYTES
@@ -92,7 +93,7 @@ class Profile:
 
 
 def take_profile(
-    engine: CpuEngine, problem: Problem, update: UpdateFrame, max_threads: int | None
+    engine: CpuEngine, problem: Problem, update: Update, max_threads: int | None
 ) -> Profile:
     """Return the profile of training steps on the whole problem as one batch.
 
@@ -130,7 +131,7 @@ def take_profile(
 def _step_time(
     engine: CpuEngine,
     problem: Problem,
-    update: UpdateFrame,
+    update: Update,
     max_threads: int | None,
     times: npt.NDArray[np.int64] | None = None,
 ) -> float:
@@ -140,7 +141,7 @@ def _step_time(
     for _ in range(2):
         if times is not None:
             times[:] = 0
-        clock = new_clock(steps, len(order), shuffle=False, seed=0)
+        clock = Clock(steps, len(order))
         start = time.perf_counter()
         engine.train(
             problem,
@@ -151,8 +152,8 @@ def _step_time(
             watch=lambda: None,
             times=times,
         )
-        seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
-        if clock.count[STATUS] == DIVERGED:
+        seconds = (time.perf_counter() - start) / max(1, clock.updates)
+        if clock.diverged:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
         steps = max(3, min(100_000, int(SECONDS / seconds)))
     return seconds

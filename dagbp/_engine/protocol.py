@@ -14,8 +14,9 @@ import numpy.typing as npt
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
 from dagbp._engine.buffers import Dropout
+from dagbp._engine.clock import Clock
 from dagbp._engine.parameters import Parameters
-from dagbp._kernels.frames import ClockFrame, UpdateFrame
+from dagbp._engine.updates import Update
 from dagbp._plan.plan import Plan
 from dagbp.losses import Loss
 
@@ -27,7 +28,7 @@ class NodeValues(NamedTuple):
 
     s: Array
     x: Array
-    delta: Array | None
+    delta: Any  # an array, or None without targets
 
 
 class Engine(Protocol):
@@ -71,8 +72,8 @@ class Engine(Protocol):
         self,
         problem: Problem,
         order: npt.NDArray[np.int64] | None,
-        update: UpdateFrame,
-        clock: ClockFrame,
+        update: Update,
+        clock: Clock,
         *,
         max_threads: int | None = None,
         watch: Callable[[], object] | None = None,

@@ -1,7 +1,7 @@
-"""Networks, and the state of their training, in files.
+"""Checkpoint files: a snapshot as a tree of plain values, with its arrays apart.
 
-A file is a tree of plain values (see `_values`) whose arrays stand apart (see `_container`). What
-comes from a file is checked like what comes from a user: it may have been made by anyone.
+`_files.values` turns values into JSON, `_files.container` writes and reads the file. A file may
+have been made by anyone, so everything read from it is checked like the arguments of a user.
 """
 
 import os
@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -30,29 +31,25 @@ from dagbp._graph.arrays import GraphArrays, mask
 from dagbp._graph.from_edges import read_edges
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
 from dagbp._layout.fill import check_dense_above
-from dagbp._model.snapshot import Saved, new_network
+from dagbp._model.model import Model
+from dagbp._model.snapshot import Snapshot, restore
 from dagbp._version import __version__
-
-if TYPE_CHECKING:
-    import networkx as nx
-
-    from dagbp._network import Network
 
 Array = npt.NDArray[Any]
 
 
-def save(saved: Saved, path: str | os.PathLike[str]) -> None:
+def write_checkpoint(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
     """Write a network to a file. See `Network.save`."""
     place = _place(path)
     arrays = Arrays()
     header = {
         "dagbp": __version__,
-        "network": _network_out(saved, arrays),
+        "network": _network_out(snapshot, arrays),
         "graph": None
-        if saved.nx_graph is None
-        else _graph_out(saved.nx_graph, saved.graph, arrays),
-        "training": None if saved.training is None else _training_out(saved.training, arrays),
-        "history": None if saved.history is None else encode(asdict(saved.history), arrays),
+        if snapshot.nx_graph is None
+        else _graph_out(snapshot.nx_graph, snapshot.graph, arrays),
+        "training": None if snapshot.training is None else _training_out(snapshot.training, arrays),
+        "history": None if snapshot.history is None else encode(asdict(snapshot.history), arrays),
     }
     container.write(place, header, arrays.found)
 
@@ -64,41 +61,20 @@ def _place(path: str | os.PathLike[str]) -> Path:
         raise OptionError(f"path must be a str or another path-like, got {path!r}") from None
 
 
-def load(path: str | os.PathLike[str]) -> "Network":
-    """Return the network that `Network.save` wrote to a file.
-
-    Activations of your own must be registered before, as for pickles. If the state of a training
-    run was saved too, ``fit(resume=True)`` goes on with it.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Network
-        With the same labels, attributes, parameters and options.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is no checkpoint, is of a newer format, or is damaged; nothing in it is executed
-        or allocated beyond its size.
-    OSError
-        If there is no such file, or it cannot be read.
-    """
+def read_checkpoint(path: str | os.PathLike[str]) -> Model:
+    """Return the model that a file holds. See `dagbp.load`."""
     place = _place(path)
     header, found = container.read(place)
     try:
         arrays = Arrays(found)
-        saved = _network_in(header["network"], arrays)
+        snapshot = _network_in(header["network"], arrays)
         if header["graph"] is not None:
-            saved.nx_graph = _graph_in(header["graph"], saved.graph, arrays)
+            snapshot.nx_graph = _graph_in(header["graph"], snapshot.graph, arrays)
         if header["training"] is not None:
-            saved.training = _training_in(header["training"], saved, arrays)
+            snapshot.training = _training_in(header["training"], snapshot, arrays)
         elif header["history"] is not None:
-            saved.history = _history_in(decode(header["history"], arrays))
-        return new_network(saved)
+            snapshot.history = _history_in(decode(header["history"], arrays))
+        return restore(snapshot)
     except (MemoryLimitError, _Unregistered) as error:
         raise CheckpointError(f"{place}: {error}") from error
     except (*_WRONG, DagbpError) as error:
@@ -118,15 +94,15 @@ class _Unregistered(DagbpError):
 # --- the network ----------------------------------------------------------------------------------
 
 
-def _network_out(saved: Saved, arrays: Arrays) -> dict[str, Any]:
-    graph = saved.graph
+def _network_out(snapshot: Snapshot, arrays: Arrays) -> dict[str, Any]:
+    graph = snapshot.graph
     labels = graph.labels
     try:
         kept = None if isinstance(labels, range) else [encode(label, arrays) for label in labels]
     except TypeError as error:
         raise CheckpointError(
-            f"a label cannot be kept in a file: {error}; relabel the graph with strings, numbers "
-            "or tuples of such"
+            f"a label cannot be saved in a file: {error}; relabel the graph with strings, numbers "
+            "or tuples of these"
         ) from error
     return {
         "labels": kept,
@@ -139,14 +115,14 @@ def _network_out(saved: Saved, arrays: Arrays) -> dict[str, Any]:
         "activation": arrays.add(graph.activation),
         "has_bias": arrays.add(graph.has_bias),
         "bias_trainable": arrays.add(graph.bias_trainable),
-        "parameters": arrays.add(saved.parameters),
-        "n_threads": None if saved.n_threads is None else int(saved.n_threads),
-        "dense_above": None if saved.dense_above is None else float(saved.dense_above),
-        "schedule": saved.schedule,
+        "parameters": arrays.add(snapshot.parameters),
+        "n_threads": None if snapshot.n_threads is None else int(snapshot.n_threads),
+        "dense_above": None if snapshot.dense_above is None else float(snapshot.dense_above),
+        "schedule": snapshot.schedule,
     }
 
 
-def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
+def _network_in(tree: dict[str, Any], arrays: Arrays) -> Snapshot:
     names = tuple(tree["activation_names"])
     for name in names:
         if name not in activations.names():
@@ -187,7 +163,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Saved:
     parameters = arrays.get(tree["parameters"], None, (len(graph.src) + n,))
     if parameters.dtype.kind != "f":
         raise ValueError(f"parameters of dtype {parameters.dtype}")
-    return Saved(graph, None, parameters, n_threads, dense_above, schedule, None)
+    return Snapshot(graph, None, parameters, n_threads, dense_above, schedule, None)
 
 
 def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:
@@ -227,10 +203,10 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
     tree = {"graph": kept(G.graph), "nodes": nodes, "edges": edges}
     if lost:
         warnings.warn(
-            f"attributes {', '.join(lost)} of the graph hold what cannot be kept in a file, and "
-            "are left out where they do",
+            f"the attributes {', '.join(lost)} of the graph have values that no file "
+            "can hold; they are left out",
             DagbpWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return tree
 
@@ -238,8 +214,6 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
 def _graph_in(tree: dict[str, Any], graph: GraphArrays, arrays: Arrays) -> "nx.DiGraph[Any]":
     def attributes(pairs: Any) -> dict[Any, Any]:
         return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
-
-    import networkx as nx
 
     labels, src, dst = graph.labels, graph.src, graph.dst
     G: nx.DiGraph[Any] = nx.DiGraph()
@@ -271,13 +245,15 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
         try:
             content = encode(one.content, arrays)
         except TypeError as error:
-            raise CheckpointError(f"the state of {one.kind} cannot be kept: {error}") from error
-        tree["callbacks"].append([one.kind, content, one.epochs, one.updates])
+            raise CheckpointError(
+                f"the state of {one.class_name} cannot be saved: {error}"
+            ) from error
+        tree["callbacks"].append([one.class_name, content, one.epochs, one.updates])
     plain = {name: encode(tree[name], arrays) for name in ("history", *_REAL)}
     return {**tree, **plain}
 
 
-def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> TrainingState:
+def _training_in(tree: dict[str, Any], snapshot: Snapshot, arrays: Arrays) -> TrainingState:
     for name in _WHOLE:
         bits = 64 if name in ("random", "drop_seed") else 62
         if not is_whole(tree[name]) or not 0 <= tree[name] < 2**bits:
@@ -287,13 +263,13 @@ def _training_in(tree: dict[str, Any], saved: Saved, arrays: Arrays) -> Training
         raise ValueError(f"{tree['n_updates']} updates in {tree['epoch']} epochs")
     if len(history.loss) not in (tree["epoch"], tree["epoch"] - 1):
         raise ValueError(f"{len(history.loss)} losses of {tree['epoch']} epochs")
-    size = len(saved.parameters)
-    moments = arrays.get(tree["moments"], saved.parameters.dtype)
+    size = len(snapshot.parameters)
+    moments = arrays.get(tree["moments"], snapshot.parameters.dtype)
     if moments.ndim != 2 or moments.shape[1] != size or len(moments) > 8:
         raise ValueError(f"an optimizer's state of shape {moments.shape}")
     parameters = None
     if tree["parameters"] is not None:
-        parameters = arrays.get(tree["parameters"], saved.parameters.dtype, (size,))
+        parameters = arrays.get(tree["parameters"], snapshot.parameters.dtype, (size,))
     return TrainingState(
         config={str(key): str(value) for key, value in tree["config"].items()},
         history=history,

@@ -1,4 +1,4 @@
-"""One caller at a time: a network's engine, and who may use it meanwhile."""
+"""Lock around a network's engine: one thread at a time uses its buffers and parameters."""
 
 import os
 import sys
@@ -10,46 +10,69 @@ from threading import RLock, Thread, get_ident
 from types import FrameType
 from typing import Any
 
-from dagbp._engine.engine import Engine
+from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._locks import ForkSafeLock
 
-PAUSE = 1e-4  # seconds between two looks at who has had a turn
-PATIENCE = 10.0  # seconds that a fork waits for another thread's turn to end
+PAUSE = 1e-4  # seconds between two checks whether the waiting threads have been served
+FORK_PATIENCE = 10.0  # seconds that a fork waits for another thread's call or step to end
 
 
-class Turn(ForkSafeLock):
-    """Gives the engine to one caller at a time: its buffers and parameters are shared.
+class EngineLock(ForkSafeLock):
+    """Gives the engine to one thread at a time: ``with lock as engine``.
 
-    Other threads wait; for a training run, up to the end of one of its steps, where it gives way.
-    The thread that has the engine may not come again, as a signal handler would, unless it is lent
-    in the midst of a run. An interrupt may come between any two instructions, and leave the lock
-    behind: whoever had it is at work for as long as its frame is on the stack.
+    The protocol. A *call* is one ``with lock``; a *run* is ``with lock.hold_for_run()``.
+
+    1. A call waits until the lock is free, and frees it at its end.
+    2. A run takes the lock for all of its steps. Between two steps it calls `yield_to_waiters`,
+       which frees the lock until each thread that waits now has been served once.
+    3. While a callback runs, the run has `released` the lock: the callback and other threads may
+       use the network. Afterwards the run waits for the lock, and new callers wait for the run.
+    4. A thread that holds the lock and enters again is in a signal handler: OptionError. A callback
+       that begins a second run: OptionError. A thread inside `forbidden` (the run waits for it):
+       OptionError.
+    5. An interrupt (Ctrl-C) may arrive between any two instructions, also just before a lock is
+       freed. So holding the lock does not prove that its call still runs: that is the case only
+       while the frame of the call is on the stack of its thread. A lock left behind by an interrupt
+       is freed by the next call of the same thread.
+    6. A fork waits for the call or step in progress (at most `FORK_PATIENCE` seconds). In the
+       child, all locks are free. A child that was forked within a step refuses to use the network.
+
+    ================== ============== ================== ================= ====================
+    event              lock free      held by a call     held by a run     released by a run
+    ================== ============== ================== ================= ====================
+    call, other thread takes it       waits              waits for a step  takes it
+    call, same thread  takes it       OptionError        OptionError       takes it
+    run, other thread  takes it       waits              waits for the end waits for the end
+    run, same thread   takes it       OptionError        OptionError       OptionError
+    fork               takes, frees   waits              waits for a step  takes, frees
+    interrupt          -              freed by the call  ends after a step ends after a step
+    ================== ============== ================== ================= ====================
 
     Attributes
     ----------
     training : bool
         Whether a run is under way.
     fetcher : Thread or None
-        The last one that fetched batches.
+        The last thread that fetched batches for a run.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine, self._whole = engine, True
         self._forget()
-        _turns.add(self)
+        _engine_locks.add(self)
 
     def _forget(self) -> None:
         self.fetcher: Thread | None = None
-        self._holder: FrameType | None = None
-        self._runner: FrameType | None = None
+        self._holder: FrameType | None = None  # the frame of the call that holds the lock
+        self._runner: FrameType | None = None  # the frame of the run under way
         self._run_thread: int | None = None
-        self._runs: Any = RLock()  # one run at a time; others wait for its end
-        self._denied: set[int] = set()
-        self._waiting: set[object] = set()  # a ticket for each time that a thread waits
-        self._returning = False  # whether the run waits to go on
-        self._held = False  # for a fork
+        self._runs: Any = RLock()  # one run at a time
+        self._forbidden: set[int] = set()
+        self._waiting: set[object] = set()  # one token for each call that waits
+        self._returning = False  # whether the run waits to take the lock again
+        self._held = False  # whether a fork holds the lock
 
     @property
     def training(self) -> bool:
@@ -57,20 +80,20 @@ class Turn(ForkSafeLock):
         return self._runner is not None
 
     def __enter__(self) -> Engine:
-        if self._denied and get_ident() in self._denied:
-            raise OptionError("what makes batches must not use the network that they train")
+        if self._forbidden and get_ident() in self._forbidden:
+            raise OptionError("a function that makes batches must not use the network they train")
         if not self._whole:
             raise OptionError(
-                "this process was forked in the midst of a step of this network, whose parameters "
-                "are not those of one step; copy it before, or fork between two of its calls"
+                "this process was forked within a training step of this network, so its parameters "
+                "may be of two steps; copy the network before the fork, or fork between two calls"
             )
         if self.lock._is_owned():
             if _is_on_the_stack(self._holder):
                 raise OptionError(
-                    "the network is at work in this thread already; a signal handler must not use "
+                    "the network is already in use by this thread; a signal handler must not use "
                     "it, but can set a flag for later"
                 )
-            self.lock._release_save()  # of a call that an interrupt has ended
+            self.lock._release_save()  # left behind by a call that an interrupt ended
         if self._returning or not self.lock.acquire(blocking=False):
             self._wait()
         self._holder = sys._getframe(1)
@@ -79,21 +102,21 @@ class Turn(ForkSafeLock):
     def _wait(self) -> None:
         while self._returning and get_ident() != self._run_thread:
             time.sleep(PAUSE)
-        ticket = object()
-        self._waiting.add(ticket)
+        token = object()
+        self._waiting.add(token)
         try:
             self.lock.acquire()
         finally:
-            self._waiting.discard(ticket)
+            self._waiting.discard(token)
 
     def __exit__(self, *error: object) -> None:
         self._holder = None
-        if self.lock._is_owned():  # by a forked child it is not, where its parent had it
+        if self.lock._is_owned():  # not in a child that was forked while its parent held it
             self.lock.release()
 
     @contextmanager
-    def for_a_run(self) -> Iterator[Engine]:
-        """Give the engine to a training run; its callbacks must not begin another."""
+    def hold_for_run(self) -> Iterator[Engine]:
+        """Hold the engine for a training run."""
         caller = sys._getframe(2)
         if self._run_thread == get_ident() and _is_on_the_stack(self._runner):
             raise OptionError("a callback must not train the network that calls it")
@@ -108,18 +131,18 @@ class Turn(ForkSafeLock):
                 self._runner = self._run_thread = None
 
     @contextmanager
-    def denied(self) -> Iterator[None]:
-        """Refuse this thread, for which a run waits, the engine."""
+    def forbidden(self) -> Iterator[None]:
+        """Refuse the engine to this thread: a run waits for it, so it must not wait for the run."""
         thread = get_ident()
-        self._denied.add(thread)
+        self._forbidden.add(thread)
         try:
             yield
         finally:
-            self._denied.discard(thread)
+            self._forbidden.discard(thread)
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Let others use the engine, callbacks of the run that has it too, one at a time."""
+    def released(self) -> Iterator[None]:
+        """Free the lock of a run meanwhile: callbacks and other threads may take it."""
         holder, self._holder = self._holder, None
         self.lock.release()
         try:
@@ -128,13 +151,13 @@ class Turn(ForkSafeLock):
             self._take_back(holder)
 
     def _take_back(self, holder: FrameType | None) -> None:
-        """Wait for whoever has the engine; nobody comes in between."""
+        """Wait for the lock, before all callers that come from now on."""
         interrupted: KeyboardInterrupt | None = None
         while not self.lock._is_owned():
             try:
                 self._returning = True
                 self.lock.acquire()
-            except KeyboardInterrupt as error:  # the lock is to be released by who had it
+            except KeyboardInterrupt as error:  # the run must hold the lock when it ends
                 interrupted = error
         self._holder, self._returning = holder, False
         if interrupted is not None:
@@ -145,35 +168,35 @@ class Turn(ForkSafeLock):
         """Whether another thread waits."""
         return bool(self._waiting)
 
-    def give_way(self) -> None:
-        """Give those a turn that wait now, if any do."""
-        tickets = set(self._waiting)
-        if tickets:
-            with self.lent():
-                while tickets & self._waiting:
+    def yield_to_waiters(self) -> None:
+        """Let each thread that waits now use the engine once."""
+        tokens = set(self._waiting)
+        if tokens:
+            with self.released():
+                while tokens & self._waiting:
                     time.sleep(PAUSE)
 
     # --- forks ---
 
-    def hold(self) -> None:
-        """Wait for the end of another thread's call, or step: a fork copies what it finds."""
-        if self.lock._is_owned():  # a signal handler forks in the midst of one
+    def hold_for_fork(self) -> None:
+        """Wait for the end of another thread's call or step: a fork copies memory as it is."""
+        if self.lock._is_owned():  # a signal handler forks within a call
             return
         self._held = self.lock.acquire(blocking=False)
         if not self._held:
-            ticket = object()
-            self._waiting.add(ticket)
-            self._held = self.lock.acquire(timeout=PATIENCE)
-            self._waiting.discard(ticket)
+            token = object()
+            self._waiting.add(token)
+            self._held = self.lock.acquire(timeout=FORK_PATIENCE)
+            self._waiting.discard(token)
 
-    def go_on(self) -> None:
-        """Give back what `hold` took: the process has been copied."""
+    def release_after_fork(self) -> None:
+        """Free what `hold_for_fork` took, in the parent."""
         if self._held:
             self._held = False
             self.lock.release()
 
     def renew(self) -> None:
-        """Forget the runs of the process that this one was forked from."""
+        """Forget the calls and runs of the parent, in the child."""
         super().renew()
         self._whole = self._whole and self._held
         self._forget()
@@ -189,19 +212,19 @@ def _is_on_the_stack(frame: FrameType | None) -> bool:
     return False
 
 
-_turns: weakref.WeakSet[Turn] = weakref.WeakSet()
+_engine_locks: weakref.WeakSet[EngineLock] = weakref.WeakSet()
 
 
 def _hold_all() -> None:
-    for turn in list(_turns):
-        turn.hold()
+    for lock in list(_engine_locks):
+        lock.hold_for_fork()
 
 
-def _go_on_all() -> None:
-    for turn in list(_turns):
-        turn.go_on()
+def _release_all() -> None:
+    for lock in list(_engine_locks):
+        lock.release_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    # After that of `_machine_code`, so that it waits before that one keeps compilers waiting.
-    os.register_at_fork(before=_hold_all, after_in_parent=_go_on_all)
+    # After that of `_compiler`, so that it waits before that one keeps compilers waiting.
+    os.register_at_fork(before=_hold_all, after_in_parent=_release_all)

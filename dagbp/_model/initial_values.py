@@ -12,21 +12,22 @@ from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.plan import Plan, row_slices
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
-
-
-SLICE = 1_000_000  # edges drawn together: their random numbers take 64 bytes each
+SLICE = 1_000_000  # edges drawn at once: their random numbers take 64 bytes each
 
 
 def draw_parameters(
     graph: GraphArrays, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Return the weights (E,) in in-edge order, and behind them the biases of the computed rows.
+    """Return the weights (E,) by in-edge, followed by the biases of the computed rows.
 
-    Weights that the drawing does not give are random.
-    ``"glorot"``: uniform with variance 2 / (in-degree of the target + out-degree of the source)
-    (Glorot and Bengio, 2010); ``"he"``: normal, 2 / in-degree (He et al., 2015); ``"lecun"``:
-    normal, 1 / in-degree (LeCun et al., 1998); ``"zeros"``; ``"auto"``: what suits the target's
-    activation.
+    Weights without a value in the graph are drawn at random:
+
+    * ``"glorot"``: uniform, variance 2 / (in-degree of the target + out-degree of the source)
+      (Glorot and Bengio, 2010);
+    * ``"he"``: normal, variance 2 / in-degree (He et al., 2015);
+    * ``"lecun"``: normal, variance 1 / in-degree (LeCun et al., 1998);
+    * ``"zeros"``;
+    * ``"auto"``: the scheme that the activation of the target names.
     """
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
@@ -63,7 +64,7 @@ def draw_parameters(
 
 
 def check_representable(graph: GraphArrays, dtype: np.dtype[Any]) -> None:
-    """Refuse initial values that the network's precision cannot hold."""
+    """Raise GraphError for initial values beyond the largest number of the dtype."""
     largest = float(np.finfo(dtype).max)
     if _magnitude(graph.weight) > largest:
         i = int(np.argmax(np.abs(graph.weight) > largest))
@@ -79,6 +80,6 @@ def check_representable(graph: GraphArrays, dtype: np.dtype[Any]) -> None:
 
 
 def _magnitude(values: npt.NDArray[np.float64]) -> float:
-    """Return the largest magnitude, of what is a number."""
+    """Return the largest magnitude; NaN does not count."""
     most, least = np.fmax.reduce(values, initial=0.0), np.fmin.reduce(values, initial=0.0)
     return float(max(most, -least))

@@ -1,4 +1,4 @@
-"""What is kept of a network in a file or a pickle, free of the process and the machine."""
+"""A network's content without plan, buffers and addresses: what pickles and files hold."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -8,38 +8,36 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._engine.buffers import aligned
-from dagbp._engine.workers import available_cores
 from dagbp._errors import UnreachableWarning
 from dagbp._graph.arrays import GraphArrays
 from dagbp._history import History, TrainingState
+from dagbp._model.model import Model, threads_here
 from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import Plan
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from dagbp._network import Network
-
 Array = npt.NDArray[Any]
 
 
 @dataclass
-class Saved:
-    """A network without its plan, buffers and addresses.
+class Snapshot:
+    """A network without plan, buffers and addresses: the same in every process.
 
     Attributes
     ----------
-    drawing : Drawing
-    graph : networkx.DiGraph or None
+    graph : GraphArrays
+    nx_graph : networkx.DiGraph or None
         As it was compiled, with all its attributes.
     parameters : array (n_edges + n_nodes,)
-        By edge and by node of the drawing, zeros for inputs: rows may be in other orders elsewhere.
+        By edge and by node of `graph`, zeros for inputs. The order of rows may differ elsewhere.
     n_threads, dense_above, schedule
-        As in `compile`.
+        As in `dagbp.compile`.
     training : TrainingState or None
-        Its moments, (slots, n_edges + n_nodes), and parameters in the order of those here.
+        Its moments (slots, n_edges + n_nodes) and parameters are in the order of those here.
     history : History or None
-        Of the last run, also of one that left no state.
+        Of the last run, if it left no state.
     """
 
     graph: GraphArrays
@@ -52,70 +50,76 @@ class Saved:
     history: History | None = None
 
 
-def keep(net: "Network", training: bool) -> Saved:
-    """Return what is to be kept; without `training`, neither state nor history of the last run."""
-    with net._turn as engine:  # parameters and state of the same step
-        plan, run = engine.plan, net._last_run() if training else None
-        history = net._history if training and run is None else None
-        if run is not None:
-            slots = [_as_drawn(plan, engine.parameters.in_user_order(slot)) for slot in run.moments]
+def take_snapshot(model: Model, training: bool) -> Snapshot:
+    """Return a snapshot; without `training`, it has neither state nor history of the last run."""
+    with model.lock as engine:  # parameters and state of the same step
+        plan, state = engine.plan, model.last_run if training else None
+        history = model.history if training and state is None else None
+        if state is not None:
+            slots = [
+                _by_graph(plan, engine.parameters.in_user_order(slot)) for slot in state.moments
+            ]
             size = len(plan.in_src) + len(plan.node)
-            run = replace(
-                run,
-                moments=np.array(slots, net.dtype).reshape(len(slots), size),
-                history=run.history.copy(),
-                parameters=None if run.parameters is None else _as_drawn(plan, run.parameters),
+            last = state.parameters
+            state = replace(
+                state,
+                moments=np.array(slots, engine.dtype).reshape(len(slots), size),
+                history=state.history.copy(),
+                parameters=None if last is None else _by_graph(plan, last),
             )
-        return Saved(
-            graph=net._names.graph,
-            nx_graph=net._nx_graph,
-            parameters=_as_drawn(plan, engine.parameters.copy()),
-            n_threads=net.n_threads,
-            dense_above=net._dense_above,
-            schedule=net._strategy,
-            training=run,
+        return Snapshot(
+            graph=model.graph,
+            nx_graph=model.nx_graph,
+            parameters=_by_graph(plan, engine.parameters.copy()),
+            n_threads=model.max_threads,
+            dense_above=model.dense_above,
+            schedule=model.schedule,
+            training=state,
             history=history and history.copy(),
         )
 
 
-def bring_back(net: "Network", saved: Saved) -> None:
-    """Set a new network up with what was kept."""
-    limit = saved.n_threads  # of the machine it was made on
-    net.n_threads = None if limit is None else min(limit, available_cores())
+def restore(snapshot: Snapshot) -> Model:
+    """Return a new model with the content of a snapshot."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
-        plan = plan_graph(saved.graph)
-    net._dense_above, net._strategy = saved.dense_above, saved.schedule
-    net._build(saved.graph, plan, saved.nx_graph, saved.parameters.dtype)
-    net.parameters = _from_drawn(plan, saved.parameters)
-    net._history = saved.history
-    if saved.training is not None:
-        run = saved.training
-        kept = aligned((len(run.moments), len(net._engine.parameters.by_source)), net.dtype)
-        for slot, values in zip(kept, run.moments, strict=True):
-            slot[:] = net._engine.parameters.by_parameter(_from_drawn(plan, values))
-        last = None if run.parameters is None else _from_drawn(plan, run.parameters)
-        net._training = replace(run, moments=kept, parameters=last)
-        net._history = run.history
+        plan = plan_graph(snapshot.graph)
+    model = Model(
+        snapshot.graph,
+        plan,
+        snapshot.parameters.dtype,
+        max_threads=threads_here(snapshot.n_threads),
+        dense_above=snapshot.dense_above,
+        schedule=snapshot.schedule,
+        nx_graph=snapshot.nx_graph,
+    )
+    model.parameters = _by_row(plan, snapshot.parameters)
+    state, history = snapshot.training, snapshot.history
+    if state is not None:
+        parameters = model.engine.parameters
+        moments = aligned((len(state.moments), len(parameters.by_source)), model.engine.dtype)
+        for slot, values in zip(moments, state.moments, strict=True):
+            slot[:] = parameters.by_parameter(_by_row(plan, values))
+        last = None if state.parameters is None else _by_row(plan, state.parameters)
+        state, history = replace(state, moments=moments, parameters=last), state.history
+    model.end_run(state, history)
+    return model
 
 
-def new_network(saved: Saved) -> "Network":
-    """Return a network like the one that was kept."""
-    from dagbp._network import Network
-
-    net = Network.__new__(Network)
-    bring_back(net, saved)
-    return net
-
-
-def _as_drawn(plan: Plan, parameters: Array) -> Array:
+def by_graph(plan: Plan, parameters: Array) -> tuple[Array, Array]:
+    """Return weights by edge and biases by node of the graph; zeros for inputs."""
     n_edges = len(plan.in_src)
-    drawn = np.zeros(n_edges + len(plan.node), parameters.dtype)
-    drawn[plan.in_edge] = parameters[:n_edges]
-    drawn[n_edges + plan.node[plan.n_inputs :]] = parameters[n_edges:]
-    return drawn
+    weight, bias = np.zeros(n_edges, parameters.dtype), np.zeros(len(plan.node), parameters.dtype)
+    weight[plan.in_edge] = parameters[:n_edges]
+    bias[plan.node[plan.n_inputs :]] = parameters[n_edges:]
+    return weight, bias
 
 
-def _from_drawn(plan: Plan, drawn: Array) -> Array:
+def _by_graph(plan: Plan, parameters: Array) -> Array:
+    return np.concatenate(by_graph(plan, parameters))
+
+
+def _by_row(plan: Plan, values: Array) -> Array:
+    """Return values in the order of the graph's edges and nodes in that of the parameters."""
     n_edges = len(plan.in_src)
-    return np.concatenate([drawn[plan.in_edge], drawn[n_edges + plan.node[plan.n_inputs :]]])
+    return np.concatenate([values[plan.in_edge], values[n_edges + plan.node[plan.n_inputs :]]])

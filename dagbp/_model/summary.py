@@ -1,4 +1,4 @@
-"""What a network is and what it takes, in words."""
+"""Description of a network in words: its size, the memory of a step, its kernels."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from dagbp._plan.plan import depth
 
 
 def describe(engine: CpuEngine, graph: GraphArrays) -> str:
-    """Return one line: the sizes that tell networks apart."""
+    """Return one line with the sizes of a network."""
     n, plan = len(graph.labels), engine.plan
     return (
         f"<Network: {n:,} nodes ({plan.n_inputs:,} inputs, {len(plan.outputs):,} outputs), "
@@ -29,7 +29,7 @@ def summarise(
 ) -> str:
     """Return a table: nodes, edges, parameters, memory of a training step, kernels.
 
-    graph_bytes: of the NetworkX graph that is kept beside, 0 for none.
+    graph_bytes: size of the NetworkX graph that the network holds, 0 for none.
     """
     rows = {
         **_layout(engine, graph),
@@ -57,7 +57,7 @@ def _layout(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
         "edges": f"{edges:,}, {mean:.1f} into a computed node on average, "
         f"{in_degree.max(initial=0):,} at most",
         "depth": f"{depth(plan):,} edges on the longest path",
-        "density": f"{edges / max(1, possible):.3%} of all edges that this order of nodes allows",
+        "density": f"{edges / max(1, possible):.3%} of all edges possible in this order of nodes",
         "activations": ", ".join(f"{name} {count:,}" for name, count in used.most_common()),
     }
 
@@ -81,7 +81,7 @@ def _running(
     return {
         "memory": f"{readable(engine.network_bytes())} for the network, {beside}and for a training "
         f"step at batch {batch_size:,} {readable(engine.step_bytes(tile_plan))}; "
-        f"{slot} for each number an optimizer keeps of a parameter",
+        f"optimizer state: {slot} per slot (Adam has two)",
         "schedule": f"{_threads(engine, tile_plan)}; {engine.dtype}, tiles of {lanes} samples "
         f"({tile_plan.row_bytes} bytes a node)",
         "kernels": _kernels(engine),
@@ -89,24 +89,22 @@ def _running(
 
 
 def _threads(engine: CpuEngine, tile_plan: TilePlan) -> str:
-    """Return how threads share the work."""
+    """Describe how threads share the work."""
     if tile_plan.n_threads == 1:
         return "1 thread"
     if tile_plan.team_size == 1:
-        return f"{tile_plan.n_threads} threads, each with tiles of its own"
+        return f"{tile_plan.n_threads} threads, each takes whole tiles"
     stages = len(engine.tile_planner.cuts(tile_plan).forward)
-    return (
-        f"{tile_plan.team_size} threads together through each tile, meeting {stages:,} times a pass"
-    )
+    return f"{tile_plan.team_size} threads share each tile, with {stages:,} barriers a pass"
 
 
 def _kernels(engine: CpuEngine) -> str:
-    """Return which kernels take which share of the slots."""
+    """Describe the share of the edges that each kind of kernel takes."""
     layout = engine.layout
     rows = "sparse rows"
     if layout.source_blocks is not None:
         share = len(layout.source_blocks.slot) / layout.n_slots
-        rows += f" (forward, {share:.0%} of the edges by strips of sources that fit L1)"
+        rows += f" (forward, {share:.0%} of the edges by source blocks that fit L1)"
     if layout.ins.n_edges == layout.outs.n_edges == 0:
         return rows
     ahead, back = (f"{n / layout.n_slots:.0%}" for n in (layout.ins.n_edges, layout.outs.n_edges))
@@ -114,5 +112,5 @@ def _kernels(engine: CpuEngine) -> str:
     if layout.n_explicit_zeros:
         limit = layout.dense_above
         full = "nearly full blocks" if limit is None else f"blocks more than {limit:.0%} full"
-        text += f"; {full} are filled with {layout.n_explicit_zeros:,} held zeros"
+        text += f"; {full} are filled with {layout.n_explicit_zeros:,} explicit zeros"
     return text

@@ -14,7 +14,7 @@ from dagbp._checks import is_number, is_whole, real_dtype
 from dagbp._data import arrays
 from dagbp._errors import DataError, OptionError
 from dagbp._history import History
-from dagbp._network import Network
+from dagbp._network import Network, model_of
 from dagbp._training.regularisation import Penalty
 from dagbp._training.resuming import keeps_moments
 from dagbp.callbacks import Callback, EarlyStopping, Progress
@@ -167,7 +167,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self.loss_curve_: list[float] = []
         samples = Samples(X, targets, weight)
         if one_pass:
-            same = keeps_moments(self.network_._last_run(), optimizers.get(self.optimizer))
+            same = keeps_moments(model_of(self.network_).last_run, optimizers.get(self.optimizer))
             self._run(samples, epochs=1, resume="optimizer" if same else False)
         else:
             self._run_to_end(samples)

@@ -95,7 +95,7 @@ def _deltas(reading: Reading, bounds: Int64, backprop: Backprop) -> tuple[list[A
         raise OptionError(
             f"backprop must be what net.backprop(X, Y) returned, got {type(backprop).__name__}"
         )
-    if backprop.delta._names is not reading.names:
+    if backprop.delta.names is not reading.names:
         raise OptionError("backprop is of another network; call this one's backprop")
     delta, note = backprop.delta._values, ""
     step = -(-delta.size // ENOUGH)

@@ -14,7 +14,7 @@ from dagbp._errors import OptionError, did_you_mean
 from dagbp._graph.arrays import listed, mask
 from dagbp._layout.panels import in_runs
 from dagbp._model.views import NodeValues
-from dagbp._network import Network
+from dagbp._network import Network, model_of
 from dagbp._plan.names import Names
 from dagbp._plan.plan import Plan
 
@@ -95,7 +95,7 @@ def read(net: object) -> Reading:
         hint = "; compile the graph first" if hasattr(net, "number_of_edges") else ""
         raise OptionError(f"net must be a dagbp.Network, got {type(net).__name__}{hint}")
     weight = net.parameters[: net.n_edges].astype(np.float64)
-    return Reading(net, net._names, net._engine.plan, weight)
+    return Reading(net, model_of(net).names, model_of(net).plan, weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Slots:
 
 def read_slots(reading: Reading) -> Slots:
     """Return the slots of a network."""
-    layout = reading.net._engine.layout
+    layout = model_of(reading.net).engine.layout
     plan = layout.plan
     held = np.zeros(layout.n_slots, np.bool_)
     if layout.in_is_edge is not None:
@@ -138,7 +138,7 @@ def slopes(reading: Reading, s: Array) -> Float64:
     graph, plan = reading.names.graph, reading.plan
     kind = graph.activation[plan.node[plan.n_inputs :]]
     slope = np.empty(len(s))
-    for code, activation in enumerate(reading.net._engine.activations):
+    for code, activation in enumerate(model_of(reading.net).engine.activations):
         here = kind == code
         if here.any():
             slope[here] = activation.slope(s[here])
@@ -205,7 +205,7 @@ def shades(
 
 def _table(reading: Reading, values: Mapping[Any, Any]) -> tuple[Int64, Array]:
     """Return the rows that have values, and these: (k,) or (k, n_samples)."""
-    if isinstance(values, NodeValues) and values._names is reading.names:
+    if isinstance(values, NodeValues) and values.names is reading.names:
         return values._first + np.arange(len(values)), values._values
     rows = np.array([_row(reading, label) for label in values], np.int64)
     columns = [real_array(value, f"values[{label!r}]") for label, value in values.items()]

@@ -20,12 +20,12 @@ SCRIPT = """
 import sys
 import numpy as np
 import dagbp
-from dagbp import _network
+from dagbp._model import model
 from dagbp._layout import segments as _segments
 from dagbp._machine import REGISTER_BYTES
 from dagbp.optimizers import SGD, Adam
 
-_network.available_cores = lambda: 64
+model.available_cores = lambda: 64
 _segments.WORTH_BARRIER = 1000
 GRAPHS = {
     "sparse": dagbp.random_dag(120, 900, 9, 4, activation="gelu", seed=0),
@@ -39,7 +39,7 @@ for name, G in GRAPHS.items():
             rng = np.random.default_rng(0)
             options = {"dtype": dtype, "n_threads": n_threads, "schedule": ways, "seed": 0}
             net = dagbp.compile(G, **options)
-            assert name != "filled" or net._engine.wiring.n_held > 0
+            assert name != "filled" or net._model.engine.wiring.n_held > 0
             X = rng.normal(size=(150, len(net.inputs)))
             Y = rng.normal(size=(150, len(net.outputs)))
             key = f"{dtype} {name} {ways} {n_threads}"

@@ -71,7 +71,7 @@ def test_a_signal_handler_may_not_use_a_network_at_work():
     seen = []
 
     def handler(*_):
-        with pytest.raises(OptionError, match="at work in this thread already"):
+        with pytest.raises(OptionError, match="already in use by this thread"):
             net.predict(X)
         seen.append(True)
 
@@ -93,7 +93,7 @@ def test_what_other_threads_read_is_whole():
 
     def read():
         while not done.is_set():
-            copied = pickle.loads(pickle.dumps(net))._engine.parameters
+            copied = pickle.loads(pickle.dumps(net))._model.engine.parameters
             torn.append(
                 not np.array_equal(copied.by_target, copied.in_user_order(copied.by_source))
             )
@@ -182,11 +182,11 @@ def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
     net, entered, go_on = network(), threading.Event(), threading.Event()
 
     def hold():
-        with net._turn:
+        with net._model.lock:
             entered.set()
             go_on.wait()
 
-    monkeypatch.setattr(_turn, "PATIENCE", 0.1)
+    monkeypatch.setattr(_turn, "FORK_PATIENCE", 0.1)
     thread = threading.Thread(target=hold)
     thread.start()
     entered.wait()
@@ -195,7 +195,7 @@ def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
         try:
             net.predict(X)
         except OptionError as error:
-            os._exit(0 if "forked in the midst of a step" in str(error) else 2)
+            os._exit(0 if "forked within a training step" in str(error) else 2)
         os._exit(1)
     _, status = os.waitpid(child, 0)
     go_on.set()
@@ -232,7 +232,7 @@ def test_a_fork_within_a_callback():
 
 def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
     net = network(n_threads=2)
-    entry, calls = net._engine._entry, []
+    entry, calls = net._model.engine._entry, []
 
     def failing(*args):
         calls.append(args)
@@ -241,7 +241,7 @@ def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
             raise MemoryError("no room")
         entry(run.train)(*args)
 
-    monkeypatch.setattr(net._engine, "_entry", lambda which: failing)
+    monkeypatch.setattr(net._model.engine, "_entry", lambda which: failing)
     with pytest.raises(MemoryError, match="no room"):
         net.fit(X, Y, batch_size=200, verbose=0)
     assert len(calls) == 2

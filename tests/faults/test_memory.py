@@ -98,8 +98,8 @@ def test_signals_take_room_where_something_asks_for_them(limit):
     """The slope of gelu does, `forward` does, and dropout; that of tanh reads x."""
 
     def bytes_kept(net):
-        ((schedule, buffers),) = net._engine._buffers.items()
-        return net._engine.step_bytes(schedule), buffers.stores_signals
+        ((schedule, buffers),) = net._model.engine._buffers.items()
+        return net._model.engine.step_bytes(schedule), buffers.stores_signals
 
     plain, tanh, gelu = (
         dagbp.compile(dagbp.layered([20, 50, 10], activation=one, seed=0), seed=0, n_threads=1)
@@ -109,7 +109,7 @@ def test_signals_take_room_where_something_asks_for_them(limit):
         net.fit(X, Y, epochs=1, verbose=0)
     of_gelu, kept = bytes_kept(gelu)
     assert kept
-    n_rows, row_bytes = 80, next(iter(gelu._engine._buffers)).row_bytes
+    n_rows, row_bytes = 80, next(iter(gelu._model.engine._buffers)).row_bytes
     assert bytes_kept(plain) == bytes_kept(tanh) == (of_gelu - n_rows * row_bytes, False)
     again = dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, n_threads=1)
     again.fit(X, Y, epochs=1, verbose=0)
@@ -186,9 +186,10 @@ import ctypes
 import sys
 import numpy as np
 import dagbp
-from dagbp import _network, optimizers
+from dagbp import optimizers
+from dagbp._model import model
 
-_network.available_cores = lambda: 64
+model.available_cores = lambda: 64
 n_threads, ways = int(sys.argv[1]), sys.argv[2]
 optimizer = eval(sys.argv[3], vars(optimizers))
 options = {"dtype": "float64", "seed": 0, "n_threads": n_threads, "schedule": ways}
@@ -215,15 +216,15 @@ def step(net):
 step(dagbp.compile(dagbp.random_dag(2_000, 30_000, 40, 1, seed=0), **options))  # compiles
 net = dagbp.compile(dagbp.random_dag(40_000, 600_000, 40, 1, seed=0), **options)
 kept = []
-original = dagbp._training.run.start
-def start(*args):
-    kept.append(original(*args))  # the optimizer's state, which ends with the training
+original = dagbp._training.run.Update
+def update(*args, **options):
+    kept.append(original(*args, **options))  # the optimizer's state, which ends with the training
     return kept[-1]
-dagbp._training.run.start = start
+dagbp._training.run.Update = update
 taken = step(net)
-(schedule,) = net._engine._buffers
-slot = net._engine.parameters.by_source.nbytes
-print(taken, net._engine.step_bytes(schedule), optimizer.slots * slot)
+(schedule,) = net._model.engine._buffers
+slot = net._model.engine.parameters.by_source.nbytes
+print(taken, net._model.engine.step_bytes(schedule), optimizer.slots * slot)
 """
 
 
@@ -279,7 +280,7 @@ def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
     net, other = network(n_threads=1), network(n_threads=1)
     net.fit(X, Y, epochs=5, **options)
     assert len(made) == 2
-    other._engine.kept_bytes = 0
+    other._model.engine.kept_bytes = 0
     other.fit(X, Y, epochs=5, **options)
     assert len(made) > 7
     assert np.array_equal(net.parameters, other.parameters)
@@ -298,11 +299,11 @@ def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
 def test_kept_buffers_count_their_signals(limit):
     net = network(n_threads=1)
     net.forward(X)
-    (schedule,) = net._engine._buffers
-    assert net._engine._buffers[schedule].stores_signals
-    with_signals = net._engine.step_bytes(schedule) + 80 * schedule.row_bytes
-    other = net._engine.tile_planner.choose(3, 1)
+    (schedule,) = net._model.engine._buffers
+    assert net._model.engine._buffers[schedule].stores_signals
+    with_signals = net._model.engine.step_bytes(schedule) + 80 * schedule.row_bytes
+    other = net._model.engine.tile_planner.choose(3, 1)
     assert other != schedule
-    net._engine.kept_bytes = with_signals + net._engine.step_bytes(other) - 1
+    net._model.engine.kept_bytes = with_signals + net._model.engine.step_bytes(other) - 1
     net.evaluate(X[:3], Y[:3])
-    assert list(net._engine._buffers) == [other]
+    assert list(net._model.engine._buffers) == [other]

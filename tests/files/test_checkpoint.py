@@ -81,7 +81,11 @@ def test_options_survive(tmp_path):
     loaded = dagbp.load(str(tmp_path / "net"))
     assert loaded.n_threads == 2
     assert loaded.summary() == net.summary()
-    assert loaded._engine.layout.n_explicit_zeros == net._engine.layout.n_explicit_zeros > 0
+    assert (
+        loaded._model.engine.layout.n_explicit_zeros
+        == net._model.engine.layout.n_explicit_zeros
+        > 0
+    )
 
 
 def test_a_network_of_arrays(tmp_path):
@@ -114,7 +118,7 @@ def test_other_labels_are_refused_and_the_old_file_stays(tmp_path):
     path.write_text("old")
     net = dagbp.compile(nx.DiGraph([("a", complex(1, 2))]))
     with pytest.raises(
-        CheckpointError, match=r"a label cannot be kept in a file: \(1\+2j\) of typ"
+        CheckpointError, match=r"a label cannot be saved in a file: \(1\+2j\) of typ"
     ):
         net.save(path)
     assert path.read_text() == "old"
@@ -161,10 +165,11 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.nodes["a"]["pos"] == (0.5, -1.0)
     assert back.nodes["a"]["picture"].tolist() == [0, 1, 2]
     assert back.edges["a", "y"]["kind"] == {"x": None}
-    assert not dagbp.load(tmp_path / "net")._engine.parameters.trained[0]
+    assert not dagbp.load(tmp_path / "net")._model.engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
-    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph hold what cannot be"):
+    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph have values") as caught:
         dagbp.compile(G).save(tmp_path / "net")
+    assert caught[0].filename == __file__
     assert "thing" not in dagbp.load(tmp_path / "net").to_networkx().nodes["y"]
 
 
@@ -439,7 +444,7 @@ def test_on_threads_with_filled_blocks(tmp_path, n_threads, ways):
     with pytest.raises(KeyboardInterrupt):
         broken.fit(*data, callbacks=[save, Break(8)], **options)
     loaded = dagbp.load(tmp_path / "net")
-    assert loaded._engine.layout.n_explicit_zeros > 0
+    assert loaded._model.engine.layout.n_explicit_zeros > 0
     assert_same_run(whole, loaded, (history, loaded.fit(*data, resume=True, **options)))
 
 
@@ -510,7 +515,7 @@ def test_the_optimizers_state_alone():
     before = two.parameters
     with pytest.raises(OptionError, match="keeps the state of the last optimizer, but there is no"):
         network("float64").fit(X, Y, epochs=2, resume="optimizer", **options)
-    with pytest.raises(OptionError, match=r"which was Adam with 2 numbers .*, and SGD\(.*\) has 1"):
+    with pytest.raises(OptionError, match=r"which was Adam with 2 numbers .*, but SGD\(.*\) has 1"):
         two.fit(X, Y, epochs=1, resume="optimizer", **{**options, "optimizer": SGD(momentum=0.5)})
     assert np.array_equal(two.parameters, before)
 
@@ -533,7 +538,7 @@ def test_the_history_of_a_run_without_a_state_is_kept(tmp_path, way, end):
         other = pickle.loads(pickle.dumps(net)) if way == "pickle" else copy.deepcopy(net)
     assert other.history == net.history
     assert other.history is not net.history
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         other.fit(X, Y, epochs=9, verbose=0, resume=True)
 
 
@@ -558,7 +563,9 @@ def test_resuming_with_other_arguments_is_refused(changed, name):
     net = network()
     net.fit(X, Y, **OPTIONS)
     before = net.parameters
-    with pytest.raises(OptionError, match=f"resume=True needs the arguments of the run.*{name}"):
+    with pytest.raises(
+        OptionError, match=f"resume=True needs the arguments of the last run.*{name}"
+    ):
         net.fit(X, Y, resume=True, **{**OPTIONS, **changed})
     with pytest.raises(OptionError, match="samples was 23 and is 22"):
         net.fit(X[1:], Y[1:], resume=True, **OPTIONS)
@@ -581,16 +588,14 @@ def test_resuming_with_the_same_arguments_in_other_words():
 
 def test_resuming_what_was_not_trained_is_refused(tmp_path):
     net = network()
-    with pytest.raises(
-        OptionError, match="resume=True goes on with the network's last run, but th"
-    ):
+    with pytest.raises(OptionError, match="resume=True continues the network's last run, but th"):
         net.fit(X, Y, resume=True, **OPTIONS)
     net.fit(X, Y, **OPTIONS)
-    with pytest.raises(OptionError, match="the last run has had 6 epochs, and epochs is 5"):
+    with pytest.raises(OptionError, match="the last run has had 6 epochs, but epochs is 5"):
         net.fit(X, Y, resume=True, **{**OPTIONS, "epochs": 5})
     net.save(tmp_path / "net", training=False)
     assert dagbp.load(tmp_path / "net").history is None
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         dagbp.load(tmp_path / "net").fit(X, Y, resume=True, **OPTIONS)
     with pytest.raises(OptionError, match="resume must be True, False or 'optimizer', got 'yes'"):
         net.fit(X, Y, resume="yes", **OPTIONS)
@@ -858,14 +863,14 @@ def test_a_header_that_is_not_changed_is_fine(tmp_path, whole_file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, which ha"),
+        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, but an "),
         (
             put("training", "learning_rate", -1.0),
             r"learning_rate to -1.0; it must be a number >= 0",
         ),
         (
             lambda h: fewer_moments(h),
-            r"the last run kept 1 numbers a parameter, and Adam.* needs 2",
+            r"the last run kept 1 numbers for each parameter, but Adam.* needs 2",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_1000_random_networks_by_central_differences(block):
         net = case.compile(dtype="float64")
         here, (_, gradient) = net.parameters, net.loss_and_gradient(X, Y)
         direction = np.random.default_rng(seed).normal(size=len(here))
-        direction *= net._engine.parameters.trained
+        direction *= net._model.engine.parameters.trained
         values = []
         for sign in (1, -1):
             net.parameters = here + sign * step * direction
@@ -85,7 +85,7 @@ def test_gradient_by_central_differences(case, data):
     net = case.compile(dtype="float64")
     here = net.parameters.copy()
     _, gradient = net.loss_and_gradient(X, Y)
-    fixed = ~net._engine.parameters.trained
+    fixed = ~net._model.engine.parameters.trained
     step = 1e-5
     for k in range(len(here)):
         if fixed[k]:

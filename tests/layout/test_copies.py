@@ -28,7 +28,7 @@ def patch_slots(share, n_rows):
 @settings(max_examples=50)
 @given(blocky(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
 def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
-    layout = case.compile(dtype=dtype)._engine.layout
+    layout = case.compile(dtype=dtype)._model.engine.layout
     plan, n_rows = layout.plan, 64 // np.dtype(dtype).itemsize
     copied, rows = np.zeros(layout.n_slots, int), np.zeros(len(plan.node), int)
     for share in layout.shares(n_threads, by_source_block=False):
@@ -45,7 +45,7 @@ def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
 
 @given(blocky(), st.sampled_from(["float32", "float64"]))
 def test_patches_are_whole_lines_of_values(case, dtype):
-    layout = case.compile(dtype=dtype)._engine.layout
+    layout = case.compile(dtype=dtype)._model.engine.layout
     in_slot, n_rows = layout.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize
     (share,) = layout.shares(1, by_source_block=False)
     for slot, stride, length in share.patches.tolist():
@@ -56,7 +56,7 @@ def test_patches_are_whole_lines_of_values(case, dtype):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_strips_are_shared_out_whole(n_threads):
-    layout = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._engine.layout
+    layout = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._model.engine.layout
     copied, by_source_block = (
         np.zeros(layout.n_slots, int),
         np.zeros(len(layout.source_blocks.slot), int),
@@ -74,7 +74,7 @@ def test_strips_are_shared_out_whole(n_threads):
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_both_copies_agree_after_training(dtype, n_threads):
     net = full_net(dtype, n_threads)
-    engine, rng = net._engine, np.random.default_rng(0)
+    engine, rng = net._model.engine, np.random.default_rng(0)
     assert len(engine.layout.shares(1, by_source_block=False)[0].patches)
     X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
     net.fit(X, Y, epochs=3, batch_size=150, **OPTIONS)

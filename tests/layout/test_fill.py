@@ -203,7 +203,7 @@ def data(case, n, seed=0):
 
 def held_values(net):
     """Return the values of the held zeros in both copies of the parameters."""
-    engine, layout = net._engine, net._engine.layout
+    engine, layout = net._model.engine, net._model.engine.layout
     weights = (
         engine.parameters.by_target[: layout.n_slots],
         engine.parameters.by_source[: layout.n_slots],
@@ -217,7 +217,7 @@ def held_values(net):
 def test_backprop_equals_the_oracle(dense_above, n, n_threads):
     case = holey(n) if dense_above is not None else holey(n, (40, 33, 34), 0.95)
     net = case.compile(dtype="float64", dense_above=dense_above, n_threads=n_threads)
-    assert (net._engine.layout.n_explicit_zeros > 0) == (dense_above in (None, 0.1))
+    assert (net._model.engine.layout.n_explicit_zeros > 0) == (dense_above in (None, 0.1))
     X, Y = data(case, n)
     assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), EXACT)
     assert_near(net.predict(X), np.array([net.forward(X).x[v] for v in case.outputs]).T, EXACT)
@@ -256,7 +256,7 @@ def test_training_agrees_and_held_zeros_stay_zero(name, n_threads, frozen):
         history = net.fit(
             X, Y, optimizer=OPTIMIZERS[name], epochs=3, batch_size=70, seed=0, verbose=0
         )
-        engine = net._engine
+        engine = net._model.engine
         assert np.array_equal(
             net.parameters, engine.parameters.in_user_order(engine.parameters.by_source)
         )
@@ -277,7 +277,7 @@ def test_clipping_counts_no_held_zero_and_nothing_frozen():
     case = holey(5, frozen=0.4)
     X, Y = data(case, 30)
     net = case.compile(dtype="float64", dense_above=0.1)
-    assert net._engine.layout.n_explicit_zeros > 0
+    assert net._model.engine.layout.n_explicit_zeros > 0
     before, (_, gradient) = net.parameters, net.loss_and_gradient(X, Y)
     optimizer = SGD(learning_rate=1.0, clip_norm=0.01)
     net.fit(X, Y, optimizer=optimizer, epochs=1, batch_size=30, shuffle=False, verbose=0)
@@ -290,7 +290,7 @@ def test_nobody_sees_held_zeros():
     X, Y = data(case, 20)
     net = case.compile(dtype="float64", dense_above=0.1)
     plain = case.compile(dtype="float64", dense_above=UNFILLED)
-    held = net._engine.layout.n_explicit_zeros
+    held = net._model.engine.layout.n_explicit_zeros
     assert held > 0
     n_edges, n_computed = case.G.number_of_edges(), len(case.G) - len(case.inputs)
     assert net.n_edges == plain.n_edges == n_edges
@@ -302,7 +302,7 @@ def test_nobody_sees_held_zeros():
     with pytest.raises(KeyError):
         net.weights[u, v]
     for other in (pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)):
-        assert other._engine.layout.n_explicit_zeros == held
+        assert other._model.engine.layout.n_explicit_zeros == held
         assert np.array_equal(other.parameters, net.parameters)
         assert np.array_equal(other.predict(X), net.predict(X))
     net.fit(X, Y, epochs=2, seed=0, verbose=0)
@@ -362,7 +362,7 @@ def test_what_overflows_spoils_only_what_it_reaches(activation, n):
     found = {}
     for dense_above in (0.1, 0.5, UNFILLED):
         net = case.compile(dtype="float64", dense_above=dense_above)
-        assert (net._engine.layout.n_explicit_zeros > 0) == (dense_above < 1)
+        assert (net._model.engine.layout.n_explicit_zeros > 0) == (dense_above < 1)
         forward, bp = net.forward(X), net.backprop(X, Y)
         found[dense_above] = {
             "s": np.array([forward.s[v] for v in forward.s]),
@@ -458,7 +458,7 @@ def test_any_kind_of_number_will_do(good):
 def held_share(sizes, density):
     """Return which share of the absent edges is filled in."""
     net = dagbp.compile(dagbp.layered(sizes, density=density, seed=0), seed=0)
-    layout = net._engine.layout
+    layout = net._model.engine.layout
     absent = sum(a * b for a, b in pairwise(sizes)) - (layout.n_slots - layout.n_explicit_zeros)
     return layout.n_explicit_zeros / absent
 

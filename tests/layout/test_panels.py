@@ -72,7 +72,7 @@ def programs(panels):
 
 @given(blocky())
 def test_every_run_is_made_of_edges(case):
-    plan = case.compile()._engine.plan
+    plan = case.compile()._model.engine.plan
     marked = np.zeros(len(plan.node), np.int64)
     views = (
         (in_panels(plan, plan.level), plan.in_ptr, plan.in_src, 1),
@@ -148,7 +148,7 @@ def test_with_and_without_panels(monkeypatch, dtype, tolerance):
         return net, net.predict(X), *net.loss_and_gradient(X, Y), net.parameters
 
     net, *dense = results()
-    layout = net._engine.layout
+    layout = net._model.engine.layout
     assert min(layout.ins.n_edges, layout.outs.n_edges) > 0.8 * net.n_edges
     assert "dense panels" in net.summary()
     monkeypatch.setattr(_layout, "in_panels", lambda plan, kind: no_panels(plan))
@@ -169,7 +169,7 @@ def test_parameters_and_their_copy_agree_after_training(n_threads):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(640, 40)), rng.normal(size=(640, 20))
     net.fit(X, Y, epochs=2, batch_size=320, seed=0, verbose=0)
-    engine = net._engine
+    engine = net._model.engine
     assert np.array_equal(
         engine.parameters.by_target, engine.parameters.in_user_order(engine.parameters.by_source)
     )
@@ -183,7 +183,7 @@ def test_rows_without_panels_and_held_zeros_go_as_in_a_sparse_net():
     G.add_nodes_from(core[1], activation="relu")
     pairs = [(a, b) for a in core[0] for b in core[1]]
     G.add_edges_from(pair for k, pair in enumerate(pairs) if k % 20)  # 95 % of them
-    wired = dagbp.compile(G, seed=0, n_threads=1)._engine.layout
+    wired = dagbp.compile(G, seed=0, n_threads=1)._model.engine.layout
     assert wired.n_explicit_zeros > 0
     for segment, mixed, rows in (
         (wired.in_segment, wired.in_mixed, wired.ins.of_row),
@@ -193,5 +193,5 @@ def test_rows_without_panels_and_held_zeros_go_as_in_a_sparse_net():
         assert 0 < mixed.sum() < len(mixed) / 2
         for k, (first, last) in enumerate(pairwise(segment)):
             assert mixed[k] or not rows[first:last].any()
-    plain = sparse._engine.layout
+    plain = sparse._model.engine.layout
     assert plain.in_mixed.sum() == plain.out_mixed.sum() == 0

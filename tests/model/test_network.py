@@ -14,8 +14,9 @@ from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
 import dagbp
-from dagbp import DataError, History, OptionError, _network
+from dagbp import DataError, History, OptionError
 from dagbp._model import initial_values as _initialise
+from dagbp._model import model
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])
@@ -166,7 +167,9 @@ def test_gradient_is_aligned_with_parameters(case, seed):
     """The gradient's names and the parameters' are the same, shown by moving them."""
     net = case.compile(dtype="float64", seed=seed)
     flat = np.arange(1.0, len(net.parameters) + 1)
-    flat[net.n_edges :][~net._has_bias] = 0
+    nodes = net.to_networkx().nodes
+    absent = [nodes[v].get("bias") is None for v in net.parameter_names[net.n_edges :]]
+    flat[net.n_edges :][np.array(absent, bool)] = 0
     net.parameters = flat
     assert np.array_equal(net.parameters, flat)
     placed = [*net.weights.values(), *net.biases.values()]
@@ -339,7 +342,7 @@ def test_bad_parameters_change_nothing(change, message):
 
 @pytest.mark.parametrize("bad", [0, -1, 1.0, "2", True, 513, 10**30, [1], np.nan])
 def test_bad_thread_counts(monkeypatch, bad):
-    monkeypatch.setattr(_network, "available_cores", lambda: 512)
+    monkeypatch.setattr(model, "available_cores", lambda: 512)
     net = network(n_threads=2)
     with pytest.raises(OptionError, match="n_threads must be None or a whole number from 1 to 512"):
         net.n_threads = bad

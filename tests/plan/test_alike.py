@@ -117,12 +117,12 @@ def as_drawn(patch):
 @pytest.mark.parametrize("name", CASES)
 def test_planted_blocks_run_as_panels(name, seed, monkeypatch):
     edges, planted = shuffled(name, seed)
-    layout = compiled(edges)._engine.layout
+    layout = compiled(edges)._model.engine.layout
     assert layout.ins.n_edges > 0.85 * planted
     assert layout.outs.n_edges > 0.85 * planted
     assert layout.n_explicit_zeros < 0.4 * planted
     as_drawn(monkeypatch)
-    layout = compiled(edges)._engine.layout
+    layout = compiled(edges)._model.engine.layout
     assert layout.ins.n_edges < 0.6 * planted, "else nothing was shown"
 
 
@@ -137,7 +137,7 @@ def test_results_equal_those_in_the_drawn_order(name, monkeypatch):
     net = compiled(edges, dtype="float64")
     as_drawn(monkeypatch)
     plain = compiled(edges, dtype="float64")
-    assert not np.array_equal(net._engine.plan.node, plain._engine.plan.node)
+    assert not np.array_equal(net._model.engine.plan.node, plain._model.engine.plan.node)
     assert net.inputs == plain.inputs
     assert net.outputs == plain.outputs
     rng = np.random.default_rng(2)
@@ -193,7 +193,7 @@ FORMS = {
 def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monkeypatch):
     edges, _ = shuffled("three parts")
     net = compiled(edges, schedule=schedule, n_threads=2)
-    assert (np.diff(net._engine.plan.row[net.inputs]) < 0).any()
+    assert (np.diff(net._model.engine.plan.row[net.inputs]) < 0).any()
     X = np.random.default_rng(0).normal(size=(n, len(net.inputs))).round(3)
     X[:, ::5] = 0
     given = FORMS[form](X, tmp_path, net.inputs)
@@ -211,32 +211,32 @@ def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monk
 def test_the_order_is_the_graphs_alone(name, monkeypatch):
     edges, _ = shuffled(name)
     net = compiled(edges)
-    expected = net._engine.plan
+    expected = net._model.engine.plan
     # compiled for many edges, or in Python for few
     for small in (0, 10**9):
         monkeypatch.setattr(_alike, "SMALL", small)
-        for one, two in zip(compiled(edges)._engine.plan, expected, strict=True):
+        for one, two in zip(compiled(edges)._model.engine.plan, expected, strict=True):
             assert np.array_equal(one, two)
     # nor do options that choose kernels matter
     for options in ({"dense_above": 0.9}, {"dtype": "float64"}, {"schedule": "levels"}):
-        assert np.array_equal(compiled(edges, **options)._engine.plan.node, expected.node)
+        assert np.array_equal(compiled(edges, **options)._model.engine.plan.node, expected.node)
     copy = pickle.loads(pickle.dumps(net))
-    assert np.array_equal(copy._engine.plan.node, expected.node)
+    assert np.array_equal(copy._model.engine.plan.node, expected.node)
     assert np.array_equal(copy.parameters, net.parameters)
     assert copy.weights[tuple(edges[5])] == net.weights[tuple(edges[5])]
 
 
 def test_few_edges_at_a_time_give_the_same_order(monkeypatch):
     edges, _ = shuffled("groups, 85 %")
-    expected = compiled(edges)._engine.plan.node
+    expected = compiled(edges)._model.engine.plan.node
     monkeypatch.setattr(_alike, "SLICE", 100)
-    assert np.array_equal(compiled(edges)._engine.plan.node, expected)
+    assert np.array_equal(compiled(edges)._model.engine.plan.node, expected)
 
 
 def test_parameters_follow_the_rows():
     edges, _ = shuffled("core")
     net = compiled(edges)
-    node, n = net._engine.plan.node, net.n_nodes
+    node, n = net._model.engine.plan.node, net.n_nodes
     place = np.empty(n, np.int64)
     place[node] = np.arange(n)
     order = np.lexsort((place[edges[:, 0]], place[edges[:, 1]]))
@@ -279,22 +279,22 @@ KEPT = {
 @pytest.mark.parametrize("name", KEPT)
 def test_the_drawn_order_stays_where_nothing_is_gained(name, monkeypatch):
     edges = KEPT[name]()
-    node = compiled(edges)._engine.plan.node
+    node = compiled(edges)._model.engine.plan.node
     as_drawn(monkeypatch)
-    assert np.array_equal(node, compiled(edges)._engine.plan.node)
+    assert np.array_equal(node, compiled(edges)._model.engine.plan.node)
 
 
 def test_blocks_large_enough_are_not_kept_apart():
-    node = compiled(blocks_of(_alike.LEAST))._engine.plan.node
+    node = compiled(blocks_of(_alike.LEAST))._model.engine.plan.node
     assert np.array_equal(node[: _alike.LEAST], np.arange(20 * _alike.LEAST)[::20])
 
 
 def test_cells_are_cut_where_blocks_end_that_were_drawn_together(monkeypatch):
     edges, _ = CASES["groups of 60"](np.random.default_rng(0))
-    layout = compiled(edges)._engine.layout
+    layout = compiled(edges)._model.engine.layout
     assert layout.ins.n_edges > 0.95 * layout.n_slots
     as_drawn(monkeypatch)
-    plain = compiled(edges)._engine.layout
+    plain = compiled(edges)._model.engine.layout
     assert layout.n_explicit_zeros < 0.7 * plain.n_explicit_zeros
     assert np.array_equal(layout.plan.node, plain.plan.node)
 
@@ -302,7 +302,7 @@ def test_cells_are_cut_where_blocks_end_that_were_drawn_together(monkeypatch):
 def test_what_is_in_no_block_keeps_its_order():
     """Blocks come first in their level, in the order of their first nodes, then the rest."""
     edges, _ = shuffled("core")
-    plan = compiled(edges)._engine.plan
+    plan = compiled(edges)._model.engine.plan
     moved = plan.group > 0
     assert moved.sum() == 2 * 96
     for level in range(3):

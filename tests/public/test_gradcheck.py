@@ -23,7 +23,7 @@ def test_a_right_gradient_passes(dtype, loss):
     report = gradcheck(net, X, Y, loss, sample_weight=[1, 2, 3, 4, 5])
     assert report.passed
     assert 0 <= report.error <= report.tolerance
-    assert report.n_checked + report.n_kinks == net._engine.parameters.trained.sum()
+    assert report.n_checked + report.n_kinks == net._model.engine.parameters.trained.sum()
     assert "agrees with differences" in str(report)
     assert np.array_equal(net.parameters, before)
 

@@ -92,7 +92,7 @@ class Textbook:
 
     def __init__(self, net):
         self.net = net
-        self.trained = net._engine.parameters.trained.astype(bool)
+        self.trained = net._model.engine.parameters.trained.astype(bool)
         self.parameters = net.parameters
 
     def descend(self, rule, hyper, clip=same, steps=STEPS):

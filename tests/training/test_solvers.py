@@ -37,13 +37,13 @@ def test_every_method_lowers_the_loss(name):
     assert net.evaluate(X, Y) < before
     assert 1 <= len(history.loss) <= 15
     assert_near(history.loss[-1], net.evaluate(X, Y), 1e-6)
-    fixed = ~net._engine.parameters.trained
+    fixed = ~net._model.engine.parameters.trained
     assert np.array_equal(net.parameters[fixed], start[fixed])
 
 
 def test_it_is_scipys_own_result():
     net = network()
-    trained = net._engine.parameters.trained
+    trained = net._model.engine.parameters.trained
     start, other = net.parameters.copy(), network()
 
     def objective(x):
@@ -82,7 +82,7 @@ def test_least_squares_by_lbfgs():
 def test_bounds_hold(name):
     net = network()
     net.fit(X, Y, optimizer=Solver(name, bounds=(-0.1, 0.2)), epochs=10)
-    free = net.parameters[net._engine.parameters.trained]
+    free = net.parameters[net._model.engine.parameters.trained]
     assert free.min() >= -0.1
     assert free.max() <= 0.2
 
@@ -198,11 +198,14 @@ def test_no_epochs():
     [
         ({"optimizer": "lbgfs"}, r"unknown optimizer 'lbgfs'; did you mean 'lbfgs'\?"),
         ({"learning_rate": 0.1}, r"a solver has no learning_rate, got 0.1"),
-        ({"dropout": 0.1}, r"dropout does not go with a solver, 'L-BFGS-B'"),
-        ({"max_norm": 1.0}, r"max_norm does not go with a solver"),
-        ({"resume": True}, r"resume does not go with a solver"),
-        ({"callbacks": [CosineDecay()]}, r"CosineDecay does not go with a solver"),
-        ({"callbacks": [ReduceOnPlateau("loss")]}, r"ReduceOnPlateau does not go with a solver"),
+        ({"dropout": 0.1}, r"a solver \('L-BFGS-B'\) cannot use dropout"),
+        ({"max_norm": 1.0}, r"a solver \(.*\) cannot use max_norm"),
+        ({"resume": True}, r"a solver \(.*\) cannot use resume"),
+        (
+            {"callbacks": [CosineDecay()]},
+            r"a solver \(.*\) cannot use CosineDecay: it has neither steps nor",
+        ),
+        ({"callbacks": [ReduceOnPlateau("loss")]}, r"a solver \(.*\) cannot use ReduceOnPlateau"),
         ({"optimizer": Solver("tnc", bounds=3)}, r"bounds must be a pair \(lower, upper\), got 3"),
         ({"optimizer": Solver("tnc", bounds=(1, 0))}, r"the lower one must be <= the upper one"),
         ({"optimizer": Solver("tnc", bounds={"no": (0, 1)})}, r"bounds: keys must be nodes of"),
