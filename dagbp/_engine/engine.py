@@ -259,7 +259,7 @@ class CpuEngine:
     def _entry(self, kernel: CKernel) -> Callable[..., None]:
         """Return an entry point as a function of addresses and numbers."""
         if kernel not in self._entries:
-            self._entries[kernel] = operations.c_call(kernel, self.dtype)
+            self._entries[kernel] = kernel.call_from_python(self.dtype)
         return self._entries[kernel]
 
     def _new_results(self, operation: Operation, n_samples: int) -> dict[str, Array]:

@@ -6,8 +6,6 @@ row, an entry point in `_kernels.passes.entry_points`, and a field of NetFrame f
 function.
 """
 
-import ctypes
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,11 +82,3 @@ BACKPROP = FORWARD._replace(
 EVALUATE = Operation(entry_points.evaluate, (loss_and_backward, load_and_forward), int(STAY))
 DIFFERENTIATE = EVALUATE._replace(back=int(STORE), gradient=True)
 TRAIN = Operation(entry_points.train, (loss_and_backward, load_and_forward), gradient=True)
-
-_C_NUMBERS: dict[str, Any] = {"size": ctypes.c_size_t, "f64": ctypes.c_double}
-
-
-def c_call(kernel: CKernel, dtype: npt.DTypeLike) -> Callable[..., None]:
-    """Return a C function to call from Python, with addresses and numbers."""
-    arguments = [_C_NUMBERS.get(word, ctypes.c_void_p) for word in kernel.arguments]
-    return ctypes.CFUNCTYPE(None, *arguments)(kernel.compiled(dtype).address)
