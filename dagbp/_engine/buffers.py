@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import compiled
 from dagbp._engine.tile_plan import Cuts, TilePlan
-from dagbp._kernels.formulas.dropout import compile_drop
+from dagbp._kernels.formulas.dropout import drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     BARRIER_SIZE,
@@ -169,8 +168,8 @@ class Buffers:
             self.frames = [pack(work) for work in self._works]
         more: dict[str, Any] = {}
         if dropout is not None:
-            drop = compiled(compile_drop, self.gradients.dtype).address
-            more |= {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
+            address = drop.compiled(self.gradients.dtype).address
+            more |= {"drop": address, "keep_probability": dropout.stays, "drop_key": dropout.key}
         if times is not None:
             more |= {"tick": compile_tick().address, "clock": clock_address()}
         if not more:

@@ -23,8 +23,8 @@ from dagbp._engine.workers import run_together
 from dagbp._kernels.edges.dense import compile_panels
 from dagbp._kernels.edges.mixed import compile_mixed
 from dagbp._kernels.edges.source_blocks import source_block_sums
-from dagbp._kernels.formulas.shuffle import compile_shuffle
-from dagbp._kernels.formulas.update import compile_gather, compile_reduce
+from dagbp._kernels.formulas.shuffle import shuffle
+from dagbp._kernels.formulas.update import gather, reduce
 from dagbp._kernels.frames import (
     ABORT,
     BROKEN,
@@ -77,12 +77,6 @@ def _how_applied(activation: activations.Activation) -> int:
         if activation.reads_signal
         else _APPLIED.get(activation.name, CALL_IN_PLACE)
     )
-
-
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
-_gather = ctypes.CFUNCTYPE(
-    None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
-)
 
 
 class Engine:
@@ -239,7 +233,7 @@ class Engine:
         if every not in self._rows:
             called = [every or _how_applied(one) <= CALL_IN_PLACE for one in self._activations]
             pairs = [
-                activations.rows(one, self.dtype) if call else (0, 0)
+                one.rows(self.dtype) if call else (0, 0)
                 for one, call in zip(self._activations, called, strict=True)
             ]
             table = np.array([[*map(int, pair)] for pair in pairs], np.uintp).reshape(-1, 2)
@@ -366,7 +360,7 @@ class Engine:
         flat = np.empty(self.parameters.n_values, self.dtype)
         slots = address(self.layout.plan.in_slot)
         narrow = self.layout.plan.in_slot.dtype == np.uint32
-        _gather(compiled(compile_gather, self.dtype).address)(
+        gather.call_from_python(self.dtype)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,
@@ -414,9 +408,9 @@ class Engine:
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
         if tile_plan.n_teams > 1 or update.trained is not None:
-            update = update._replace(reduce=compiled(compile_reduce, self.dtype))
+            update = update._replace(reduce=reduce.compiled(self.dtype))
         if clock.count[SHUFFLE]:
-            clock = clock._replace(shuffle=compiled(compile_shuffle))
+            clock = clock._replace(shuffle=shuffle.compiled())
         net = self._net(run.train, tile_plan.row_bytes, signals=signals)
         before = net, pack(data), pack(loss), pack(update)
         with self.parameters.updated(self._by_source_block(tile_plan.row_bytes)):

@@ -177,7 +177,7 @@ class WorkFrame(NamedTuple):
     gradient: Any = None  # (P,): this crew's
     gradients: Any = None  # (n_crews, P): those of all crews
     drop: Any = 0  # address of `dropout.drop`, or 0
-    stays: Any = None  # (n,) float64: with what probability each row stays
+    keep_probability: Any = None  # (n,) float64: of each row, for dropout
     drop_key: Any = None  # (2,) uint64: the run's seed and the number of the step
     tick: Any = 0  # address of `timing.add_time`, or 0
     clock: Any = 0
@@ -194,13 +194,13 @@ class UpdateFrame(NamedTuple):
     runs: Any  # (n_runs, 2) int64: stretches of `by_source` that train
     trained: Any  # (P,) uint8: 0 where the gradient counts for nothing, or null if all count
     reduce: Any  # address of `update.reduce`, or 0 where there is nothing to do
-    prepare: Any  # address of `restraint.prepare`, or 0 where there is neither of these:
+    penalise_and_clip: Any  # address of the function in `regularise`, or 0 without any of these:
     limits: Any  # (2,) float64: the largest global norm and the largest magnitude, or null
     l1: Any  # (P,): coefficients of |p|, and of p^2 / 2, or null
     l2: Any
     penalties: Any  # (blocks,) float64: the penalty of each block of parameters, or null
-    constrain: Any  # address of `restraint.constrain`, or 0
-    most: Any  # (n,) float64: largest norm of each row's weights
+    project_max_norm: Any  # address of the function in `regularise`, or 0
+    max_norm: Any  # (n,) float64: largest norm of each row's weights
 
 
 class ClockFrame(NamedTuple):
@@ -417,7 +417,10 @@ open_work = _opener(
     WorkFrame,
     {name: Tile for name in ("x", "s", "out", "y", "e", "row", "scratch")}
     | {name: Real for name in ("transposed", "gradient", "gradients")}
-    | {name: types.float64 for name in ("tile_loss", "loss", "losses", "squares", "stays")}
+    | {
+        name: types.float64
+        for name in ("tile_loss", "loss", "losses", "squares", "keep_probability")
+    }
     | {"drop_key": types.uint64}
     | {name: types.int64 for name in ("in_cuts", "out_cuts", "patches", "stretches", "unstored")}
     | {name: types.int64 for name in ("barrier", "arrivals", "times")},
@@ -433,7 +436,7 @@ open_update = _opener(
         "l1": Real,
         "l2": Real,
         "penalties": types.float64,
-        "most": types.float64,
+        "max_norm": types.float64,
     },
 )
 open_clock = _opener(

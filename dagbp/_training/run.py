@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._checks import check_whole, is_number, is_whole
-from dagbp._compiler.decorators import compiled
 from dagbp._data.features import Problem
 from dagbp._engine.buffers import Dropout, aligned
 from dagbp._engine.engine import Engine
 from dagbp._errors import CallbackError, DagbpError, DivergenceError, OptionError
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
-from dagbp._kernels.formulas import regularise as restraint
-from dagbp._kernels.formulas.regularise import compile_restraint
+from dagbp._kernels.formulas.regularise import penalise_and_clip, project_max_norm
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     DIVERGED,
@@ -108,12 +106,12 @@ def start(
     runs = engine.parameters.runs
     given = Regularisation() if regularisation is None else regularisation
     limits = optimizer.clips()
-    prepare: Any = 0
-    constrain: Any = 0
+    before: Any = 0
+    after: Any = 0
     if given.l1 is not None or limits is not None:
-        prepare = compiled(compile_restraint, restraint.prepare, engine.dtype)
+        before = penalise_and_clip.compiled(engine.dtype)
     if given.most is not None:
-        constrain = compiled(compile_restraint, restraint.constrain, engine.dtype)
+        after = project_max_norm.compiled(engine.dtype)
     n_blocks = n_values // int(BLOCK) + 1
     return UpdateFrame(
         address=optimizer.row(engine.dtype),
@@ -123,13 +121,13 @@ def start(
         runs=runs,
         trained=engine.parameters.trained_by_source,
         reduce=0,
-        prepare=prepare,
+        penalise_and_clip=before,
         limits=limits,
         l1=_by_parameter(engine, given.l1),
         l2=_by_parameter(engine, given.l2),
         penalties=None if given.l1 is None else np.zeros(n_blocks),
-        constrain=constrain,
-        most=given.most,
+        project_max_norm=after,
+        max_norm=given.most,
     )
 
 

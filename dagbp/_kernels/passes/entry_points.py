@@ -183,20 +183,20 @@ def _step(tag, net, update, work, number):
     """Reduce the gradient and update the parameters; return whether all stayed finite."""
     if not is_finite(_over_threads(work, VALUE)):
         return False
-    if update.prepare != ZERO:
-        call_address(update.prepare, (tag, net, update, work))
+    if update.penalise_and_clip != ZERO:
+        call_address(update.penalise_and_clip, (tag, net, update, work))
     work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     sync_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
-    if update.constrain == ZERO:
+    if update.project_max_norm == ZERO:
         refresh(net, work)
     else:  # in whole rows of `flat`
         first, last = work.first_row, work.last_row
         copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
         copy_biases(net, work)
-        call_address(update.constrain, (tag, net, update, first, last))
+        call_address(update.project_max_norm, (tag, net, update, first, last))
         if given(net.source_blocks):
             sync_all(work)
             copy_source_blocks(net, work)

@@ -221,7 +221,7 @@ def drop_rows(net, work, tile, first, last, sample):
     """
     if work.drop != ZERO:
         rows, width = row_pointer(tile, first), lanes(tile)
-        args = (rows, work.stays, work.drop_key, first, last, sample, width)
+        args = (rows, work.keep_probability, work.drop_key, first, last, sample, width)
         call_address(work.drop, args)
 
 
