@@ -1,17 +1,18 @@
-"""What passes for a number where an option is one."""
+"""Checks of options and arrays that any module may need."""
 
+from collections.abc import Callable
 from math import isfinite
 from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._errors import OptionError
+from dagbp._errors import DataError, OptionError
 
 
 def is_number(value: object) -> bool:
-    """Return whether `value` is a finite real number that float64 can hold; bools are none."""
+    """Return whether `value` is a real number, finite in float64, and not a bool."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
@@ -21,15 +22,60 @@ def is_number(value: object) -> bool:
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Return whether `value` is an integer; bools are none."""
+    """Return whether `value` is an integer and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Refuse what is no whole number in a range."""
+    """Raise `OptionError` unless `value` is a whole number from `least` to `most`."""
     if not is_whole(value) or value < least or (most is not None and value > most):
         limit = "" if most is None else f" and <= {most:,}"
         raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")
+
+
+class Requirement(NamedTuple):
+    """The valid values of a hyper-parameter.
+
+    Attributes
+    ----------
+    text : str
+        The requirement in words, for the error text: "a number in [0, 1)".
+    holds : callable
+        Whether a value of any type is valid.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise `OptionError` unless `value` is valid for the hyper-parameter `name`."""
+        if not self.holds(value):
+            raise OptionError(f"{name} must be {self.text}, got {value!r}")
+
+
+def real_array(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return `values` as an array of real numbers of any dtype; `name` is for error texts."""
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} must be a dense array; pass {name}.toarray()")
+    if values is None:
+        raise DataError(f"{name} must be an array of real numbers, got None")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{name} has masked entries; fill them first")
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            if any(isinstance(value, (str, bytes)) for value in array.flat):
+                array = np.array(["text"])  # refused below
+            else:
+                array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    if array.dtype.kind in "US":
+        hint = "; number the classes 0, 1, ..., or use DAGClassifier" if name == "Y" else ""
+        raise DataError(f"{name} must hold real numbers, got text{hint}")
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
 
 
 def generator(seed: Any) -> np.random.Generator:
@@ -45,7 +91,7 @@ def generator(seed: Any) -> np.random.Generator:
 
 
 def real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """Return one of the two precisions."""
+    """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
     try:
         real = None if dtype is None else np.dtype(dtype)
     except TypeError:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._checks import real_array
 from dagbp._errors import DataError
 from dagbp.losses import Loss
 
@@ -116,31 +117,6 @@ def _checked_column(column: Any, label: Hashable, name: str) -> Array:
             f"column {label!r} of {name} must be finite, got {values[row]} in row {row}"
         )
     return values
-
-
-def real_array(values: Any, name: str) -> Array:
-    """Return `values` as an array of real numbers, of whatever dtype."""
-    if hasattr(values, "toarray"):
-        raise DataError(f"{name} must be a dense array; pass {name}.toarray()")
-    if values is None:
-        raise DataError(f"{name} must be an array of real numbers, got None")
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise DataError(f"{name} has masked entries; fill them first")
-    try:
-        array = np.asarray(values)
-        if array.dtype == object:
-            if any(isinstance(value, (str, bytes)) for value in array.flat):
-                array = np.array(["text"])  # which is refused below
-            else:
-                array = array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{name} must be an array of real numbers: {error}") from error
-    if array.dtype.kind in "US":
-        hint = "; number the classes 0, 1, ..., or use DAGClassifier" if name == "Y" else ""
-        raise DataError(f"{name} must hold real numbers, got text{hint}")
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
 
 
 def _is_ready(values: Any, dtype: np.dtype[Any]) -> bool:

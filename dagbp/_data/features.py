@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.arrays import Targets, columns_by_label, is_frame, numeric, real_array
+from dagbp._checks import real_array
+from dagbp._data.arrays import Targets, columns_by_label, is_frame, numeric
 from dagbp._errors import DataError
 from dagbp._graph.arrays import listed
 from dagbp._memory import require

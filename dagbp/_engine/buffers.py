@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import compiled
 from dagbp._engine.tile_plan import Cuts, TilePlan
-from dagbp._kernels.formulas.dropout import compile_drop
+from dagbp._kernels.formulas.dropout import drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     BARRIER_SIZE,
@@ -24,7 +23,7 @@ from dagbp._kernels.passes.barrier import compile_meet, yield_address
 from dagbp._kernels.passes.timing import clock_address, compile_tick
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
-from dagbp._machine import CACHE_LINE
+from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
@@ -50,15 +49,6 @@ class Dropout(NamedTuple):
         key = np.zeros(2, np.uint64)
         key[SEED] = seed
         return cls(keep_probability, key)
-
-
-def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return zeros that begin at a cache line, as vector loads of tiles require."""
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.zeros(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def shapes(layout: Layout, tile_plan: TilePlan, n_values: int) -> dict[str, tuple[int, ...]]:
@@ -190,7 +180,7 @@ class Buffers:
         """Return each thread's packed WorkFrame, with dropout and a clock if they are given."""
         more: dict[str, Any] = {}
         if dropout is not None:
-            more["drop"] = compiled(compile_drop, self._dtype).address
+            more["drop"] = drop.compiled(self._dtype).address
             more |= {"keep_probability": dropout.keep_probability, "drop_key": dropout.key}
         if times is not None:
             more |= {"tick": compile_tick().address, "clock": clock_address()}

@@ -6,7 +6,6 @@ and options. `operations` has the table of the calls, `packing` the frames that 
 `single_sample` the path of one sample outside of tiles.
 """
 
-import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._compiler.decorators import compiled
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
 from dagbp._engine import operations
@@ -29,7 +27,7 @@ from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
-from dagbp._kernels.formulas.update import compile_gather, compile_reduce
+from dagbp._kernels.formulas.update import gather, reduce
 from dagbp._kernels.frames import (
     ABORT,
     BROKEN,
@@ -49,11 +47,6 @@ from dagbp.losses import Loss
 Array = npt.NDArray[Any]
 
 LARGE = 2**26  # bytes; the check of memory takes longer than a small prediction
-
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
-_gather = ctypes.CFUNCTYPE(
-    None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
-)
 
 
 class _Prepared(NamedTuple):
@@ -173,7 +166,7 @@ class CpuEngine:
         by_target = np.empty(self.parameters.n_values, self.dtype)
         slots = address(self.layout.plan.in_slot)
         narrow = self.layout.plan.in_slot.dtype == np.uint32
-        _gather(compiled(compile_gather, self.dtype).address)(
+        gather.call_from_python(self.dtype)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,
@@ -214,7 +207,7 @@ class CpuEngine:
         samples = self._samples.record(problem.features, problem.targets, problem.weight, order)
         rule = update.frame(self.parameters)
         if tile_plan.n_teams > 1 or rule.trained is not None:
-            rule = rule._replace(reduce=compiled(compile_reduce, self.dtype))
+            rule = rule._replace(reduce=reduce.compiled(self.dtype))
         before, after = (samples, loss, rule), clock.frame()
         prepared = self._prepare(operations.TRAIN, tile_plan, before, after, dropout, times)
         with self.parameters.updated(self._nets.by_source_block(tile_plan.row_bytes)):

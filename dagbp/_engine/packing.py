@@ -172,7 +172,7 @@ class NetPacker:
         if every not in self._addresses:
             called = [every or _how_applied(one) <= CALL_IN_PLACE for one in self._used]
             pairs = [
-                activations.rows(one, self._dtype) if call else (0, 0)
+                one.rows(self._dtype) if call else (0, 0)
                 for one, call in zip(self._used, called, strict=True)
             ]
             table = np.array([[*map(int, pair)] for pair in pairs], np.uint64).reshape(-1, 2)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._engine.buffers import aligned
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import stretches
+from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data.features import Problem
-from dagbp._engine.buffers import aligned
 from dagbp._engine.clock import Clock
 from dagbp._engine.engine import CpuEngine
 from dagbp._engine.updates import Update
@@ -18,6 +17,7 @@ from dagbp._errors import DivergenceError
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import compile_peak
 from dagbp._machine import PANEL_ROWS, PART_BYTES
+from dagbp._memory import aligned
 
 SECONDS = 0.3  # the least time of all profiled steps together
 

@@ -221,13 +221,13 @@ class UpdateFrame(NamedTuple):
     runs: Pointer[int64]  # (n_runs, 2): stretches of `by_source` that train
     trained: Pointer[uint8] | None  # (P,): 1 where a parameter is trained; None if all are
     reduce: Address  # `update.reduce`, or 0 where there is nothing to do
-    prepare: Address  # `regularise.prepare`, or 0 if the next four are None:
+    penalise_and_clip: Address  # function of `regularise`, or 0 if the next four are None:
     limits: Pointer[float64] | None  # (2,): the largest global norm and the largest magnitude
     l1: Pointer[Real] | None  # (P,): coefficients of |p|
     l2: Pointer[Real] | None  # (P,): coefficients of p^2 / 2
     penalties: Pointer[float64] | None  # (blocks,): the penalty of each block of parameters
-    constrain: Address  # `regularise.constrain`, or 0
-    most: Pointer[float64] | None  # (n,): largest norm of each row's weights
+    project_max_norm: Address  # function of `regularise`, or 0
+    max_norm: Pointer[float64] | None  # (n,): largest norm of each row's weights
 
 
 class ClockFrame(NamedTuple):

@@ -107,10 +107,18 @@ class CKernel:
 
         It is valid for as long as the process lives.
         """
+        return compiled(self._python_function, *args)
+
+    @property
+    def prototype(self):
+        """The function's type in ctypes: `prototype(address)` is a Python function."""
         kinds = [
             ctypes.c_void_p if _is_pointer(word) else _NUMBERS[word] for word in self.arguments
         ]
-        return ctypes.CFUNCTYPE(None, *kinds)(self.compiled(*args).address)
+        return ctypes.CFUNCTYPE(None, *kinds)
+
+    def _python_function(self, *args):
+        return self.prototype(self.compiled(*args).address)
 
     def _compile(self, dtype, row_bytes, source):
         signature = self._signature(dtype, row_bytes, source)

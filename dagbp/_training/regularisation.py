@@ -8,8 +8,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._checks import is_number
-from dagbp._data.arrays import real_array
+from dagbp._checks import is_number, real_array
 from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._graph.arrays import listed

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.arrays import real_array
+from dagbp._checks import real_array
 from dagbp._errors import DataError, OptionError
 from dagbp._network import Network
 from dagbp.losses import Loss

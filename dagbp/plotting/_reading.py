@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._checks import is_whole
-from dagbp._data.arrays import real_array
+from dagbp._checks import is_whole, real_array
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._graph.arrays import listed, mask
 from dagbp._layout.panels import in_runs

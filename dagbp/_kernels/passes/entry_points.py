@@ -200,20 +200,20 @@ def _step(tag, net, update, work, number):
     """Sum the gradients, update the parameters, refresh the copies; return if all is finite."""
     if not is_finite(_over_threads(work, VALUE)):
         return False
-    if update.prepare != ZERO:
-        call_address(update.prepare, (tag, net, update, work))
+    if update.penalise_and_clip != ZERO:
+        call_address(update.penalise_and_clip, (tag, net, update, work))
     work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     sync_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
-    if update.constrain == ZERO:
+    if update.project_max_norm == ZERO:
         refresh(net, work)
-    else:  # `constrain` works on whole rows of `by_target`
+    else:  # `project_max_norm` works on whole rows of `by_target`
         first, last = work.first_row, work.last_row
         copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
         copy_biases(net, work)
-        call_address(update.constrain, (tag, net, update, first, last))
+        call_address(update.project_max_norm, (tag, net, update, first, last))
         if given(net.source_blocks):
             sync_all(work)
             copy_source_blocks(net, work)
