@@ -278,7 +278,7 @@ class Network:
         """
         features = read_features(X, self._model.names.inputs, self.dtype)
         with self._model.lock as engine:
-            record = engine.inspect(features, None, None)
+            record = engine.inspect(features)
         return Forward.of(self._model.names, record.s, record.x)
 
     def backprop(
@@ -314,7 +314,7 @@ class Network:
         """
         problem = self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
-            record = engine.inspect(problem.features, problem.targets, problem.loss)
+            record = engine.inspect(problem.features, targets=problem.targets, loss=problem.loss)
             value, flat = engine.differentiate(problem, self.n_threads)
         return Backprop.of(self._model.names, value, record.s, record.x, record.delta, flat)
 
@@ -597,7 +597,8 @@ class Network:
         """
         chosen, problem = optimizers.get(optimizer), self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
-            return take_profile(engine, problem, Update(engine.parameters, chosen), self.n_threads)
+            update = Update(engine.parameters, chosen)
+            return take_profile(self._model.engine, problem, update, self.n_threads)
 
     def release(self) -> None:
         """Free the work buffers, which otherwise stay from call to call.

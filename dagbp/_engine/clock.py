@@ -2,13 +2,11 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import compiled
-from dagbp._kernels.formulas.shuffle import compile_shuffle
+from dagbp._kernels.formulas.shuffle import shuffle
 from dagbp._kernels.frames import (
     AGAIN,
     BATCH_SIZE,
@@ -214,6 +212,6 @@ class Clock:
 
     def frame(self) -> ClockFrame:
         """Return the frame for the kernels."""
-        shuffle: Any = compiled(compile_shuffle) if self._count[SHUFFLE] else 0
+        address = shuffle.compiled() if self._count[SHUFFLE] else 0
         arrays = self._count, self._random, self._epoch_loss, self._step_loss, self._rates
-        return ClockFrame(*arrays, shuffle)
+        return ClockFrame(*arrays, address)

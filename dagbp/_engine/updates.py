@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import compiled
 from dagbp._engine.parameters import Parameters
-from dagbp._kernels.formulas import regularise
+from dagbp._kernels.formulas.regularise import penalise_and_clip, project_max_norm
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import RATE, UpdateFrame
 from dagbp._memory import aligned, require
@@ -83,11 +82,11 @@ class Update:
     def frame(self, parameters: Parameters) -> UpdateFrame:
         """Return the frame for the kernels, without the function that sums threads' gradients."""
         dtype = parameters.by_source.dtype
-        address, prepare, constrain = self.optimizer.row(dtype), 0, 0
+        address, before, after = self.optimizer.row(dtype), 0, 0
         if self.l1 is not None or self.clip_limits is not None:
-            prepare = compiled(regularise.compile_restraint, regularise.prepare, dtype)
+            before = penalise_and_clip.compiled(dtype)
         if self.max_norm is not None:
-            constrain = compiled(regularise.compile_restraint, regularise.constrain, dtype)
+            after = project_max_norm.compiled(dtype)
         return UpdateFrame(
             address=address,
             hyper=self.hyper,
@@ -96,11 +95,11 @@ class Update:
             runs=parameters.runs,
             trained=parameters.trained_by_source,
             reduce=0,
-            prepare=prepare,
+            penalise_and_clip=before,
             limits=self.clip_limits,
             l1=self.l1,
             l2=self.l2,
             penalties=self.penalties,
-            constrain=constrain,
-            most=self.max_norm,
+            project_max_norm=after,
+            max_norm=self.max_norm,
         )

@@ -28,6 +28,8 @@ class Layout:
         With held zeros, where blocks were filled.
     slot : int64 (E,), or None
         In-slot of each edge of the user's plan; None where nothing was filled.
+    row_class : int64 (n,)
+        The same number for rows of the same level and activation, -1 for inputs.
     dense_above : float, or None
         Blocks of which more than this share exists are filled; None for where it is faster.
     n_slots, n_held : int
@@ -57,7 +59,7 @@ class Layout:
         dense_above: float | None,
     ) -> None:
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
-        row_class = _row_classes(plan, theta, own_segment)
+        row_class = self.row_class = _row_classes(plan, theta, own_segment)
         self.dense_above = dense_above
         plan, self.slot = fill_blocks(plan, row_class, self.dense_above)
         self.plan, self.itemsize = plan, dtype.itemsize

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._checks import is_number, real_array
-from dagbp._engine.engine import Engine
+from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._graph.arrays import listed
 from dagbp._plan.names import Names

@@ -187,8 +187,8 @@ class Run:
                 steps.order,
                 self._update,
                 clock,
-                engine.tile_planner.choose(steps.batch_size, self._model.max_threads),
-                self._must_return,
+                max_threads=self._model.max_threads,
+                watch=self._must_return,
                 dropout=self._dropout,
             )
         finally:  # an interrupt comes after the step

@@ -1,4 +1,4 @@
-"""One sample by itself against plain Python, and against the same sample in a tile."""
+"""One sample outside of tiles, against plain Python and against the same sample in a tile."""
 
 import threading
 
@@ -13,7 +13,7 @@ from strategies import RandomNetwork, networks, random_network, random_samples
 
 import dagbp
 from dagbp import _memory
-from dagbp._engine import tile_plan as _schedule
+from dagbp._engine import tile_plan as _tile_plan
 from dagbp._engine.tile_plan import TilePlanner
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
@@ -28,14 +28,14 @@ def raw(case):
 
 
 def in_tiles(case, **options):
-    """Return the network compiled so that a single sample goes in a tile."""
+    """Return the network compiled so that a single sample runs in a tile."""
     net = case.compile(schedule="levels", n_threads=1, **options)
     assert not net._model.engine.tile_planner.single(1, back=True)
     return net
 
 
 def alone(case, **options):
-    """Return the network compiled so that a single sample goes by itself."""
+    """Return the network compiled so that a single sample runs outside of tiles."""
     net = case.compile(n_threads=1, **options)
     assert net._model.engine.tile_planner.single(1, back=False)
     assert net._model.engine.tile_planner.single(1, back=True)
@@ -43,7 +43,7 @@ def alone(case, **options):
 
 
 def results(net, X, Y, loss="squared_error", **options):
-    """Return all that goes by itself."""
+    """Return all results that one sample can have outside of tiles."""
     value, gradient = net.loss_and_gradient(X, Y, loss, **options)
     return [net.predict(X), net.evaluate(X, Y, loss, **options), value, gradient]
 
@@ -96,7 +96,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_layers_of_any_density(shape, dtype):
-    """Panels, panels with held zeros, and rows of every length beside full vectors."""
+    """Panels, panels with explicit zeros, and rows of every length beside full vectors."""
     widths, density, dense_above = SHAPES[shape]
     G = dagbp.layered(widths, density=density, activation="tanh", seed=3)
     for k, node in enumerate(list(G)[widths[0] :]):
@@ -311,7 +311,7 @@ def test_levels_never_go_alone():
 
 
 def test_many_threads_share_a_wide_net_and_no_other(monkeypatch):
-    monkeypatch.setattr(_schedule, "available_cores", lambda: 16)
+    monkeypatch.setattr(_tile_plan, "available_cores", lambda: 16)
     there = np.random.default_rng(0).random((1000, 1000)) < 0.33
     wide = np.argwhere(there) + np.array([0, 1000])
     deep = np.array([(i, j) for i in range(8000) for j in range(i + 1, min(i + 40, 8000))])

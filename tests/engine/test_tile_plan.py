@@ -1,4 +1,4 @@
-"""Schedules: laws of segments, stages and choices, and results that no schedule changes."""
+"""Tile plans: laws of segments, stages and choices; no tile plan changes a result."""
 
 import contextlib
 import functools
@@ -132,7 +132,7 @@ def test_stages_cover_every_segment_once_level_by_level(drawn, team_size):
 
 @contextlib.contextmanager
 def shared_levels(edges=1):
-    """Let crews share levels however small they are."""
+    """Let teams share levels of any size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_segments, "WORTH_BARRIER", edges)
         yield patch
@@ -170,7 +170,7 @@ def places(cuts, backward):
 
 
 def assert_no_row_waits_for_its_stage(layout, cuts):
-    """Assert that what a row depends on was done in an earlier stage, or before by its member."""
+    """Assert that a row's sources were computed in an earlier stage or earlier by its member."""
     plan = layout.plan
     target = np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr))
     views = (layout.in_segment, cuts.forward, False), (layout.out_segment, cuts.backward, True)
@@ -204,7 +204,7 @@ def test_no_row_depends_on_another_members_row_of_its_stage(case, team_size, wor
 
 
 def test_rows_of_other_members_are_not_free():
-    """Sparse wide levels have work to share, but less than their rows take to be read elsewhere."""
+    """Sharing sparse wide levels would save less time than reading the others' rows costs."""
     engine = dagbp.compile(dagbp.layered([784, 1024, 1024, 10], density=0.03, seed=0))._model.engine
     assert engine.tile_planner.choose(128, 2) == TilePlan(WIDE_ROW, 1, n_teams=2, team_size=1)
 
@@ -286,7 +286,7 @@ def test_the_choice_does_not_depend_on_earlier_ones(name):
 
 
 def test_the_choice_does_not_depend_on_earlier_ones_where_meetings_depend_on_the_tile():
-    """Levels of 1,024 edges: worth a meeting for wide tiles only."""
+    """Levels of 1,024 edges: worth a barrier for wide tiles only."""
     used = dagbp.compile(dagbp.layered([32] * 12, seed=0), seed=0)._model.engine.tile_planner
     fresh = TilePlanner(used._layout)
     used.choose(1, 2)
@@ -295,8 +295,8 @@ def test_the_choice_does_not_depend_on_earlier_ones_where_meetings_depend_on_the
 
 @pytest.mark.parametrize("limit", [2, 4])
 @pytest.mark.parametrize("n", [64, 4096])
-def test_no_crew_is_chosen_whose_first_member_does_all_the_work(limit, n):
-    """Levels of 400 edges: none is worth a meeting, so another member would only wait."""
+def test_no_team_is_chosen_if_its_first_member_does_all_the_work(limit, n):
+    """Levels of 400 edges: none is worth a barrier, so another member would only wait."""
     tile_planner = engine_of("deep", "float32", "auto").tile_planner
     chosen = tile_planner.choose(n, limit)
     if chosen.team_size > 1:
@@ -353,7 +353,7 @@ def test_levels_give_the_same_bits_on_any_number_of_threads(case, dtype):
         for n_threads in (1, 2, 3, 7):
             net = case.compile(dtype=dtype, schedule="levels", n_threads=n_threads, seed=0)
             results.append(everything(net, X, Y, batch_size=70))
-            assert {schedule.team_size for schedule in net._model.engine._buffers} == {n_threads}
+            assert {tile_plan.team_size for tile_plan in net._model.engine._buffers} == {n_threads}
     for result in results[1:]:
         assert_same_bits(result, results[0])
 
@@ -387,8 +387,8 @@ def test_levels_give_the_same_bits_as_one_thread_of_the_models_own_accord():
     for n_threads in (1, 2, 3):
         net = dagbp.compile(G, schedule="levels", n_threads=n_threads, seed=0)
         results.append(everything(net, X, Y, batch_size=128))
-        for schedule in net._model.engine._buffers:
-            cuts = net._model.engine.tile_planner.cuts(schedule).forward
+        for tile_plan in net._model.engine._buffers:
+            cuts = net._model.engine.tile_planner.cuts(tile_plan).forward
             assert n_threads == 1 or (cuts[:, 1] < cuts[:, -1]).any()
     for result in results[1:]:
         assert_same_bits(result, results[0])
@@ -441,15 +441,15 @@ def test_user_activations_on_dense_layers_equal_finite_differences():
         assert_near(gradient @ direction, (values[0] - values[1]) / 2e-6, 1e-6)
 
 
-# ---------------------------------------------------------------------------- every schedule
+# ---------------------------------------------------------------------------- every tile plan
 
 
-def run_by(case, schedule, dtype, X, Y):
-    """Return everything a network gives when all runs by this schedule, and its deltas."""
+def run_by(case, tile_plan, dtype, X, Y):
+    """Return all results and deltas of a network that uses this tile plan for every call."""
     with shared_levels() as patch:
-        one = schedule._replace(n_teams=1, team_size=1)
+        one = tile_plan._replace(n_teams=1, team_size=1)
         ways = {1: one}  # "limit" is 1 where every node's values are asked for
-        patch.setattr(TilePlanner, "_choose", lambda _, n, limit, back: ways.get(limit, schedule))
+        patch.setattr(TilePlanner, "_choose", lambda _, n, limit, back: ways.get(limit, tile_plan))
         net = case.compile(dtype=dtype, seed=0)
         found = everything(net, X, Y, batch_size=90)
         bp = net.backprop(X, Y)
@@ -458,7 +458,7 @@ def run_by(case, schedule, dtype, X, Y):
 
 @pytest.mark.parametrize("case", ["one activation", "random"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-11)])
-def test_groups_and_crews_change_nothing_but_rounding(case, dtype, tolerance):
+def test_groups_and_teams_change_nothing_but_rounding(case, dtype, tolerance):
     case = CASES[case]()
     X, Y = random_samples(1, case, 200)
     teams = [(1, 1), (1, 2), (1, 4), (2, 1), (3, 1), (4, 1)]
@@ -467,8 +467,8 @@ def test_groups_and_crews_change_nothing_but_rounding(case, dtype, tolerance):
         one = None
         for group in (1, 2, 4):
             for n_teams, team_size in teams:
-                schedule = TilePlan(row_bytes, group, n_teams, team_size)
-                found = run_by(case, schedule, dtype, X, Y)
+                tile_plan = TilePlan(row_bytes, group, n_teams, team_size)
+                found = run_by(case, tile_plan, dtype, X, Y)
                 plain = plain or found
                 for result, expected in zip(found, plain, strict=True):
                     assert_near(result, expected, tolerance)
@@ -479,8 +479,8 @@ def test_groups_and_crews_change_nothing_but_rounding(case, dtype, tolerance):
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3, 2)])
-def test_crews_of_several_are_one_or_none(shape):
-    """Meetings count the threads of all crews, so several crews of several are never chosen."""
+def test_several_teams_have_one_thread_each(shape):
+    """A barrier counts the threads of all teams, so only one team may have several threads."""
     for name in NETS:
         for ways in ("auto", "tiles", "levels"):
             chosen = engine_of(name, "float32", ways).tile_planner.choose(1000, shape[0] * shape[1])
