@@ -20,7 +20,12 @@ from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
 from dagbp._graph.arrays import GraphArrays
 from dagbp._graph.from_edges import read_edges
-from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
+from dagbp._graph.from_networkx import (
+    NETWORKX_EDGE_BYTES,
+    NETWORKX_NODE_BYTES,
+    draw,
+    write_networkx,
+)
 from dagbp._layout.fill import check_dense_above
 from dagbp._model.engine_lock import Turn
 from dagbp._model.initial_values import check_representable, draw_parameters
@@ -760,7 +765,9 @@ class Network:
         """
         check_whole("batch_size", batch_size, 1)
         kept = self._nx_graph is not None
-        graph_bytes = kept * (NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges)
+        graph_bytes = kept * (
+            NETWORKX_NODE_BYTES * self.n_nodes + NETWORKX_EDGE_BYTES * self.n_edges
+        )
         facts = self._engine, self._names.graph, self.n_threads, int(batch_size)
         return summarise(*facts, graph_bytes)
 

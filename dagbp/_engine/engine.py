@@ -55,7 +55,8 @@ from dagbp._kernels.passes import tile_group as parts
 from dagbp._layout.layout import Layout
 from dagbp._machine import WIDE_ROW
 from dagbp._memory import require
-from dagbp._plan.plan import Plan, inverse
+from dagbp._plan.edge_order import inverse
+from dagbp._plan.plan import Plan
 from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
