@@ -28,7 +28,8 @@ from dagbp._kernels.passes import readers
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
 from dagbp._machine import WIDE_ROW
-from dagbp._plan.plan import Plan, inverse
+from dagbp._plan.edge_order import inverse
+from dagbp._plan.plan import Plan
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]

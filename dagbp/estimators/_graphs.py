@@ -10,8 +10,8 @@ import numpy as np
 from dagbp._compile import compile
 from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import listed
-from dagbp._graph.builders import layered
 from dagbp._graph.from_networkx import drawn_ports
+from dagbp._graph.layers import layered
 from dagbp._network import Network
 
 
