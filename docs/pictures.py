@@ -1,5 +1,6 @@
 """Draw the pictures of the pages, for light and for dark, and the page that steps through a net."""
 
+import internals_pictures
 import networkx as nx
 import numpy as np
 from docutils import nodes
@@ -44,6 +45,9 @@ def draw_all(folder):
         for mode in BACK:
             with rc_context(dict.fromkeys(LETTERING, INK[mode])):
                 draw(mode).savefig(folder / f"{draw.__name__}-{mode}.svg", facecolor=BACK[mode])
+    for draw in internals_pictures.ALL:
+        for mode in BACK:
+            draw(mode).savefig(folder / f"{draw.__name__}-{mode}.svg", facecolor=BACK[mode])
     for name in charts.CHARTS:
         for mode in BACK:
             with rc_context(dict.fromkeys(LETTERING, INK[mode])):
