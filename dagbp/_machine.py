@@ -84,8 +84,8 @@ class _Measured(NamedTuple):
     Attributes
     ----------
     streaming_group : int
-        Tiles side by side that share what full blocks read of weights and gradients beyond L2:
-        `layers.py` at 100 %.
+        Tiles that are computed together if the weights and gradients of full blocks do not fit L2,
+        so that these are read once for all. `layers.py` at 100 %.
     block_edge_ns : dict of int to float
         Forward edge, by the bytes of a source block.
     far_edge_ns, piece_ns : float
@@ -105,8 +105,8 @@ class _Measured(NamedTuple):
 
 
 # Zen 4 of 32 KiB L1 and 1 MiB L2. Eight tiles take 0.93 of the time of one. Multiply-adds take
-# twice the time of the Intel's, loads do not. The costs of source blocks are those that make the
-# steps of `layers.py` shortest, from 2 % to 50 %.
+# twice the time of the Intel's, loads do not. The costs of source blocks were fitted for the
+# shortest steps of `layers.py`, from 2 % to 50 %.
 _ZEN4 = _Measured(8, {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0, 0.66, 0.8)
 # AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. One tile takes 0.8 of the time of
 # four. The costs of source blocks were measured edge by edge.

@@ -1,10 +1,11 @@
 """Dense panels: register blocking for fully connected blocks.
 
-A *panel* is `PANEL_ROWS` consecutive rows of one level whose edges include the same *runs*, which
-are consecutive rows on the other side; see `dagbp._layout.panels`. The kernels here compute all
-rows of a panel together and keep their sums in registers, so each row of the tile is loaded once
-for the whole panel. Within a run, the weights of panel row r are consecutive from slot `start[r]`.
-The sparse kernels read the same arrays; only the order of work differs.
+A *panel* is `PANEL_ROWS` consecutive rows of one level with the same *runs*; see
+`dagbp._layout.panels`. A run is a stretch of consecutive rows on the other side, and each panel row
+has edges to all of them. The kernels here compute all rows of a panel together and keep their sums
+in registers, so each row of the tile is loaded once for the whole panel. Within a run, the weights
+of panel row r are consecutive from slot `start[r]`. The sparse kernels read the same arrays; only
+the order of work differs.
 
 C kernels: a net without panels never compiles them.
 """
@@ -17,17 +18,16 @@ from numba.extending import intrinsic
 from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.frames import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
 from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.arithmetic import call_llvm, fma
 from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
 from dagbp._kernels.vectors.vector import (
     CHUNK_BYTES,
     ONE,
     ZERO,
     Vec,
-    call_llvm,
     chunk_lanes,
     element,
     fill,
-    fma,
     greatest,
     lanes,
     least,
@@ -352,5 +352,5 @@ def edge_sum(weights, rows, is_edge, first, last, tile, out):
     store(out, ZERO, s)
 
 
-# The functions of panels whose addresses `NetFrame` has, in fields of their names.
+# `NetFrame` has the address of each, in the field of the same name.
 PANEL_KERNELS = panel_sums, outer_products, transpose_rows, copy_patches, edge_sum

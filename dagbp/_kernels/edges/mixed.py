@@ -20,17 +20,8 @@ from dagbp._kernels.frames import (
 )
 from dagbp._kernels.passes.timing import DENSE, SPARSE, tick
 from dagbp._kernels.signatures import c_function
-from dagbp._kernels.vectors.vector import (
-    ONE,
-    ZERO,
-    any_nan,
-    call_address,
-    fill,
-    given,
-    load,
-    offset,
-    store,
-)
+from dagbp._kernels.vectors.arithmetic import any_nan
+from dagbp._kernels.vectors.vector import ONE, ZERO, call_address, fill, given, load, offset, store
 from dagbp._machine import PANEL_ROWS
 
 u = np.uintp
@@ -139,5 +130,5 @@ def mixed_deltas(x, net, work, g, first, last):
     tick(work, SPARSE)
 
 
-# The functions whose addresses `NetFrame` has, in fields of their names.
+# `NetFrame` has the address of each, in the field of the same name.
 MIXED_KERNELS = mixed_sums, mixed_deltas

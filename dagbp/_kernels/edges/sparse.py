@@ -11,17 +11,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import jit
+from dagbp._kernels.vectors.arithmetic import call_llvm, fma
 from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
-from dagbp._kernels.vectors.vector import (
-    Vec,
-    call_llvm,
-    element,
-    fma,
-    load,
-    load_element,
-    load_vector,
-    repeat,
-)
+from dagbp._kernels.vectors.vector import Vec, element, load, load_element, load_vector, repeat
 from dagbp._machine import FMAS_IN_FLIGHT, REGISTER_BYTES
 
 u = np.uintp

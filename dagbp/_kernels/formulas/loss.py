@@ -10,13 +10,11 @@ from numba.core.typing.templates import signature
 
 from dagbp._compiler.decorators import EXACT, jit
 from dagbp._kernels.formulas.math import exp, log, log1p
+from dagbp._kernels.vectors.arithmetic import fabs, maximum, select
 from dagbp._kernels.vectors.vector import (
     as_element,
     chunk_lanes,
-    fabs,
     load_chunk,
-    maximum,
-    select,
     store_chunk,
     zero_chunk,
 )

@@ -16,7 +16,8 @@ from numba.core import types
 from numba.core.typing.templates import signature
 
 from dagbp._compiler.decorators import compile_callback
-from dagbp._kernels.vectors.vector import align_stack, chunk_lanes, load_chunk, select, store_chunk
+from dagbp._kernels.vectors.arithmetic import select
+from dagbp._kernels.vectors.vector import align_stack, chunk_lanes, load_chunk, store_chunk
 
 u = np.uintp
 

@@ -7,7 +7,7 @@ counter has reached its own arrivals times the number of threads. No thread arri
 that, so the counter gets there exactly when all have arrived. Waiting threads spin, and after
 `SPINS` turns they yield the processor between two looks.
 
-Memory order. What a thread writes before a barrier, all threads read after it:
+Memory order. All writes of a thread before a barrier are visible to all threads after it:
 
 1. `atomic_add` is a sequentially consistent read-modify-write, hence also a release: the thread's
    earlier reads and writes come before it.

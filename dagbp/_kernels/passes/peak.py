@@ -6,7 +6,8 @@ from numba.extending import intrinsic
 from dagbp._compiler.decorators import FAST
 from dagbp._kernels.edges.dense import store_panel, sums
 from dagbp._kernels.signatures import c_function
-from dagbp._kernels.vectors.vector import ZERO, call_llvm, fill
+from dagbp._kernels.vectors.arithmetic import call_llvm
+from dagbp._kernels.vectors.vector import ZERO, fill
 
 
 @intrinsic

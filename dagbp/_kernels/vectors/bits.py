@@ -3,7 +3,8 @@
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import Vec, call_llvm
+from dagbp._kernels.vectors.arithmetic import call_llvm
+from dagbp._kernels.vectors.vector import Vec
 
 
 def polynomial(float32, float64):
@@ -27,7 +28,7 @@ def polynomial(float32, float64):
     return evaluate
 
 
-# A whole number n is held as the float n + MAGIC. Its low bits are n in two's complement. Adding
+# A whole number n is stored as the float n + MAGIC. Its low bits are n in two's complement. Adding
 # MAGIC also rounds to the nearest whole number. So neither a rounding instruction is needed nor a
 # conversion to integers, which AVX2 lacks for float64.
 
