@@ -30,14 +30,9 @@ from dagbp._errors import (
     OptionError,
     UnreachableWarning,
 )
-from dagbp._graph.builders import (
-    barabasi_albert,
-    from_adjacency,
-    layered,
-    random_dag,
-    residual,
-    watts_strogatz,
-)
+from dagbp._graph.builders import from_adjacency
+from dagbp._graph.layers import layered, residual
+from dagbp._graph.random_graphs import barabasi_albert, random_dag, watts_strogatz
 from dagbp._history import History
 from dagbp._model.views import Backprop, Forward
 from dagbp._network import Network

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: its history, and the state from which it can go on."""
+"""The history of a training run, and the state from which the run can be resumed."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -11,22 +11,22 @@ MAX_EPOCHS = 10**9  # each keeps a loss
 
 @dataclass(repr=False)
 class History:
-    """What training did, epoch by epoch.
+    """Losses of each epoch, number of steps and time of a training run.
 
     Attributes
     ----------
     loss : list of float
-        Mean training loss of each epoch, penalties included: of every batch before its update. Of
-        a solver, the loss at the end of each iteration.
+        Mean training loss of each epoch, including penalties. The loss of each batch is computed
+        before its update. For a solver: the loss at the end of each iteration.
     val_loss : list of float
-        Loss on the validation data after each epoch, without penalties; empty without such data,
-        and NaN for the epochs without where a run was resumed with some.
+        Loss on the validation data after each epoch, without penalties. Empty without validation
+        data; NaN for the epochs before a run was resumed with validation data.
     n_updates : int
         Steps taken.
     seconds : float
         Time spent.
     stopped : str or None
-        What ended the run early, if anything did.
+        The reason why the run ended early; None if it did not.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -49,24 +49,24 @@ class History:
         )
 
     def copy(self) -> "History":
-        """Return a history that goes on by itself."""
+        """Return an independent copy."""
         return replace(self, loss=list(self.loss), val_loss=list(self.val_loss))
 
 
 @dataclass
 class CallbackState:
-    """What a callback says of itself, and what it has been told: so each end is told once.
+    """The state of a callback, and the last calls it received, so that none is repeated.
 
     Attributes
     ----------
-    kind : str
-        Its class.
+    class_name : str
     content : dict
+        The return value of `Callback.state`.
     epochs, updates : int
-        The last epoch and the last step whose end it was told.
+        The last epoch and the last step for which the callback was called.
     """
 
-    kind: str
+    class_name: str
     content: dict[str, Any]
     epochs: int
     updates: int
@@ -74,35 +74,36 @@ class CallbackState:
 
 @dataclass
 class TrainingState:
-    """All that a run needs to go on to the same bits, between two of its steps.
+    """The complete state of a run between two steps; a resumed run continues to the same bits.
 
     Attributes
     ----------
-    config : dict of str
-        The arguments that a resumed run must have in common with the first one, as text.
+    config : dict of str to str
+        The arguments that a resumed run must share with the first one.
     history : History
     epoch, step, n_updates, optimizer_steps : int
-        Epochs finished, steps taken of the next one, steps in all, steps the optimizer counts.
+        Epochs finished; steps taken in the epoch in progress; steps of the run; steps that the
+        optimizer has counted, which are more if it kept its state from another run.
     random : int
-        The shuffle's state when the epoch in progress began, or now if none is.
+        The shuffle's state at the start of the epoch in progress, or now between two epochs.
     drop_seed : int
-        Of the dropout masks.
+        Seed of the dropout masks.
     epoch_loss, epoch_weight : float
-        The loss of the epoch in progress so far, or of one whose end was not yet told; and of a
-        stream the samples seen in it.
+        The loss of the epoch in progress so far; between two epochs, the loss of the last one.
+        In an epoch of a stream: the loss summed over samples, and their number.
     learning_rate : float
         Without the factors of schedules.
     moments : array (slots, P)
-        The optimizer's state, laid out like `Engine.values`.
+        The optimizer's state, in the order of `Parameters.by_source`.
     callbacks : list of CallbackState
     step_loss, rate : float
-        Of the last step.
+        Loss and learning rate of the last step.
     stopped : str or None
-        Why the run is finished, if it is not by its epochs.
+        The reason why a callback has finished the run; None if the run is not finished.
     stopped_by : str or None
-        The callback that said so, and its settings.
+        The class and settings of that callback.
     parameters : array (n_parameters,), or None
-        Those of the last step, where the end of the run put others in their place.
+        The parameters of the last step, if the network has others.
     """
 
     config: dict[str, str]

@@ -41,7 +41,7 @@ PANEL_ROWS = 6
 PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
 
 # Bytes of a tile's row, and the cost of such a tile relative to the widest. The widest row is four
-# vector registers, but at least two cache lines. `benchmarks/scaling.py` shows small batches.
+# vector registers, but at least two cache lines. The benchmark `scaling` shows small batches.
 TILE_COST = {64: 0.4, 128: 0.67, 256: 1.0} if REGISTER_BYTES == 64 else {64: 0.6, 128: 1.0}
 NARROW_ROW, WIDE_ROW = min(TILE_COST), max(TILE_COST)
 

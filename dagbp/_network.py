@@ -13,17 +13,24 @@ from dagbp._checks import check_whole
 from dagbp._data.features import Problem, read_features
 from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._engine.profile import Profile, take_profile
+from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
-from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
+from dagbp._graph.from_networkx import (
+    NETWORKX_EDGE_BYTES,
+    NETWORKX_NODE_BYTES,
+    draw,
+    write_networkx,
+)
 from dagbp._history import History
 from dagbp._model.checkpoint import write_checkpoint
 from dagbp._model.model import Model, new_model
 from dagbp._model.snapshot import by_graph, restore, take_snapshot
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
-from dagbp._training.minibatches import Minibatches, seeds
+from dagbp._training.minibatches import Minibatches
+from dagbp._training.options import Options
 from dagbp._training.regularisation import Penalty, Regularisation, regularisation
-from dagbp._training.run import Options, Run, start
+from dagbp._training.run import Run
 from dagbp._training.scipy_solvers import solve
 from dagbp._training.source import Source
 from dagbp._training.stream import Batches
@@ -276,7 +283,7 @@ class Network:
         """
         features = read_features(X, self._model.names.inputs, self.dtype)
         with self._model.lock as engine:
-            record = engine.inspect(features, None, None)
+            record = engine.inspect(features)
         return Forward.of(self._model.names, record.s, record.x)
 
     def backprop(
@@ -312,7 +319,7 @@ class Network:
         """
         problem = self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
-            record = engine.inspect(problem.features, problem.targets, problem.loss)
+            record = engine.inspect(problem.features, targets=problem.targets, loss=problem.loss)
             value, flat = engine.differentiate(problem, self.n_threads)
         return Backprop.of(self._model.names, value, record.s, record.x, record.delta, flat)
 
@@ -470,14 +477,14 @@ class Network:
         problem = self._problem(loss)(X, Y, sample_weight)
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
         validation = read_validation(validation_data, self._problem(loss))
-        asked = epochs, verbose, callbacks, restrained, resume
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         solver = optimizers.as_solver(optimizer, learning_rate)
         if solver is not None:
             with self._model.lock.hold_for_run():
-                return solve(self, self._model, solver, problem, validation, Options(*asked))
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
-        source = Minibatches(problem, batch_size, shuffle, int(epochs), seed)
-        return self._train(source, validation, checked, source.drop_seed)
+                return solve(self._model, self, solver, problem, validation, options)
+        chosen = optimizers.get(optimizer, learning_rate)
+        source = Minibatches(problem, batch_size, shuffle, seed)
+        return self._train(source, validation, options, chosen)
 
     def fit_batches(
         self,
@@ -542,12 +549,13 @@ class Network:
         3
         """
         restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
-        asked = epochs, verbose, callbacks, restrained, resume
-        checked = Options(*asked, optimizers.get(optimizer, learning_rate), losses.get(loss))
+        options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
+        chosen = optimizers.get(optimizer, learning_rate)
         check_loss_fits(losses.get(loss), self._model.graph)
         validation = read_validation(validation_data, self._problem(loss))
-        source = Batches(batches, partial(read_batch, read=self._problem(loss)), int(epochs))
-        return self._train(source, validation, checked, seeds(seed)[1])
+        prepare = partial(read_batch, read=self._problem(loss))
+        source = Batches(batches, prepare, int(epochs), seed, self._model.lock)
+        return self._train(source, validation, options, chosen)
 
     @property
     def history(self) -> History | None:
@@ -594,7 +602,8 @@ class Network:
         """
         chosen, problem = optimizers.get(optimizer), self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
-            return take_profile(engine, problem, start(engine, chosen), self.n_threads)
+            update = Update(engine.parameters, chosen)
+            return take_profile(self._model.engine, problem, update, self.n_threads)
 
     def release(self) -> None:
         """Free the work buffers, which otherwise stay from call to call.
@@ -672,7 +681,7 @@ class Network:
         check_whole("batch_size", batch_size, 1)
         model, graph_bytes = self._model, 0
         if model.nx_graph is not None:
-            graph_bytes = NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges
+            graph_bytes = NETWORKX_NODE_BYTES * self.n_nodes + NETWORKX_EDGE_BYTES * self.n_edges
         return summarise(model.engine, model.graph, self.n_threads, int(batch_size), graph_bytes)
 
     def __repr__(self) -> str:
@@ -702,10 +711,14 @@ class Network:
         return regularisation(self._model.names, self._model.engine, *given)
 
     def _train(
-        self, source: Source, validation: Problem | None, options: Options, drop_seed: int
+        self,
+        source: Source,
+        validation: Problem | None,
+        options: Options,
+        optimizer: optimizers.Optimizer,
     ) -> History:
         with self._model.lock.hold_for_run():
-            return Run(self, self._model, source, validation, options, drop_seed).go()
+            return Run(self._model, self, source, validation, options, optimizer).go()
 
 
 def model_of(net: Network) -> Model:

@@ -1,36 +1,195 @@
-"""Functions that users register: checks of their derivatives, and whether two are the same code."""
+"""Registries of activations and losses, and checks of the functions that users register."""
 
-from collections.abc import Iterable
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._errors import DerivativeError, OptionError, did_you_mean
+from dagbp._locks import ForkSafeLock
+
 Floats = npt.NDArray[np.floating[Any]]
 
-TOLERANCE = 1e-5  # of max(1, |slope|)
+TOLERANCE = 1e-5  # relative to max(1, |slope|)
 _STEP = 1e-4
 STENCIL = np.array([-2, -1, -0.5, 0, 0.5, 1, 2]) * _STEP
-HERE = 3  # where the stencil is 0
+_CENTRE = 3  # index of the offset 0
 
 
-def first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
-    """Return the first point where `slope` is not that of the function, and what it would be.
+class Record(Protocol):
+    """An activation or a loss; `f` and `df` are a user's functions, or None if it is built in."""
 
-    Compared with the central difference, and, as at a kink, with those of either side.
+    @property
+    def name(self) -> str: ...
+    @property
+    def f(self) -> Callable[..., float] | None: ...
+    @property
+    def df(self) -> Callable[..., float] | None: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Registry(Generic[R]):
+    """Activations or losses by name: the built-in ones, and those that users register.
 
     Parameters
     ----------
+    kind : str
+        "activation" or "loss", for error texts.
+    built_in : iterable of records
+    check : callable
+        Raises for a record with functions that cannot be used.
+    """
+
+    def __init__(self, kind: str, built_in: Iterable[R], check: Callable[[R], None]) -> None:
+        self._kind, self._check = kind, check
+        self.built_in: Mapping[str, R] = {one.name: one for one in built_in}
+        self._records = dict(self.built_in)
+        self._type = type(next(iter(self._records.values())))
+        self._lock = ForkSafeLock()
+
+    def names(self) -> list[str]:
+        """Return the names of all records, the built-in ones first."""
+        return list(self._records)
+
+    def get(self, wanted: Any) -> R:
+        """Return the record of this name.
+
+        `wanted` may also be a record. One that another process has registered is registered here,
+        too.
+
+        Raises
+        ------
+        OptionError
+            If the name is unknown or has other functions here, or `wanted` is neither a name nor a
+            record.
+        """
+        is_record = isinstance(wanted, self._type)
+        name = wanted.name if is_record else wanted
+        if not isinstance(name, str):
+            one = self._type.__name__
+            article = "an" if one[0] in "AEIOU" else "a"
+            raise OptionError(f"{self._kind} must be a name or {article} {one}, got {wanted!r}")
+        if is_record and wanted.f is not None:
+            with self._lock.lock:
+                if name not in self._records:
+                    return self.add(wanted)
+            if not _same_functions(self._records[name], wanted):
+                raise OptionError(
+                    f"{self._kind} {name!r} is registered here with other functions; register "
+                    "yours with another name"
+                )
+        if name not in self._records:
+            raise OptionError(f"unknown {self._kind} {name!r}{did_you_mean(name, self.names())}")
+        return self._records[name]
+
+    def add(self, record: R, overwrite: bool = False) -> R:
+        """Check a user's record and register it; `overwrite` may replace an earlier one."""
+        self._check_name(record.name, overwrite)
+        self._check(record)
+        with self._lock.lock:
+            self._check_name(record.name, overwrite)
+            self._records[record.name] = record
+        return record
+
+    def remove(self, name: str) -> None:
+        """Forget a user's record; networks that use it are not affected."""
+        if name not in self.built_in:
+            self._records.pop(name, None)
+
+    def _check_name(self, name: Any, overwrite: bool) -> None:
+        if not isinstance(name, str) or not name:
+            raise OptionError(f"name of {self._kind} must be a non-empty string, got {name!r}")
+        if name in self.built_in:
+            raise OptionError(f"{self._kind} {name!r} is built in and cannot be replaced")
+        if name in self._records and not overwrite:
+            raise OptionError(
+                f"{self._kind} {name!r} is registered already; pass overwrite=True to replace it"
+            )
+
+
+def _same_functions(ours: Record, theirs: Record) -> bool:
+    """Return whether the functions have the same code; a pickled copy is another object."""
+    return [*map(_code, (ours.f, ours.df))] == [*map(_code, (theirs.f, theirs.df))]
+
+
+def _code(function: Any) -> Any:
+    plain = getattr(function, "py_func", function)  # the Python function of a jitted one
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return plain
+    cells = [cell.cell_contents for cell in plain.__closure__ or ()]
+    return code, plain.__defaults__, cells
+
+
+def check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
+    """Raise `OptionError` unless `function` is a Python function of these arguments."""
+    need = f"{owner}: {role} must be a Python function of ({arguments})"
+    if not inspect.isfunction(getattr(function, "py_func", function)):
+        raise OptionError(f"{need}, got {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments.split(", "))
+    except TypeError as error:
+        raise OptionError(f"{need}: {error}") from error
+
+
+def check_derivative(
+    owner: str, points: Mapping[str, Floats], values: Floats, slope: Floats, surrogate: bool
+) -> None:
+    """Compare a derivative with differences of its function.
+
+    Parameters
+    ----------
+    owner : str
+        The activation or loss, for error texts.
+    points : mapping of (n,) arrays
+        The arguments by name; the derivative is by the first one.
     values : (7, n)
         The function at each point plus each offset of `STENCIL`.
     slope : (n,)
-        The derivative in question.
+        What is said to be the derivative.
+    surrogate : bool
+        Whether it may differ from the derivative.
+
+    Raises
+    ------
+    OptionError
+        If a value is not finite.
+    DerivativeError
+        If the derivative disagrees with the differences.
+    """
+
+    def place(k: int) -> str:
+        return ", ".join(f"{name} = {value[k]:.6g}" for name, value in points.items())
+
+    for role, result in (("f", values[_CENTRE]), ("df", slope)):
+        if not np.isfinite(result).all():
+            k = int(np.argmin(np.isfinite(result)))
+            raise OptionError(
+                f"{owner}: {role} must be finite, but at {place(k)} it is {result[k]}"
+            )
+    wrong = None if surrogate else _first_disagreement(values, slope)
+    if wrong is not None:
+        k, expected = wrong
+        raise DerivativeError(
+            f"{owner}: at {place(k)}, df gives {slope[k]:.6g}, but the derivative of f by "
+            f"{next(iter(points))} is {expected:.6g}; pass surrogate=True if this is intended"
+        )
+
+
+def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
+    """Return the first point where `slope` is wrong, and the central difference there.
+
+    At a kink, the slope on either side is right, too.
     """
     a, b, c, f, d, e, g = values
     candidates = np.array(
         [
             (8 * (d - c) - (e - b)) / (6 * _STEP),  # central, to fourth order
-            (3 * f - 4 * b + a) / (2 * _STEP),  # from the left, to second
+            (3 * f - 4 * b + a) / (2 * _STEP),  # from the left, to second order
             (4 * e - 3 * f - g) / (2 * _STEP),  # from the right
         ]
     )
@@ -42,15 +201,21 @@ def first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | Non
     return k, float(candidates[0, k])
 
 
-def same_functions(ours: Iterable[Any], theirs: Iterable[Any]) -> bool:
-    """Return whether functions are made of the same code: a copy, pickled, is another object."""
-    return [*map(_made_of, ours)] == [*map(_made_of, theirs)]
+def compile_reason(error: Exception) -> str:
+    """Return the line of an error of Numba that says what it could not compile."""
+    noise = ("Failed in", "During:", "No implementation")
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = next(line for line in lines if line and not line.startswith(noise))
+    return f"it knows no {reason[4:]}" if reason.startswith(">>> ") else reason  # a call
 
 
-def _made_of(function: Any) -> Any:
-    plain = getattr(function, "py_func", function)  # of one that is jitted
-    code = getattr(plain, "__code__", None)
-    if code is None:
-        return plain
-    cells = [cell.cell_contents for cell in plain.__closure__ or ()]
-    return code, plain.__defaults__, cells
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in reStructuredText."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = " ".join("=" * width for width in widths)
+    header_line, *body = (
+        " ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    return "\n".join([rule, header_line, rule, *body, rule])

@@ -1,32 +1,32 @@
 """Losses: averaged over samples, summed over outputs.
 
-====================== ======================================================== ===============
-name                   error of one sample                                      class labels
-====================== ======================================================== ===============
-squared_error          sum of (x - y)^2, the lecture's, with no half            no
-absolute_error         sum of abs(x - y)                                        no
-huber                  sum of r^2/2 if abs(r) <= h else h (abs(r) - h/2), h = 1 no
-binary_cross_entropy   -sum of y log p + (1 - y) log(1 - p), p = sigmoid(x)     0 or 1
-softmax_cross_entropy  -sum of y log p, p = softmax(x)                          0 ... K - 1
-====================== ======================================================== ===============
+{table}
 
-The two entropies take raw outputs (activation "identity") and fuse the last step, so that they
-neither overflow nor lose digits.
+The two cross-entropies take raw outputs (activation "identity") and apply the sigmoid or softmax
+themselves, so that they neither overflow nor lose digits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numba.core.errors import NumbaError
 
-from dagbp._checks import is_number
-from dagbp._compiler.decorators import compile_callback
-from dagbp._errors import DerivativeError, OptionError, did_you_mean
+from dagbp._compiler.decorators import compiled
+from dagbp._errors import OptionError
+from dagbp._kernels.formulas.loss import FORMULAS, scalar_row
+from dagbp._kernels.formulas.rows import compile_scalar
 from dagbp._kernels.frames import LossFrame
-from dagbp._locks import ForkSafeLock
-from dagbp._user_functions import HERE, STENCIL, first_disagreement, same_functions
+from dagbp._user_functions import (
+    STENCIL,
+    Registry,
+    check_derivative,
+    check_takes,
+    compile_reason,
+    table,
+)
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -38,6 +38,18 @@ __all__ = [
     "register",
 ]
 
+Labels = Literal["no", "binary", "classes"]
+Scalar = Callable[[float, float], float]
+
+if __doc__:  # None under python -OO
+    _LABELS = {"no": "no", "binary": "0 or 1", "classes": "0 ... K - 1"}
+    __doc__ = __doc__.format(
+        table=table(
+            ("name", "error of one sample", "class labels"),
+            [(one.name, one.text, _LABELS[one.labels]) for one in FORMULAS.values()],
+        )
+    )
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -46,175 +58,124 @@ class Loss:
     Attributes
     ----------
     name : str
-        As registered.
     hyper : tuple of float
-        What its row function reads.
+        The hyper-parameters of a built-in loss.
     labels : {"no", "binary", "classes"}
-        Which class labels it takes in place of targets.
+        The class labels that it takes in place of targets.
     f, df : callable or None
-        A user's scalar functions, which go to other processes with the record; None for a built-in.
+        A user's scalar functions ``f(x, y)`` and ``df(x, y)``; None for a built-in loss.
+    surrogate : bool
+        Whether `df` replaces the derivative of `f` and may differ from it.
     """
 
     name: str
     hyper: tuple[float, ...] = ()
-    labels: Literal["no", "binary", "classes"] = "no"
-    f: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
-    df: Callable[[float, float], float] | None = field(default=None, repr=False, compare=False)
+    labels: Labels = "no"
+    f: Scalar | None = field(default=None, repr=False, compare=False)
+    df: Scalar | None = field(default=None, repr=False, compare=False)
+    surrogate: bool = field(default=False, repr=False, compare=False)
 
     def row(self, dtype: np.dtype[Any]) -> LossFrame:
-        """Return the compiled row function for values of `dtype`, and what it reads."""
-        with _lock.lock:
-            return _row(self.name, self.hyper, _users.get(self.name), dtype)
-
-
-@dataclass(frozen=True)
-class _Scalars:
-    """A user's loss: scalar functions of output and target."""
-
-    f: Callable[[float, float], float]
-    df: Callable[[float, float], float]
+        """Return the C function for values of `dtype`, and the hyper-parameters that it reads."""
+        return _row(self.name, self.hyper, self.f, self.df, dtype)
 
 
 def Huber(threshold: float = 1.0) -> Loss:
-    """Return the Huber loss with this threshold between its parabola and its lines.
+    """Return the Huber loss: a parabola where abs(x - y) <= threshold, lines beyond.
 
     Examples
     --------
     >>> Huber(2.0).hyper
     (2.0,)
     """
-    if not is_number(threshold) or threshold <= 0:
-        raise OptionError(f"Huber: threshold must be a finite number > 0, got {threshold!r}")
-    return Loss("huber", (float(threshold),))
+    return _built_in("huber", threshold)
 
 
 def BinaryCrossEntropy(label_smoothing: float = 0.0) -> Loss:
-    """Return the binary cross-entropy against (1 - h) y + h/2, h the label smoothing, in [0, 1].
+    """Return the binary cross-entropy against (1 - h) y + h/2, h = label_smoothing in [0, 1].
 
     Examples
     --------
     >>> BinaryCrossEntropy(label_smoothing=0.1).hyper
     (0.1,)
     """
-    return Loss("binary_cross_entropy", (_smoothing("Binary", label_smoothing),), "binary")
+    return _built_in("binary_cross_entropy", label_smoothing)
 
 
 def SoftmaxCrossEntropy(label_smoothing: float = 0.0) -> Loss:
-    """Return the cross-entropy against (1 - h) y + h/K of K outputs, h the label smoothing.
+    """Return the cross-entropy of K outputs against (1 - h) y + h/K, h = label_smoothing in [0, 1].
 
-    It is in [0, 1]; 0 for none (Szegedy et al., 2016).
+    Source: Szegedy et al., 2016.
 
     Examples
     --------
     >>> SoftmaxCrossEntropy(label_smoothing=0.1).hyper
     (0.1,)
     """
-    return Loss("softmax_cross_entropy", (_smoothing("Softmax", label_smoothing),), "classes")
+    return _built_in("softmax_cross_entropy", label_smoothing)
 
 
-def _smoothing(kind: str, value: float) -> float:
-    if not is_number(value) or not 0 <= value <= 1:
-        raise OptionError(
-            f"{kind}CrossEntropy: label_smoothing must be a number in [0, 1], got {value!r}"
-        )
-    return float(value)
-
-
-_BUILT_IN = {
-    "squared_error": Loss("squared_error"),
-    "absolute_error": Loss("absolute_error"),
-    "huber": Huber(),
-    "binary_cross_entropy": BinaryCrossEntropy(),
-    "softmax_cross_entropy": SoftmaxCrossEntropy(),
-}
-_MAKERS = {
-    "huber": Huber,
-    "binary_cross_entropy": BinaryCrossEntropy,
-    "softmax_cross_entropy": SoftmaxCrossEntropy,
-}
-_losses = dict(_BUILT_IN)
-_users: dict[str, _Scalars] = {}
-_lock = ForkSafeLock()
+def _built_in(name: str, *hyper: float) -> Loss:
+    known = registry.get(name)
+    _check_record(replace(known, hyper=hyper), known)
+    return replace(known, hyper=tuple(map(float, hyper)))
 
 
 def names() -> list[str]:
-    """Return the names of all losses, the users' own included."""
-    return list(_losses)
+    """Return the names of all losses, including those that you registered."""
+    return registry.names()
 
 
 def get(loss: str | Loss) -> Loss:
-    """Return the loss that a name stands for.
+    """Return the loss with this name.
+
+    A `Loss` that another process registered is registered here, too.
 
     Raises
     ------
     OptionError
-        For an unknown name, what is neither a name nor a loss, or a record that its row function
-        cannot read.
+        If the name is unknown or has other functions here, `loss` is neither a name nor a `Loss`,
+        or its hyper-parameters or labels are invalid.
     """
-    name = loss.name if isinstance(loss, Loss) else loss
-    if not isinstance(name, str):
-        raise OptionError(f"loss must be a name or a Loss, got {loss!r}")
-    if isinstance(loss, Loss) and loss.f is not None and loss.df is not None:
-        return _known_here(loss, loss.f, loss.df)
-    if name not in _losses:
-        raise OptionError(f"unknown loss {name!r}{did_you_mean(name, names())}")
-    if isinstance(loss, Loss):
-        _check_record(loss, _losses[name])
-        return loss
-    return _losses[name]
-
-
-def _known_here(loss: Loss, f: Any, df: Any) -> Loss:
-    """Return a user's loss; one that another process has registered is registered here, too."""
-    here = _losses.get(loss.name)
-    if here is None:
-        return register(loss.name, f, df)
-    if not same_functions((here.f, here.df), (f, df)):
-        raise OptionError(
-            f"loss {loss.name!r} is registered here with other functions; register yours with "
-            "another name"
-        )
-    return here
+    known = registry.get(loss)
+    if not isinstance(loss, Loss) or loss.f is not None:
+        return known
+    _check_record(loss, known)
+    return loss if known.f is None else known
 
 
 def _check_record(loss: Loss, known: Loss) -> None:
-    """Refuse hyper-parameters or labels that the row function of this name does not take."""
-    count = len(known.hyper)
-    valid = isinstance(loss.hyper, tuple) and all(map(is_number, loss.hyper))
-    if not valid or len(loss.hyper) != count:
-        plural = "s" * (count != 1)
-        raise OptionError(
-            f"loss {loss.name!r} has {count} hyper-parameter{plural}, got {loss.hyper!r}"
-        )
-    if loss.name in _MAKERS:
-        _MAKERS[loss.name](*loss.hyper)  # which checks them
+    """Raise `OptionError` for hyper-parameters or labels that differ from the known loss's."""
+    owner, needs = f"loss {loss.name!r}", FORMULAS[loss.name].hyper if known.f is None else {}
+    if not isinstance(loss.hyper, tuple) or len(loss.hyper) != len(needs):
+        plural = "s" * (len(needs) != 1)
+        raise OptionError(f"{owner} has {len(needs)} hyper-parameter{plural}, got {loss.hyper!r}")
+    for (name, (_, requirement)), value in zip(needs.items(), loss.hyper, strict=True):
+        requirement.check(f"{owner}: {name}", value)
     if loss.labels != known.labels:
-        raise OptionError(
-            f"loss {loss.name!r} takes class labels {known.labels!r}, got {loss.labels!r}"
-        )
+        raise OptionError(f"{owner} takes class labels {known.labels!r}, got {loss.labels!r}")
 
 
 def register(
-    name: str,
-    f: Callable[[float, float], float],
-    df: Callable[[float, float], float],
-    *,
-    overwrite: bool = False,
+    name: str, f: Scalar, df: Scalar, *, overwrite: bool = False, surrogate: bool = False
 ) -> Loss:
-    """Add a loss of your own: the sum over outputs of f(x, y).
+    """Add your own loss: the sum over outputs of f(x, y).
 
     Parameters
     ----------
     name : str
         A new name.
     f : callable
-        ``f(x, y) -> float``, the error of one output x against its target y. Plain Python that
-        Numba can compile; it runs as machine code.
+        ``f(x, y) -> float``, the error of one output x against its target y. A Python function that
+        Numba can compile; it runs as machine code in float32 or float64. Where it raises, the value
+        is NaN.
     df : callable
-        ``df(x, y) -> float``, its derivative by x; checked against differences of `f` for x in
-        [-4, 4] and y in [0, 1]. Where `f` has a kink, either side's slope will do.
+        ``df(x, y) -> float``, the derivative by x. It is compared with differences of `f` for x in
+        [-4, 4] and y in [0, 1]. At a kink of `f`, the slope on either side is right.
     overwrite : bool
-        Whether `name` may replace an earlier one of yours.
+        Whether `name` may replace a loss that you registered before.
+    surrogate : bool
+        Whether `df` replaces the derivative of `f`. It is then not compared with `f`.
 
     Returns
     -------
@@ -223,9 +184,10 @@ def register(
     Raises
     ------
     OptionError
-        If the name is taken or no string, or a function does not compile.
+        If the name is taken or empty, or a function has the wrong arguments, does not compile, or
+        returns a value that is not finite.
     DerivativeError
-        Where `df` first disagrees with `f`, with both values.
+        If `df` disagrees with `f`; the text gives the first such point and both values.
 
     Examples
     --------
@@ -236,86 +198,58 @@ def register(
     ... ).name
     'log_cosh'
     """
-    if not isinstance(name, str) or not name:
-        raise OptionError(f"a loss's name must be a string that is not empty, got {name!r}")
-    if name in _BUILT_IN:
-        raise OptionError(f"loss {name!r} is built in and cannot be replaced")
-    if name in _losses and not overwrite:
-        raise OptionError(f"loss {name!r} is registered already; pass overwrite=True")
-    scalars = _compile_scalars(name, f, df)
-    _check_values(name, scalars)
-    with _lock.lock:
-        _users[name] = scalars
-        _losses[name] = Loss(name, f=f, df=df)
-    return _losses[name]
+    return registry.add(Loss(name, f=f, df=df, surrogate=surrogate), overwrite)
 
 
-def _compile_scalars(name: str, f: Any, df: Any) -> _Scalars:
-    """Return both functions compiled, after one call of each."""
-    import numba
-
-    compiled = []
-    for role, function in (("f", f), ("df", df)):
-        if not callable(function):
-            raise OptionError(
-                f"loss {name!r}: {role} must be a function of (x, y), got {function!r}"
-            )
-        plain = getattr(function, "py_func", function)
-        jitted = numba.njit(error_model="numpy")(plain)
-        try:
-            value = jitted(0.5, 0.25)
-        except (TypeError, numba.core.errors.NumbaError) as error:
-            raise OptionError(
-                f"loss {name!r}: {role} must be a function of (x, y) that Numba can compile: "
-                f"{error}"
-            ) from error
-        if not isinstance(value, (int, float)):
-            raise OptionError(
-                f"loss {name!r}: {role} must return a real number, got {value!r} at x = 0.5, "
-                "y = 0.25"
-            )
-        compiled.append(jitted)
-    return _Scalars(*compiled)
-
-
-def _check_values(name: str, scalars: _Scalars) -> None:
-    """Compare df with differences of f, for outputs in [-4, 4] against targets in [0, 1]."""
+def _check(loss: Loss) -> None:
+    """Raise for a user's loss that cannot be used, or with a wrong derivative."""
+    owner = f"loss {loss.name!r}"
+    check_takes(owner, "f", loss.f, "x, y")
+    check_takes(owner, "df", loss.df, "x, y")
+    if not isinstance(loss.surrogate, bool):
+        raise OptionError(f"{owner}: surrogate must be True or False, got {loss.surrogate!r}")
     x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-4, 4, 41), np.linspace(0, 1, 5)))
-    values = np.array([[*map(scalars.f, x + h, y)] for h in STENCIL])
-    slope = np.array([*map(scalars.df, x, y)])
-    for role, result in (("f", values[HERE]), ("df", slope)):
-        if not np.isfinite(result).all():
-            k = int(np.argmin(np.isfinite(result)))
-            raise OptionError(
-                f"loss {name!r}: {role} must be finite, but at x = {x[k]:.6g}, y = {y[k]:.6g} it "
-                f"is {result[k]}"
-            )
-    wrong = first_disagreement(values, slope)
-    if wrong is not None:
-        k, expected = wrong
-        raise DerivativeError(
-            f"loss {name!r}: at x = {x[k]:.6g}, y = {y[k]:.6g}, df gives {slope[k]:.6g}, but the "
-            f"slope of f by x is {expected:.6g}"
-        )
+    try:
+        _, slope = _evaluate(loss, x, y)
+    except NumbaError as error:
+        reason = compile_reason(error)
+        raise OptionError(f"{owner}: Numba cannot compile f or df: {reason}") from error
+    values = np.array([_evaluate(loss, x + h, y)[0] for h in STENCIL])
+    check_derivative(owner, {"x": x, "y": y}, values, slope, loss.surrogate)
+
+
+registry = Registry(
+    "loss",
+    [
+        Loss(one.name, tuple(default for default, _ in one.hyper.values()), one.labels)
+        for one in FORMULAS.values()
+    ],
+    _check,
+)
+
+
+def _evaluate(loss: Loss, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return a user's f(x, y) and df(x, y) for arrays, by the compiled row."""
+    e, errors = np.empty((2, len(x)))
+    row = scalar_row.prototype(int(loss.row(x.dtype).address))
+    row(*(one.ctypes.data for one in (x, y, e, errors)), None, 1, len(x))
+    return errors, e
 
 
 @lru_cache(100)
 def _row(
-    name: str, hyper: tuple[float, ...], scalars: _Scalars | None, dtype: np.dtype[Any]
+    name: str,
+    hyper: tuple[float, ...],
+    f: Scalar | None,
+    df: Scalar | None,
+    dtype: np.dtype[Any],
 ) -> LossFrame:
-    return LossFrame(_compiled(name, scalars, dtype), np.array(hyper, np.float64))
+    row = compiled(_compile_row, name, f, df, dtype)
+    return LossFrame(row, np.array(hyper, np.float64))
 
 
-@cache  # for good: rows hold addresses only
-def _compiled(name: str, scalars: _Scalars | None, dtype: np.dtype[Any]) -> Any:
-    from dagbp._kernels.formulas import loss
-    from dagbp._kernels.formulas.rows import specialise
-
-    signature = loss.row_signature(dtype)
-    if scalars is not None:
-        row = specialise(loss.scalar_row, name, f=scalars.f, df=scalars.df)
-        return compile_callback(row, signature, disk=False)
-    if name == "softmax_cross_entropy":
-        return compile_callback(loss.softmax_cross_entropy_row, signature)
-    row = specialise(loss.elementwise_row, name, formula=getattr(loss, name))
-    return compile_callback(row, signature)
+def _compile_row(name: str, f: Scalar | None, df: Scalar | None, dtype: np.dtype[Any]) -> Any:
+    if f is None:
+        return FORMULAS[name].compiled(dtype)
+    f, df = compile_scalar(f), compile_scalar(df)
+    return scalar_row.specialised("user", dtype, disk=False, f=f, df=df)

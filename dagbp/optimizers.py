@@ -1,8 +1,8 @@
-"""Optimizers: hyper-parameters as frozen records; their state lives in the training run.
+"""Optimizers: frozen records of hyper-parameters. The training run holds their state.
 
-Every optimizer takes `weight_decay`, and gradient clipping by `clip_norm` (the Euclidean norm of
-all trained parameters' gradient) and then `clip_value` (each component). `fit` takes a record or
-a name, which stands for the record with its defaults.
+Every optimizer takes `weight_decay` and gradient clipping: `clip_norm` limits the Euclidean norm of
+the gradient by all trained parameters, then `clip_value` limits each component. `fit` takes a
+record, or a name, which stands for the record with its defaults.
 
 Examples
 --------
@@ -13,17 +13,17 @@ Examples
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from dagbp._checks import is_number
-from dagbp._compiler.decorators import compile_callback
+from dagbp._checks import Requirement, is_number
 from dagbp._errors import OptionError, did_you_mean
-from dagbp._locks import ForkSafeLock
+from dagbp._kernels.formulas import update
+from dagbp._kernels.formulas.update import UpdateRule
 
 __all__ = [
     "SGD",
@@ -40,54 +40,68 @@ __all__ = [
     "solvers",
 ]
 
+_NOT_NEGATIVE = Requirement("a number >= 0", lambda v: is_number(v) and v >= 0)
+_POSITIVE_OR_NONE = Requirement(
+    "a number > 0, or None", lambda v: v is None or (is_number(v) and v > 0)
+)
+_DECAY_RATE = Requirement("a number in [0, 1)", lambda v: is_number(v) and 0 <= v < 1)
+# A much smaller epsilon is 0 in float32, and the step for a gradient of 0 would be 0 / 0.
+_EPSILON = Requirement("a number >= 1e-30", lambda v: is_number(v) and v >= 1e-30)
+_GROWTH = Requirement("a number >= 1", lambda v: is_number(v) and v >= 1)
+_SHRINKAGE = Requirement("a number in (0, 1]", lambda v: is_number(v) and 0 < v <= 1)
+_BOOL = Requirement("True or False", lambda v: isinstance(v, (bool, np.bool_)))
+
+
+def _hyper(default: Any, requirement: Requirement) -> Any:
+    """Return a field with this requirement; a field without one must be a number >= 0."""
+    return field(default=default, metadata={"requirement": requirement})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
-    """Base of all optimizers: what they share, and what a training run asks of them.
+    """Base of all optimizers: the common hyper-parameters, and the interface to a training run.
 
     Parameters
     ----------
     learning_rate : float
         Step size, >= 0.
     weight_decay : float
-        L2 coefficient, added to the gradient as ``weight_decay * parameter``.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
     clip_norm, clip_value : float, optional
-        Largest Euclidean norm of the whole gradient, and largest magnitude of a component;
-        the norm is clipped first.
+        Largest Euclidean norm of the whole gradient, and largest magnitude of a component. The norm
+        is clipped first.
     """
 
     learning_rate: float
     weight_decay: float = 0.0
-    clip_norm: float | None = None
-    clip_value: float | None = None
+    clip_norm: float | None = _hyper(None, _POSITIVE_OR_NONE)
+    clip_value: float | None = _hyper(None, _POSITIVE_OR_NONE)
 
     def __post_init__(self) -> None:
         """Check every hyper-parameter."""
-        for field in fields(self):
-            _check(type(self).__name__, field.name, getattr(self, field.name))
+        for one in fields(self):
+            requirement = one.metadata.get("requirement", _NOT_NEGATIVE)
+            requirement.check(f"{type(self).__name__}: {one.name}", getattr(self, one.name))
 
     @property
     @abstractmethod
-    def _row(self) -> str:
-        """The name of the update in `_kernels.update`."""
-
-    @abstractmethod
-    def _own(self) -> tuple[float, ...]:
-        """Hyper-parameters after the learning rate and the decay, in the update's order."""
+    def _rule(self) -> UpdateRule:
+        """Return the update kernel, its number of state slots and its hyper-parameters."""
 
     @property
     def slots(self) -> int:
-        """Numbers of state kept for each parameter."""
-        return _SLOTS[self._row]
+        """Number of state arrays, each with one number per parameter."""
+        return self._rule.slots
 
-    def hyper(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the hyper-parameters as the update reads them."""
-        return np.array([self.learning_rate, self.weight_decay, *self._own()], np.float64)
+    def hyper(self) -> npt.NDArray[np.float64]:
+        """Return the hyper-parameters in the order in which the update kernel reads them."""
+        own = (getattr(self, name) for name in self._rule.hyper)
+        return np.array([self.learning_rate, self.weight_decay, *own], np.float64)
 
-    def clips(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """Return the largest norm and the largest component, infinite where it is not clipped.
+    def clips(self) -> npt.NDArray[np.float64] | None:
+        """Return the largest norm and the largest component, infinite where not limited.
 
-        None where neither is.
+        None if neither is limited.
         """
         limits = (self.clip_norm, self.clip_value)
         if limits == (None, None):
@@ -95,29 +109,8 @@ class Optimizer(ABC):
         return np.array([math.inf if limit is None else limit for limit in limits])
 
     def row(self, dtype: np.dtype[Any]) -> Any:
-        """Return the update of parameters of `dtype`, a C function."""
-        with _lock.lock:
-            return _compiled(self._row, dtype)
-
-
-def _check(owner: str, name: str, value: object) -> None:
-    if name == "nesterov":
-        valid, need = isinstance(value, (bool, np.bool_)), "True or False"
-    elif name in ("clip_norm", "clip_value"):
-        valid, need = value is None or (is_number(value) and value > 0), "a number > 0, or None"  # type: ignore[operator]
-    elif name in ("beta1", "beta2", "rho", "momentum"):
-        valid, need = is_number(value) and 0 <= value < 1, "a number in [0, 1)"  # type: ignore[operator]
-    elif name == "increase":
-        valid, need = is_number(value) and value >= 1, "a number >= 1"  # type: ignore[operator]
-    elif name == "decrease":
-        valid, need = is_number(value) and 0 < value <= 1, "a number in (0, 1]"  # type: ignore[operator]
-    elif name == "epsilon":
-        # Much less is 0 in single precision, and 0 / 0 the step of a gradient of 0.
-        valid, need = is_number(value) and value >= 1e-30, "a number >= 1e-30"  # type: ignore[operator]
-    else:
-        valid, need = is_number(value) and value >= 0, "a number >= 0"  # type: ignore[operator]
-    if not valid:
-        raise OptionError(f"{owner}: {name} must be {need}, got {value!r}")
+        """Return the C function that updates parameters of `dtype`."""
+        return self._rule.kernel.compiled(dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +121,8 @@ class SGD(Optimizer):
     """
 
     learning_rate: float = 0.01
-    momentum: float = 0.0
-    nesterov: bool = False
+    momentum: float = _hyper(0.0, _DECAY_RATE)
+    nesterov: bool = _hyper(False, _BOOL)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,30 +130,22 @@ class SGD(Optimizer):
             raise OptionError("SGD: nesterov=True needs momentum > 0, got momentum=0.0")
 
     @property
-    def _row(self) -> str:
-        if self.momentum == 0:
-            return "sgd"
-        return "nesterov" if self.nesterov else "momentum"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.momentum,)
+    def _rule(self) -> UpdateRule:
+        rule: UpdateRule = update.sgd
+        if self.momentum != 0:
+            rule = update.nesterov if self.nesterov else update.momentum
+        return rule
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
     """Adam with bias correction (Kingma and Ba, 2015); the decay is added to the gradient."""
 
+    _rule = update.adam
     learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    @property
-    def _row(self) -> str:
-        return "adam"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.beta1, self.beta2, self.epsilon)
+    beta1: float = _hyper(0.9, _DECAY_RATE)
+    beta2: float = _hyper(0.999, _DECAY_RATE)
+    epsilon: float = _hyper(1e-8, _EPSILON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,86 +155,67 @@ class AdamW(Optimizer):
     Source: Loshchilov and Hutter, 2019.
     """
 
+    _rule = update.adamw
     learning_rate: float = 0.001
     weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    @property
-    def _row(self) -> str:
-        return "adamw"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.beta1, self.beta2, self.epsilon)
+    beta1: float = _hyper(0.9, _DECAY_RATE)
+    beta2: float = _hyper(0.999, _DECAY_RATE)
+    epsilon: float = _hyper(1e-8, _EPSILON)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton, 2012): v <- rho v + (1 - rho) g^2; p -= a g / (sqrt(v) + eps).
 
-    With `momentum`, the quotient g / (sqrt(v) + eps) is what gathers momentum.
+    With `momentum`, b <- momentum b + g / (sqrt(v) + eps); p -= a b.
     """
 
+    _rule = update.rmsprop
     learning_rate: float = 0.001
-    rho: float = 0.9
-    momentum: float = 0.0
-    epsilon: float = 1e-8
-
-    @property
-    def _row(self) -> str:
-        return "rmsprop"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.rho, self.momentum, self.epsilon)
+    rho: float = _hyper(0.9, _DECAY_RATE)
+    momentum: float = _hyper(0.0, _DECAY_RATE)
+    epsilon: float = _hyper(1e-8, _EPSILON)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adagrad(Optimizer):
     """AdaGrad (Duchi, Hazan and Singer, 2011): v <- v + g^2; p -= a g / (sqrt(v) + eps)."""
 
+    _rule = update.adagrad
     learning_rate: float = 0.01
-    epsilon: float = 1e-10
-
-    @property
-    def _row(self) -> str:
-        return "adagrad"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.epsilon,)
+    epsilon: float = _hyper(1e-10, _EPSILON)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rprop(Optimizer):
-    """Resilient back-propagation, for whole batches: steps by the sign of the gradient alone.
+    """Resilient back-propagation, for whole batches: steps depend only on the gradient's sign.
 
-    Each parameter has a step of its own, `learning_rate` at first; it grows by `increase` while the
-    gradient keeps its sign and shrinks by `decrease` when it changes, which skips that step, and
-    stays within [`least_step`, `most_step`]. Sources: Riedmiller and Braun, 1993; iRprop- of Igel
-    and Huesken, 2000. Learning-rate schedules do not touch steps once they have begun.
+    Each parameter has its own step size, `learning_rate` at first. It grows by the factor
+    `increase` while the gradient keeps its sign. When the sign changes, it shrinks by the factor
+    `decrease`, and the parameter does not move. It stays within [`least_step`, `most_step`]. A
+    learning-rate schedule has no effect after the first step. Sources: Riedmiller and Braun, 1993;
+    the variant iRprop- of Igel and Huesken, 2000.
     """
 
+    _rule = update.rprop
     learning_rate: float = 0.01
-    increase: float = 1.2
-    decrease: float = 0.5
+    increase: float = _hyper(1.2, _GROWTH)
+    decrease: float = _hyper(0.5, _SHRINKAGE)
     least_step: float = 1e-6
     most_step: float = 50.0
 
-    @property
-    def _row(self) -> str:
-        return "rprop"
-
-    def _own(self) -> tuple[float, ...]:
-        return (self.increase, self.decrease, self.least_step, self.most_step)
-
     def __post_init__(self) -> None:
-        """Check that the limits are in order, too."""
+        """Check every hyper-parameter, and that least_step <= most_step."""
         super().__post_init__()
         if self.least_step > self.most_step:
             raise OptionError(
                 f"Rprop: least_step must be a number <= most_step, got {self.least_step} and "
                 f"{self.most_step}"
             )
+
+
+# In the order of their definition; "RMSprop" has the name "rmsprop".
+_BY_NAME: dict[str, Any] = {kind.__name__.lower(): kind for kind in Optimizer.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -323,21 +289,6 @@ def solvers() -> list[str]:
     return ["lbfgs", *(name.lower() for name in _METHODS)]
 
 
-_lock = ForkSafeLock()
-_SLOTS = {
-    **{"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2},
-    **{"rmsprop": 2, "adagrad": 1, "rprop": 2},
-}
-_DEFAULTS: dict[str, Callable[[], Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
-    "rprop": Rprop,
-}
-
-
 def names() -> list[str]:
     """Return the names of all optimizers.
 
@@ -346,7 +297,7 @@ def names() -> list[str]:
     >>> names()
     ['sgd', 'adam', 'adamw', 'rmsprop', 'adagrad', 'rprop']
     """
-    return list(_DEFAULTS)
+    return list(_BY_NAME)
 
 
 def as_solver(optimizer: Any, learning_rate: float | None = None) -> Solver | None:
@@ -390,19 +341,12 @@ def get(optimizer: str | Optimizer | Solver, learning_rate: float | None = None)
             f"{optimizer!r} is a solver, which needs all samples at once, as in `fit`"
         )
     if isinstance(optimizer, str):
-        if optimizer not in _DEFAULTS:
+        if optimizer not in _BY_NAME:
             known = [*names(), *solvers()]
             raise OptionError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, known)}")
-        optimizer = _DEFAULTS[optimizer]()
+        optimizer = _BY_NAME[optimizer]()
     if not isinstance(optimizer, Optimizer):
         raise OptionError(
             f"optimizer must be a name or a record of dagbp.optimizers, got {optimizer!r}"
         )
     return optimizer if learning_rate is None else replace(optimizer, learning_rate=learning_rate)
-
-
-@cache
-def _compiled(row: str, dtype: np.dtype[Any]) -> Any:
-    from dagbp._kernels.formulas import update
-
-    return compile_callback(getattr(update, row), update.row_signature(dtype))

@@ -4,7 +4,7 @@ Numba parses, links and optimises each function by itself, under a lock, and llv
 thread at a time to LLVM. Here Numba only writes LLVM's assembly. A *job* for each entry or callback
 does the rest with all that it calls, in a thread and an LLVM context of its own, while Numba works
 on the next function in Python: modules of different contexts have nothing in common, and ctypes
-releases the GIL. `benchmarks/startup.py` shows what a first step takes.
+releases the GIL. `benchmarks/suites/startup.py` shows what a first step takes.
 """
 
 import ctypes

@@ -1,26 +1,21 @@
-"""What kernels write: tiles and gradients of the threads of a schedule, and the clock of a run."""
+"""Buffers: the arrays that kernels write, and each thread's WorkFrame."""
 
 from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import compiled
 from dagbp._engine.tile_plan import Cuts, TilePlan
-from dagbp._kernels.formulas.dropout import compile_drop
+from dagbp._kernels.formulas.dropout import drop
 from dagbp._kernels.formulas.update import BLOCK
 from dagbp._kernels.frames import (
     BARRIER_SIZE,
-    BATCH_SIZE,
-    COUNTS,
-    LAST_EPOCH,
-    LAST_UPDATE,
     LOSS_COLUMNS,
     N_ROWS,
+    SEED,
     SEGMENT_ROWS,
-    SHUFFLE,
-    ClockFrame,
     WorkFrame,
     pack,
 )
@@ -28,71 +23,77 @@ from dagbp._kernels.passes.barrier import compile_meet, yield_address
 from dagbp._kernels.passes.timing import clock_address, compile_tick
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
-from dagbp._memory import aligned as aligned
+from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
 Frame = npt.NDArray[np.uint64]
 
 
 class Dropout(NamedTuple):
-    """Which rows are dropped, and how often.
+    """The probabilities and the random key of dropout.
 
-    stays: float64 (n,), the probability that a row stays; key: uint64 (2,), the run's seed, and
-    the step's number for kernels to write.
+    Attributes
+    ----------
+    keep_probability : float64 (n,)
+        The probability that a row is kept.
+    key : uint64 (2,)
+        The run's seed, and the number of the step, which kernels write.
     """
 
-    stays: npt.NDArray[np.float64]
+    keep_probability: npt.NDArray[np.float64]
     key: npt.NDArray[np.uint64]
 
-
-def new_clock(epochs: int, batch_size: int, shuffle: bool, seed: int) -> ClockFrame:
-    """Return the clock of a run that has not begun."""
-    count = np.zeros(int(COUNTS), np.int64)
-    count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-    count[LAST_UPDATE] = np.iinfo(np.int64).max
-    random = np.array([seed, seed], np.uint64)
-    return ClockFrame(count, random, np.zeros(epochs), np.zeros(1), None)
+    @classmethod
+    def seeded(cls, keep_probability: npt.NDArray[np.float64], seed: int) -> "Dropout":
+        """Return the dropout of a run with this seed."""
+        key = np.zeros(2, np.uint64)
+        key[SEED] = seed
+        return cls(keep_probability, key)
 
 
-def signal_bytes(layout: Layout, tile_plan: TilePlan) -> int:
-    """Return the bytes that kept signals take."""
-    return tile_plan.n_teams * tile_plan.group * len(layout.plan.node) * tile_plan.row_bytes
+def shapes(layout: Layout, tile_plan: TilePlan, n_values: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array of a step, all of the network's dtype.
 
-
-def step_bytes(layout: Layout, tile_plan: TilePlan, n_values: int) -> int:
-    """Return the bytes of tiles and gradients of a step, without kept signals.
+    The first axis counts teams; of `scratch` it counts threads. The names are fields of WorkFrame.
 
     Parameters
     ----------
     n_values : int
-        Of a gradient, padding included.
+        The parameters, with padding.
     """
-    n, n_outputs = len(layout.plan.node), len(layout.plan.outputs)
+    teams, group = tile_plan.n_teams, tile_plan.group
     lanes = tile_plan.row_bytes // layout.itemsize
-    rows = n + 3 * n_outputs + int(N_ROWS)
-    tile = rows * tile_plan.row_bytes + lanes * layout.stride * layout.itemsize
-    scratch = tile_plan.n_threads * SEGMENT_ROWS * tile_plan.row_bytes
-    gradients = tile_plan.n_teams * n_values * layout.itemsize
-    return int(tile_plan.n_teams * tile_plan.group * tile + scratch + gradients)
+    n, n_outputs = len(layout.plan.node), len(layout.plan.outputs)
+    rows = {"x": n, "s": n, "out": n_outputs, "y": n_outputs, "e": n_outputs, "row": int(N_ROWS)}
+    return {
+        **{name: (teams, group, count, lanes) for name, count in rows.items()},
+        "transposed": (teams, group, lanes, layout.stride),
+        "scratch": (tile_plan.n_threads, SEGMENT_ROWS, lanes),
+        "gradients": (teams, n_values),
+    }
+
+
+def step_bytes(layout: Layout, tile_plan: TilePlan, n_values: int, signals: bool) -> int:
+    """Return the bytes of a step's tiles and gradients, and of stored signals if there are some."""
+    found = shapes(layout, tile_plan, n_values)
+    numbers = sum(prod(shape) for name, shape in found.items() if signals or name != "s")
+    return numbers * layout.itemsize
 
 
 class Buffers:
-    """What threads write while a schedule runs.
+    """The arrays that the threads of one tile plan write.
 
     Attributes
     ----------
-    frames : list of uint64 arrays
-        Each thread's `WorkFrame`.
-    gradients : (n_crews, P), or (n_crews, 0) as long as there is none
-    losses, barrier, meetings
-        As in `WorkFrame`; meetings of all threads, (n_threads, 8).
+    losses, barrier, arrivals
+        As in `WorkFrame`; arrivals of all threads, (n_threads, 8).
 
     Parameters
     ----------
     n_values : int
         P, the parameters with padding.
-    in_strips : bool
-        Whether what strips read is to be copied after an update.
+    by_source_block : bool
+        Whether the forward pass uses source blocks, which an update then refreshes.
     """
 
     def __init__(
@@ -105,8 +106,7 @@ class Buffers:
         by_source_block: bool,
     ) -> None:
         n_threads, team_size = tile_plan.n_threads, tile_plan.team_size
-        self._n_values = n_values
-        self.gradients = aligned((tile_plan.n_teams, 0), dtype)
+        self._dtype, self._shapes = dtype, shapes(layout, tile_plan, n_values)
         self.losses = aligned((n_threads, int(LOSS_COLUMNS)), np.float64)
         self.barrier = aligned((BARRIER_SIZE,), np.int64)
         self.arrivals = aligned((n_threads, 8), np.int64)  # a cache line each
@@ -125,13 +125,14 @@ class Buffers:
             "meet": compile_meet().address if n_threads > 1 else 0,
             "yield_address": yield_address(),
         }
-        teams = [_tiles(layout, dtype, tile_plan) for _ in range(tile_plan.n_teams)]
+        of_team = {name: self._new(name) for name in ("x", "out", "y", "e", "row", "transposed")}
+        of_team["tile_loss"] = np.zeros((tile_plan.n_teams, tile_plan.group))
         shares = _shares(layout, n_values, tile_plan, by_source_block)
-        scratch = aligned((n_threads, SEGMENT_ROWS, tile_plan.row_bytes // dtype.itemsize), dtype)
+        scratch = self._new("scratch")
         self._works = [
             WorkFrame(
                 **of_all,
-                **teams[thread // team_size],
+                **{name: array[thread // team_size] for name, array in of_team.items()},
                 **shares[thread],
                 thread=thread,
                 team=thread // team_size,
@@ -142,60 +143,58 @@ class Buffers:
             )
             for thread in range(n_threads)
         ]
-        self.frames = [pack(work) for work in self._works]
+        self._pack()
+
+    def _new(self, name: str) -> Array:
+        return aligned(self._shapes[name], self._dtype)
+
+    def _pack(self) -> None:
+        self._frames = [pack(work, self._dtype) for work in self._works]
 
     @property
-    def keeps_signals(self) -> bool:
+    def stores_signals(self) -> bool:
         """Whether there is room for every node's signal."""
         return self._works[0].s is not None
 
-    def keep_signals(self) -> None:
+    def store_signals(self) -> None:
         """Make room for every node's signal."""
-        x = self._works[0].x
-        signals = aligned((len(self.gradients), *x.shape), x.dtype)
+        signals = self._new("s")
         self._works = [work._replace(s=signals[work.team]) for work in self._works]
-        self.frames = [pack(work) for work in self._works]
+        self._pack()
 
-    def learning(
-        self, times: npt.NDArray[np.int64] | None = None, dropout: Dropout | None = None
-    ) -> list[Frame]:
-        """Return each thread's `WorkFrame` with a gradient, and what else is given."""
-        if self._works[0].gradient is None:
-            self.gradients = aligned((len(self.gradients), self._n_values), self.gradients.dtype)
+    def gradients(self) -> Array:
+        """Return the gradients (n_teams, P); the first call makes them."""
+        gradients = self._works[0].gradients
+        if gradients is None:
+            gradients = self._new("gradients")
             self._works = [
-                work._replace(gradient=self.gradients[work.team], gradients=self.gradients)
+                work._replace(gradient=gradients[work.team], gradients=gradients)
                 for work in self._works
             ]
-            self.frames = [pack(work) for work in self._works]
+            self._pack()
+        return gradients
+
+    def frames(
+        self, dropout: Dropout | None = None, times: npt.NDArray[np.int64] | None = None
+    ) -> list[Frame]:
+        """Return each thread's packed WorkFrame, with dropout and a clock if they are given."""
         more: dict[str, Any] = {}
         if dropout is not None:
-            drop = compiled(compile_drop, self.gradients.dtype).address
-            more |= {"drop": drop, "stays": dropout.stays, "drop_key": dropout.key}
+            more["drop"] = drop.compiled(self._dtype).address
+            more |= {"keep_probability": dropout.keep_probability, "drop_key": dropout.key}
         if times is not None:
             more |= {"tick": compile_tick().address, "clock": clock_address()}
         if not more:
-            return self.frames
+            return self._frames
         rows = [None] * len(self._works) if times is None else times
         pairs = zip(self._works, rows, strict=True)
-        return [pack(work._replace(**more, times=row)) for work, row in pairs]
-
-
-def _tiles(layout: Layout, dtype: np.dtype[Any], tile_plan: TilePlan) -> dict[str, Array]:
-    """Return what the members of a crew share: a group of tiles."""
-    group, lanes = tile_plan.group, tile_plan.row_bytes // dtype.itemsize
-    n, n_outputs = len(layout.plan.node), len(layout.plan.outputs)
-    rows = {"x": n, "out": n_outputs, "y": n_outputs, "e": n_outputs, "row": int(N_ROWS)}
-    return {
-        **{name: aligned((group, count, lanes), dtype) for name, count in rows.items()},
-        "tile_loss": np.zeros(group),
-        "transposed": aligned((group, lanes, layout.stride), dtype),
-    }
+        return [pack(work._replace(**more, times=row), self._dtype) for work, row in pairs]
 
 
 def _shares(
     layout: Layout, n_values: int, tile_plan: TilePlan, by_source_block: bool
 ) -> list[dict[str, Any]]:
-    """Return what each thread updates, copies and clears of the parameters."""
+    """Return the parameters that each thread updates, copies and clears, as fields of WorkFrame."""
     updated = _in_blocks(n_values, tile_plan.n_threads)
     cleared, uncovered = _in_blocks(n_values, tile_plan.team_size), layout.uncovered(n_values)
     result = []
@@ -224,7 +223,7 @@ def _shares(
 
 
 def _in_blocks(n: int, shares: int) -> list[tuple[int, int]]:
-    """Return where each share of n parameters begins and ends, in whole blocks."""
+    """Return the first and last parameter of each share of n parameters, in whole blocks."""
     blocks = -(-n // int(BLOCK))
     ends = [min(n, blocks * k // shares * int(BLOCK)) for k in range(shares + 1)]
     return list(pairwise(ends))

@@ -1,101 +1,99 @@
-"""A plan with its parameters and buffers, and the calls that run kernels over it.
+"""The CPU engine: one network's arrays, and the calls that run compiled code over them.
 
-Arrays come in checked and leave by rows and slots; labels and options stay with `Network`.
+Arrays come in checked, and results are by row and slot of the plan; the public classes hold labels
+and options. `operations` has the table of the calls, `packing` the frames that kernels receive,
+`tile_plan` the choice of tiles and threads, `buffers` the arrays that threads write, and
+`single_sample` the path of one sample outside of tiles.
 """
 
-import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._compiler.decorators import compiled
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Features, Problem
-from dagbp._engine.buffers import Buffers, Dropout, signal_bytes, step_bytes
+from dagbp._engine import operations
+from dagbp._engine.buffers import Buffers, Dropout, step_bytes
+from dagbp._engine.clock import Clock
+from dagbp._engine.operations import Operation
+from dagbp._engine.packing import NetPacker, SamplePacker
 from dagbp._engine.parameters import Parameters
-from dagbp._engine.single_sample import Single
+from dagbp._engine.protocol import NodeValues
+from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
+from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
-from dagbp._kernels.edges.dense import compile_panels
-from dagbp._kernels.edges.mixed import compile_mixed
-from dagbp._kernels.edges.source_blocks import source_block_sums
-from dagbp._kernels.formulas.shuffle import compile_shuffle
-from dagbp._kernels.formulas.update import compile_gather, compile_reduce
+from dagbp._kernels.formulas.update import gather, reduce
 from dagbp._kernels.frames import (
     ABORT,
     BROKEN,
-    CALL_IN_PLACE,
-    CALL_KEEPING_SIGNAL,
-    DENSE_PARTS,
-    DIVERGED,
-    FUSED_IDENTITY,
-    FUSED_RELU,
-    SHUFFLE,
-    STATUS,
-    STAY,
     STOP,
-    STORE,
     VALUE,
-    ClockFrame,
     LossFrame,
-    NetFrame,
     ResultFrame,
-    SamplesFrame,
-    UpdateFrame,
     address,
     pack,
 )
-from dagbp._kernels.passes import entry_points as run
-from dagbp._kernels.passes import readers
-from dagbp._kernels.passes import tile_group as parts
+from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
-from dagbp._machine import WIDE_ROW
 from dagbp._memory import require
-from dagbp._plan.plan import Plan, inverse
+from dagbp._plan.plan import Plan
 from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
-Frame = npt.NDArray[np.uint64]
 
-KEPT_BYTES = 2**26  # of buffers for several schedules
-
-_WRITES = {run.predict: parts.write, run.inspect: parts.write_all}
-LARGE = 2**26
+LARGE = 2**26  # bytes; the check of memory takes longer than a small prediction
 
 
-_APPLIED = {"relu": FUSED_RELU, "identity": FUSED_IDENTITY}
+class _Prepared(NamedTuple):
+    """The calls of one operation, one for each thread, and the objects whose addresses they use."""
+
+    calls: list[Callable[[], None]]
+    buffers: Buffers
+    held: tuple[Any, ...]
 
 
-def _how_applied(activation: activations.Activation) -> int:
-    """Return how kernels apply an activation where signals need not be kept."""
-    return int(
-        CALL_KEEPING_SIGNAL
-        if activation.reads_signal
-        else _APPLIED.get(activation.name, CALL_IN_PLACE)
-    )
+def _run(prepared: _Prepared, watch: Callable[[], object] | None = None) -> Buffers:
+    """Make each call on a thread of its own; on this thread if there is one call and no `watch`."""
+    calls, buffers, _ = prepared
+    buffers.barrier[:] = 0
+    buffers.arrivals[:] = 0
+    if len(calls) == 1 and watch is None:
+        calls[0]()
+        return buffers
+
+    def stop(failed: bool) -> None:
+        buffers.barrier[ABORT] = BROKEN if failed else STOP
+
+    def look() -> None:
+        if watch is not None and watch():
+            stop(False)
+
+    run_together(calls, stop=stop, watch=look)
+    return buffers
 
 
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_size_t
-_gather = ctypes.CFUNCTYPE(
-    None, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER, _COUNT, _COUNT, _POINTER
-)
+def _mean_loss(buffers: Buffers) -> float:
+    return float(sum(buffers.losses[:, VALUE].tolist()))
 
 
-class Engine:
-    """One network's arrays, and what runs batches through them.
+class CpuEngine:
+    """Runs batches through one network with compiled kernels; see `Engine` for the calls.
 
     Attributes
     ----------
-    plan : Plan
-    dtype : numpy.dtype
-    wiring : Wiring
-        The plan as kernels read it: held zeros filled in, panels, segments.
-    parameters : Parameters
-        Weights and biases, in all orders, and which of them `train` may change.
+    layout : Layout
+        The plan as kernels read it: with explicit zeros, panels and segments.
+    tile_planner : TilePlanner
+        Chooses tiles and threads for a batch.
+    kept_bytes : int
+        The most bytes of buffers that are kept for several tile plans.
+    plan, dtype, n_edges, n_computed, parameters
+        As in `Engine`.
     """
 
     def __init__(
@@ -108,198 +106,217 @@ class Engine:
         dense_above: float | None = None,
         strategy: str = "auto",
     ) -> None:
-        self.plan, self.dtype = plan, dtype
-        # Records, not names: a network keeps what it was made with when a name is overwritten.
-        self._activations = [activations.get(name) for name in theta_names]
-        self._theta = theta
-        self._applied = np.array([_how_applied(one) for one in self._activations], np.uint8)[theta]
-        self._keeps = bool((self._applied == CALL_KEEPING_SIGNAL).any())
-        self._rows: dict[bool, Array] = {}
-        column, moved = plan.input_column, bool((np.diff(plan.input_column) != 1).any())
-        self._places = (column, inverse(column)) if moved else (None, None)
-        own_segment = np.array([one.f is not None for one in self._activations], np.bool_)
-        self.layout = Layout(plan, theta, own_segment[theta], dtype, dense_above)
+        self.plan, self.dtype, self.kept_bytes = plan, dtype, 2**26
+        # Records, not names: a network keeps its functions when a name is registered again.
+        self.activations = [activations.get(name) for name in theta_names]
+        users = np.array([not one.builtin for one in self.activations], np.bool_)[theta]
+        self.layout = Layout(plan, theta, users, dtype, dense_above)
         self.tile_planner = TilePlanner(self.layout, strategy)
         self.n_edges = len(plan.in_src)
         self.n_computed = len(plan.node) - plan.n_inputs
         self.parameters = Parameters(self.layout, self.n_edges, trained, dtype)
+        self._nets = NetPacker(self.layout, self.parameters, self.activations, theta)
+        self._samples = SamplePacker(plan, dtype)
+        self._users = users
         self._buffers: dict[TilePlan, Buffers] = {}
-        self._entries: dict[Any, Callable[..., None]] = {}
-        self._nets: dict[Any, Frame] = {}
-        self._readers: dict[Any, Any] = {}
-        self._single: Single | None = None
+        self._entries: dict[CKernel, Callable[..., None]] = {}
+        self._single: SingleSample | None = None
 
-    # --- what kernels receive ---
+    # --- calls ---
 
-    def _net(self, entry: Any, row_bytes: int, *, signals: bool = False) -> Frame:
-        """Return the net's frame for an entry point.
+    def predict(self, X: Features, max_threads: int | None) -> Array:
+        """Return the outputs (n_samples, n_outputs)."""
+        if self._is_single(X, max_threads, back=False):
+            return self._single_sample().predict(X.values)
+        size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
+        if size > LARGE:
+            require(size, f"the predictions for {len(X):,} samples")
+        tile_plan = self.tile_planner.choose(len(X), max_threads, back=False)
+        results = self._new_results(operations.PREDICT, len(X))
+        before = (self._samples.record(X),)
+        _run(self._prepare(operations.PREDICT, tile_plan, before, ResultFrame(**results)))
+        return results["x"]
 
-        What its kernels read is up to date. signals: whether every signal is to be kept.
-        """
-        if not self._by_source_block(row_bytes):
-            self.parameters.catch_up()
-        key = entry, row_bytes, signals
-        if key not in self._nets:
-            self._nets[key] = self._new_net(*key)
-        return self._nets[key]
+    def inspect(
+        self, X: Features, *, targets: Targets | None = None, loss: Loss | None = None
+    ) -> NodeValues:
+        """Return s and x of every node and sample, and with targets and a loss the deltas."""
+        operation = operations.FORWARD if loss is None else operations.BACKPROP
+        n_values = len(operation.results) * len(self.plan.node) * len(X)
+        require(n_values * self.dtype.itemsize, f"every node's values for {len(X):,} samples")
+        tile_plan = self.tile_planner.choose(len(X), 1)._replace(group=1)
+        results = self._new_results(operation, len(X))
+        row = LossFrame(0, None) if loss is None else loss.row(self.dtype)
+        before = self._samples.record(X, targets), row
+        _run(self._prepare(operation, tile_plan, before, ResultFrame(**results)))
+        return NodeValues(results["s"], results["x"], results.get("delta"))
 
-    def _new_net(self, entry: Any, row_bytes: int, signals: bool) -> Frame:
-        """Return a new one: addresses last, what takes longest to compile first."""
-        learn = 0
-        if entry is not run.predict:
-            learn = compiled(parts.compile_part, parts.learn, self.dtype, row_bytes)
-        compiled(run.compile_entry, entry, self.dtype)
-        read, write = (
-            compiled(parts.compile_part, part, self.dtype, row_bytes) if part else 0
-            for part in (parts.read, _WRITES.get(entry))
+    def evaluate(self, problem: Problem, max_threads: int | None) -> float:
+        """Return the mean loss."""
+        if self._is_single(problem.features, max_threads, back=False):
+            return self._single_sample().evaluate(problem)
+        return _mean_loss(self._evaluate(operations.EVALUATE, problem, max_threads))
+
+    def differentiate(self, problem: Problem, max_threads: int | None) -> tuple[float, Array]:
+        """Return the mean loss and its gradient, in the user's order."""
+        if self._is_single(problem.features, max_threads, back=True):
+            return self._single_sample().differentiate(problem)
+        buffers = self._evaluate(operations.DIFFERENTIATE, problem, max_threads)
+        gradients = buffers.gradients()
+        by_target = np.empty(self.parameters.n_values, self.dtype)
+        slots = address(self.layout.plan.in_slot)
+        narrow = self.layout.plan.in_slot.dtype == np.uint32
+        gather.call_from_python(self.dtype)(
+            address(gradients),
+            *gradients.shape,
+            slots if narrow else None,
+            None if narrow else slots,
+            self.layout.n_slots,
+            len(by_target),
+            address(by_target),
         )
-        dense: dict[str, Any] = {}
-        if self.layout.ins.n_edges or self.layout.outs.n_edges or self.layout.n_explicit_zeros:
-            dense = compiled(compile_panels, self.dtype, row_bytes)
-            dense = dense | compiled(compile_mixed, self.dtype, row_bytes)
-        block_sums: Any = 0
-        if self._by_source_block(row_bytes):
-            block_sums = source_block_sums.compiled(self.dtype, row_bytes)
-        width = row_bytes // self.dtype.itemsize
-        applied = None if signals else self._applied
-        return self._pack_net(width, dense, applied, block_sums, read, learn, write)
+        if self.layout.slot is not None:
+            by_target = self.parameters.without_explicit_zeros(by_target)
+        return _mean_loss(buffers), by_target
 
-    def _pack_net(
+    def _evaluate(self, operation: Operation, problem: Problem, max_threads: int | None) -> Buffers:
+        back = operation.gradient
+        tile_plan = self.tile_planner.choose(len(problem.features), max_threads, back)
+        samples = self._samples.record(problem.features, problem.targets, problem.weight)
+        before = samples, problem.loss.row(self.dtype)
+        return _run(self._prepare(operation, tile_plan, before))
+
+    def train(
         self,
-        width: int,
-        dense: Mapping[str, Any],
-        applied: Array | None = None,
-        block_sums: Any = 0,
-        read: Any = 0,
-        learn: Any = 0,
-        write: Any = 0,
-    ) -> Frame:
-        """Return the net's frame with these addresses of functions of tiles."""
-        layout, plan, rows = self.layout, self.layout.plan, self._addresses(applied is None)
-        parameters = self.parameters
-        ins, outs = layout.ins, layout.outs
-        source_blocks = (
-            layout.source_blocks if self._by_source_block(width * self.dtype.itemsize) else None
-        )
-        return pack(
-            NetFrame(
-                n_nodes=len(plan.node),
-                n_inputs=plan.n_inputs,
-                n_edges=layout.n_slots,
-                n_outputs=len(plan.outputs),
-                n_values=len(parameters.by_source),
-                width=width,
-                in_ptr=plan.in_ptr,
-                in_src=plan.in_src,
-                in_slot=plan.in_slot if plan.in_slot.dtype == np.uint32 else None,
-                wide_slot=plan.in_slot if plan.in_slot.dtype == np.int64 else None,
-                out_ptr=plan.out_ptr,
-                out_dst=plan.out_dst,
-                outputs=plan.outputs,
-                output_slot=plan.output_slot,
-                theta=rows[0],
-                d_theta=rows[1],
-                applied=applied,
-                **{part: dense.get(part, 0) for part in DENSE_PARTS},
-                read=read,
-                learn=learn,
-                write=write,
-                by_source=parameters.by_source,
-                by_target=parameters.by_target,
-                in_segment=layout.in_segment,
-                out_segment=layout.out_segment,
-                in_mixed=layout.in_mixed,
-                out_mixed=layout.out_mixed,
-                source_blocks=source_blocks and source_blocks.of_segment,
-                block_ptr=source_blocks and source_blocks.program,
-                block_src=source_blocks and source_blocks.source,
-                block_slot=source_blocks and source_blocks.value_slot,
-                block_weights=parameters.block_weights,
-                source_block_sums=block_sums,
-                in_panel=ins.of_row,
-                in_runs=ins.program,
-                out_panel=outs.of_row,
-                out_runs=outs.program,
-                in_is_edge=layout.in_is_edge,
-                out_is_edge=layout.out_is_edge,
-                column=layout.column,
-                stride=layout.stride,
-            )
-        )
+        problem: Problem,
+        order: npt.NDArray[np.int64] | None,
+        update: Update,
+        clock: Clock,
+        *,
+        max_threads: int | None = None,
+        watch: Callable[[], object] | None = None,
+        dropout: Dropout | None = None,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take training steps until the clock reaches its last epoch or update.
 
-    def _by_source_block(self, row_bytes: int) -> bool:
-        """Return whether tiles with such rows go by strips: narrow ones fit the caches."""
-        return row_bytes == WIDE_ROW and self.layout.source_blocks is not None
-
-    def _addresses(self, every: bool) -> Array:
-        """Return the addresses of each row's activation and its derivative, (2, n).
-
-        Those that kernels apply themselves are 0, and never compiled, unless `every` one is asked.
+        See `Engine.train`. An update that is not finite is undone.
         """
-        if every not in self._rows:
-            called = [every or _how_applied(one) <= CALL_IN_PLACE for one in self._activations]
-            pairs = [
-                activations.rows(one, self.dtype) if call else (0, 0)
-                for one, call in zip(self._activations, called, strict=True)
-            ]
-            table = np.array([[*map(int, pair)] for pair in pairs], np.uintp).reshape(-1, 2)
-            self._rows[every] = np.ascontiguousarray(table[self._theta].T)
-        return self._rows[every]
+        tile_plan = self.tile_planner.choose(clock.batch_size, max_threads)
+        loss = problem.loss.row(self.dtype)
+        samples = self._samples.record(problem.features, problem.targets, problem.weight, order)
+        rule = update.frame(self.parameters)
+        if tile_plan.n_teams > 1 or rule.trained is not None:
+            rule = rule._replace(reduce=reduce.compiled(self.dtype))
+        before, after = (samples, loss, rule), clock.frame()
+        prepared = self._prepare(operations.TRAIN, tile_plan, before, after, dropout, times)
+        with self.parameters.updated(self._nets.by_source_block(tile_plan.row_bytes)):
+            _run(prepared, watch)
+        if clock.diverged:
+            self.parameters.undo()
+
+    # --- one call into compiled code ---
+
+    def _prepare(
+        self,
+        operation: Operation,
+        tile_plan: TilePlan,
+        before: tuple[tuple[Any, ...], ...],
+        after: tuple[Any, ...] | None = None,
+        dropout: Dropout | None = None,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> _Prepared:
+        """Return a call of the operation's entry point for each thread.
+
+        Parameters
+        ----------
+        before, after : records
+            The arguments of the entry point between the network's frame and the thread's WorkFrame,
+            and the argument after the WorkFrame.
+        """
+        signals = operation.signals or dropout is not None
+        buffers = self._buffers_of(tile_plan, signals or self._nets.stores_signals)
+        if operation.gradient:
+            buffers.gradients()
+        works = buffers.frames(dropout, times)
+        net = self._nets.frame(operation, tile_plan.row_bytes, signals)
+        first = [net, *(pack(record, self.dtype) for record in before)]
+        last = [] if after is None else [pack(after, self.dtype)]
+        numbers = [] if operation.back is None else [operation.back]
+        call = partial(self._entry(operation.entry), None, *map(address, first))
+        calls: list[Callable[[], None]] = [
+            partial(call, address(work), *map(address, last), *numbers) for work in works
+        ]
+        return _Prepared(calls, buffers, (before, after, first, works, last))
+
+    def _entry(self, kernel: CKernel) -> Callable[..., None]:
+        """Return an entry point as a function of addresses and numbers."""
+        if kernel not in self._entries:
+            self._entries[kernel] = kernel.call_from_python(self.dtype)
+        return self._entries[kernel]
+
+    def _new_results(self, operation: Operation, n_samples: int) -> dict[str, Array]:
+        plan = self.plan
+        return operation.new_results(len(plan.node), n_samples, len(plan.outputs), self.dtype)
+
+    # --- one sample outside of tiles ---
 
     def _is_single(self, X: Features, max_threads: int | None, back: bool) -> bool:
-        """Return whether X is one sample, to go by itself."""
+        """Return whether X is one sample and faster outside of tiles."""
         return len(X) == 1 and X.direct and self.tile_planner.single(max_threads, back)
 
-    def _single_sample(self) -> Single:
-        """Return what runs one sample by itself, kept from call to call."""
+    def _single_sample(self) -> SingleSample:
+        """Return the arrays of one sample, kept from call to call, with the current parameters."""
         if self._single is None:
-            theta, net = self._addresses(True)[0], self._pack_net(1, {})
-            users = np.array([not one.builtin for one in self._activations], np.bool_)
-            exact = users[self._theta]
-            more = exact, self._places[1], self.dtype
-            self._single = Single(self.plan, self.layout, net, theta, *more)
+            net, places = self._nets.for_single_sample(), self._samples.places
+            more = self._users, places, self.dtype
+            self._single = SingleSample(self.plan, self.layout, net, *more)
         self.parameters.catch_up()
         return self._single
 
-    def _buffers_of(self, tile_plan: TilePlan, signals: bool = False) -> Buffers:
-        """Return what threads write, kept from call to call: fresh pages cost faults.
+    # --- memory ---
 
-        What was kept for other schedules is given back first, unless all is small: steps and
-        validation may take turns. signals: as of `_net`.
+    def _buffers_of(self, tile_plan: TilePlan, signals: bool) -> Buffers:
+        """Return a tile plan's buffers, kept from call to call, as new pages cost page faults.
+
+        Training steps and validation may alternate, so buffers of several plans are kept as long as
+        they are small together. signals: whether every node's signal is stored.
         """
-        signals = signals or self._keeps
         if tile_plan not in self._buffers:
-            kept = sum(self.step_bytes(one) + self._signal_bytes(one) for one in self._buffers)
-            if kept + self.step_bytes(tile_plan) > KEPT_BYTES:
-                self._buffers = {}
-            more = signal_bytes(self.layout, tile_plan) if signals and not self._keeps else 0
-            require(self.step_bytes(tile_plan) + more, "a step's tiles and gradients")
-            cuts, by_source_block = (
-                self.tile_planner.cuts(tile_plan),
-                self._by_source_block(tile_plan.row_bytes),
+            kept = sum(
+                self.step_bytes(one, buffers.stores_signals)
+                for one, buffers in self._buffers.items()
             )
-            size = len(self.parameters.by_source)
-            buffers = Buffers(self.layout, self.dtype, size, tile_plan, cuts, by_source_block)
+            if kept + self.step_bytes(tile_plan) > self.kept_bytes:
+                self._buffers = {}
+            require(self.step_bytes(tile_plan, signals), "a step's tiles and gradients")
+            self._buffers[tile_plan] = Buffers(
+                self.layout,
+                self.dtype,
+                len(self.parameters.by_source),
+                tile_plan,
+                self.tile_planner.cuts(tile_plan),
+                self._nets.by_source_block(tile_plan.row_bytes),
+            )
             if signals:
-                buffers.keep_signals()
-            self._buffers[tile_plan] = buffers
+                self._buffers[tile_plan].store_signals()
         buffers = self._buffers[tile_plan]
-        if signals and not buffers.keeps_signals:
-            require(signal_bytes(self.layout, tile_plan), "the signals of a step's tiles")
-            buffers.keep_signals()
+        if signals and not buffers.stores_signals:
+            more = self.step_bytes(tile_plan, True) - self.step_bytes(tile_plan)
+            require(more, "the signals of a step's tiles")
+            buffers.store_signals()
         return buffers
 
-    def _signal_bytes(self, tile_plan: TilePlan) -> int:
-        """Return the bytes of kept signals that `step_bytes` leaves out."""
-        more = self._buffers[tile_plan].keeps_signals and not self._keeps
-        return more * signal_bytes(self.layout, tile_plan)
+    def step_bytes(self, tile_plan: TilePlan, signals: bool = False) -> int:
+        """Return the bytes of a step's tiles and gradients, and of all signals if they are stored.
 
-    def release(self) -> None:
-        """Give the buffers back."""
-        self._buffers, self._single = {}, None
+        They are always stored if some activation's derivative reads its signal.
+        """
+        stored = signals or self._nets.stores_signals
+        return step_bytes(self.layout, tile_plan, len(self.parameters.by_source), stored)
 
     def network_bytes(self) -> int:
-        """Return the bytes of the plan, its wiring and the parameters."""
+        """Return the bytes of the plan, its layout and the parameters."""
         arrays: list[Array] = [
             *self.plan[:-1],
             *self.layout.arrays(),
@@ -307,198 +324,6 @@ class Engine:
         ]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
-    def step_bytes(self, tile_plan: TilePlan) -> int:
-        """Return the bytes of tiles and gradients of a step."""
-        signals = signal_bytes(self.layout, tile_plan) if self._keeps else 0
-        return signals + step_bytes(self.layout, tile_plan, len(self.parameters.by_source))
-
-    # --- calls ---
-
-    def predict(self, X: Features, max_threads: int | None) -> Array:
-        """Return the outputs (N, n_outputs)."""
-        if self._is_single(X, max_threads, back=False):
-            return self._single_sample().predict(X.values)
-        size = len(X) * len(self.plan.outputs) * self.dtype.itemsize
-        if size > LARGE:  # to look takes longer than a small prediction
-            require(size, f"the predictions for {len(X):,} samples")
-        out = np.empty((len(X), len(self.plan.outputs)), self.dtype)
-        tile_plan = self.tile_planner.choose(len(X), max_threads, back=False)
-        buffers = self._buffers_of(tile_plan)
-        samples = self._samples(X)
-        before = self._net(run.predict, tile_plan.row_bytes), pack(samples)
-        self._run_all(
-            run.predict, before, buffers, buffers.frames, pack(ResultFrame(None, out, None))
-        )
-        return out
-
-    def inspect(self, X: Features, targets: Targets | None, loss: Loss | None) -> ResultFrame:
-        """Return s and x of every node and sample, and the deltas if there are targets."""
-        back = targets is not None
-        size = (2 + back) * len(self.plan.node) * len(X) * self.dtype.itemsize
-        require(size, f"every node's values for {len(X):,} samples")
-        values = np.zeros((2 + back, len(self.plan.node), len(X)), self.dtype)
-        record = ResultFrame(values[0], values[1], values[2] if back else None)
-        tile_plan = self.tile_planner.choose(len(X), 1)._replace(group=1)
-        (work,) = self._buffers_of(tile_plan, signals=True).learning()
-        samples = self._samples(X, targets)
-        net = self._net(run.inspect, tile_plan.row_bytes, signals=True)
-        frames = (
-            net,
-            pack(samples),
-            pack(LossFrame(0, None) if loss is None else loss.row(self.dtype)),
-            work,
-            pack(record),
-        )
-        self._entry(run.inspect)(None, *map(address, frames), back)
-        return record
-
-    def evaluate(self, problem: Problem, max_threads: int | None) -> float:
-        """Return the mean loss."""
-        if self._is_single(problem.features, max_threads, back=False):
-            return self._single_sample().evaluate(problem)
-        return self._evaluate(problem, max_threads, back=False)[0]
-
-    def differentiate(self, problem: Problem, max_threads: int | None) -> tuple[float, Array]:
-        """Return the mean loss and its gradient, in the user's order."""
-        if self._is_single(problem.features, max_threads, back=True):
-            return self._single_sample().differentiate(problem)
-        value, gradients = self._evaluate(problem, max_threads, back=True)
-        flat = np.empty(self.parameters.n_values, self.dtype)
-        slots = address(self.layout.plan.in_slot)
-        narrow = self.layout.plan.in_slot.dtype == np.uint32
-        _gather(compiled(compile_gather, self.dtype).address)(
-            address(gradients),
-            *gradients.shape,
-            slots if narrow else None,
-            None if narrow else slots,
-            self.layout.n_slots,
-            len(flat),
-            address(flat),
-        )
-        return value, flat if self.layout.slot is None else self.parameters.without_explicit_zeros(
-            flat
-        )
-
-    def _evaluate(
-        self, problem: Problem, max_threads: int | None, back: bool
-    ) -> tuple[float, Array]:
-        tile_plan = self.tile_planner.choose(len(problem.features), max_threads, back)
-        buffers = self._buffers_of(tile_plan)
-        frames = buffers.learning() if back else buffers.frames
-        data = self._samples(problem.features, problem.targets, problem.weight)
-        loss = problem.loss.row(self.dtype)  # begins to compile
-        before = self._net(run.evaluate, tile_plan.row_bytes), pack(data), pack(loss)
-        self._run_all(run.evaluate, before, buffers, frames, int(STORE if back else STAY))
-        return sum(buffers.losses[:, VALUE].tolist()), buffers.gradients
-
-    def train(
-        self,
-        problem: Problem,
-        order: npt.NDArray[np.int64] | None,
-        update: UpdateFrame,
-        clock: ClockFrame,
-        tile_plan: TilePlan,
-        watch: Callable[[], object],
-        *,
-        dropout: Dropout | None = None,
-        times: npt.NDArray[np.int64] | None = None,
-    ) -> None:
-        """Advance the clock to its last epoch or update, or to where something stops it.
-
-        That is an exception, a loss that is not finite, or `watch`, called now and then, if it
-        returns something true. times (n_threads, N_TIMES): what each thread's parts take is added.
-        """
-        signals = dropout is not None
-        loss = problem.loss.row(self.dtype)  # begins to compile
-        buffers = self._buffers_of(tile_plan, signals)
-        frames = buffers.learning(times, dropout)
-        data = self._samples(problem.features, problem.targets, problem.weight, order)
-        if tile_plan.n_teams > 1 or update.trained is not None:
-            update = update._replace(reduce=compiled(compile_reduce, self.dtype))
-        if clock.count[SHUFFLE]:
-            clock = clock._replace(shuffle=compiled(compile_shuffle))
-        net = self._net(run.train, tile_plan.row_bytes, signals=signals)
-        before = net, pack(data), pack(loss), pack(update)
-        with self.parameters.updated(self._by_source_block(tile_plan.row_bytes)):
-            self._run_all(run.train, before, buffers, frames, pack(clock), watch=watch)
-        if clock.count[STATUS] == DIVERGED:
-            self.parameters.undo()
-
-    def _entry(self, entry: Any) -> Callable[..., None]:
-        """Return an entry point to call: with a null pointer, addresses of frames, and numbers."""
-        if entry not in self._entries:
-            frames, numbers = run.ARITY[entry]
-            arguments = [ctypes.c_void_p] * (1 + frames) + [ctypes.c_size_t] * numbers
-            function = ctypes.CFUNCTYPE(None, *arguments)
-            self._entries[entry] = function(compiled(run.compile_entry, entry, self.dtype).address)
-        return self._entries[entry]
-
-    def _run_all(
-        self,
-        entry: Any,
-        before: tuple[Frame, ...],
-        buffers: Buffers,
-        frames: list[Frame],
-        after: Frame | int,
-        watch: Callable[[], object] | None = None,
-    ) -> None:
-        """Call an entry once for each thread; here, if there is but one and nobody watches."""
-        barrier = buffers.barrier
-        barrier[:] = 0
-        buffers.arrivals[:] = 0
-        kernel, first = self._entry(entry), [None, *map(address, before)]
-        last = after if isinstance(after, int) else address(after)
-        calls = [partial(kernel, *first, address(frame), last) for frame in frames]
-        if len(calls) == 1 and watch is None:
-            calls[0]()
-            return
-
-        def stop(failed: bool) -> None:
-            barrier[ABORT] = BROKEN if failed else STOP
-
-        def look() -> None:
-            if watch is not None and watch():
-                stop(False)
-
-        run_together(calls, stop=stop, watch=look)
-
-    def _samples(
-        self,
-        X: Features,
-        targets: Targets | None = None,
-        weight: Array | None = None,
-        order: npt.NDArray[np.int64] | None = None,
-    ) -> SamplesFrame:
-        """Return samples as kernels take them."""
-        places = self._places[X.indptr is not None]
-        form = readers.read_squares if X.direct and places is None else readers.read_rows
-        if X.indptr is not None:
-            form = readers.read_csr
-        wanted, read_targets = None, 0
-        if targets is not None:
-            wanted = targets.values if targets.labels is None else targets.labels
-            read = readers.read_squares if targets.labels is None else readers.read_labels
-            assert wanted is not None
-            read_targets = self._reader(read, wanted)
-        return SamplesFrame(
-            n_samples=len(X),
-            n_inputs=self.plan.n_inputs,
-            n_outputs=len(self.plan.outputs),
-            features=X.values,
-            read_features=self._reader(form, X.values),
-            read_targets=read_targets,
-            stride=X.stride,
-            indptr=X.indptr,
-            indices=X.indices,
-            places=places,
-            targets=wanted,
-            weight=weight,
-            order=order,
-        )
-
-    def _reader(self, form: Callable[..., None], source: Array) -> Any:
-        """Return the address of a function that copies such samples into tiles."""
-        key = form, source.dtype
-        if key not in self._readers:
-            self._readers[key] = compiled(readers.compile_reader, form, self.dtype, source.dtype)
-        return self._readers[key]
+    def release(self) -> None:
+        """Free the buffers."""
+        self._buffers, self._single = {}, None

@@ -1,4 +1,4 @@
-"""Weights and biases of a network, in each of the orders that somebody reads."""
+"""Weights and biases of a network, in the user's order and in the orders of the kernels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._engine.buffers import aligned
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import stretches
+from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
 
@@ -18,19 +18,21 @@ Array = npt.NDArray[Any]
 class Parameters:
     """One network's weights and biases.
 
-    The user's order, that of `Network.parameters`, has the weights by in-edge, then the biases of
-    the computed nodes. Kernels have other orders, with held zeros among the weights.
+    The user's order (of `Network.parameters`) has the weights by in-edge, then the biases of the
+    computed nodes. The kernels' orders have explicit zeros among the weights.
 
     Attributes
     ----------
     by_source : (P,)
         Weights in out-edge order, then the biases of the computed nodes, then padding.
-    strip_weights : (S,)
-        Those of edges in strips, in their order.
+    block_weights : (S,)
+        The weights of edges in source blocks, in the order of the blocks.
     n_values : int
-        Of `by_source`, without the padding.
+        The length of `by_source` without the padding.
     trained : bool (n_parameters,)
-        Which may change, in the user's order; `all_train`: whether all.
+        The parameters that training may change, in the user's order.
+    all_train : bool
+        Whether training may change all of them.
     """
 
     def __init__(
@@ -45,17 +47,17 @@ class Parameters:
         self.block_weights = aligned(
             (0 if source_blocks is None else len(source_blocks.slot),), dtype
         )
-        self._behind = False  # whether `_by_target` is behind `block_weights`
+        self._behind = False  # whether `block_weights` is newer than `_by_target`
         self.trained, self.all_train = trained, bool(trained.all())
 
     @property
     def by_target(self) -> Array:
-        """All of them, the weights by in-edge with held zeros: (n_values,)."""
+        """All parameters, the weights by in-edge and with explicit zeros: (n_values,)."""
         self.catch_up()
         return self._by_target
 
     def catch_up(self) -> None:
-        """Copy to `by_target` what training in strips has left behind there."""
+        """Copy `block_weights` to `by_target`, if training has updated only the former."""
         if self._behind:
             assert self._layout.source_blocks is not None
             self._by_target[self._layout.source_blocks.slot] = self.block_weights
@@ -66,19 +68,22 @@ class Parameters:
         return self.without_explicit_zeros(self.by_target)
 
     def assign(self, parameters: Array) -> None:
-        """Take over what `copy` returned."""
+        """Set all parameters, given in the user's order."""
         self._behind = False
         self._by_target[:] = self._with_explicit_zeros(parameters, 0)
         self.undo()
         self._fill_source_blocks()
 
     def undo(self) -> None:
-        """Restore `by_source` from `by_target`, after an update that failed."""
+        """Restore `by_source` from `by_target`, after an update that was not finite."""
         self._into_source_order(self.by_target, self.by_source)
 
     @contextmanager
     def updated(self, by_source_block: bool) -> Iterator[None]:
-        """Let kernels update `by_source`, and `by_target` or `block_weights`."""
+        """Let kernels update `by_source`, and either `by_target` or `block_weights`.
+
+        by_source_block: whether they update `block_weights`.
+        """
         self._behind = by_source_block
         try:
             yield
@@ -99,10 +104,10 @@ class Parameters:
         """Return all arrays."""
         return [self.by_source, self._by_target, self.block_weights, self.trained]
 
-    # --- other arrays with an element for each parameter ---
+    # --- other arrays with one element for each parameter ---
 
     def in_user_order(self, values: Array) -> Array:
-        """Return an array laid out like `by_source` in the user's order."""
+        """Return an array in the order of `by_source`, brought into the user's order."""
         n = self._layout.n_slots
         weights, biases = values[:n], values[n:][: self._n_computed]
         return self.without_explicit_zeros(
@@ -110,53 +115,55 @@ class Parameters:
         )
 
     def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
-        """Return what is in the user's order laid out like `by_source`, padding 0."""
+        """Return an array in the user's order, brought into the order of `by_source`, padding 0."""
         padded = aligned((len(self.by_source),), parameters.dtype)
         return self._into_source_order(self._with_explicit_zeros(parameters, 0), padded)
 
-    def without_explicit_zeros(self, flat: Array) -> Array:
-        """Return a copy of what is in the order of `by_target` in the user's order."""
+    def without_explicit_zeros(self, by_target: Array) -> Array:
+        """Return an array in the order of `by_target`, brought into the user's order."""
         slot = self._layout.slot
         if slot is None:
-            return flat.copy()
-        return np.concatenate([flat[: self._layout.n_slots][slot], flat[self._layout.n_slots :]])
+            return by_target.copy()
+        return np.concatenate(
+            [by_target[: self._layout.n_slots][slot], by_target[self._layout.n_slots :]]
+        )
 
-    def _with_explicit_zeros(self, parameters: npt.NDArray[Any], held: Any) -> npt.NDArray[Any]:
-        """Return parameters in the order of `by_target`, with a value for the held zeros."""
+    def _with_explicit_zeros(self, parameters: npt.NDArray[Any], zero: Any) -> npt.NDArray[Any]:
+        """Return an array in the order of `by_target`, with `zero` for the explicit zeros."""
         slot, n = self._layout.slot, self._layout.n_slots
         if slot is None:
             return parameters
-        flat = np.full(self.n_values, held, parameters.dtype)
-        flat[slot] = parameters[: self._n_edges]
-        flat[n:] = parameters[self._n_edges :]
-        return flat
+        by_target = np.full(self.n_values, zero, parameters.dtype)
+        by_target[slot] = parameters[: self._n_edges]
+        by_target[n:] = parameters[self._n_edges :]
+        return by_target
 
     def _into_source_order(
-        self, flat: npt.NDArray[Any], values: npt.NDArray[Any]
+        self, by_target: npt.NDArray[Any], by_source: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        """Copy values from the order of `by_target` to that of `by_source`; return the copy."""
+        """Copy `by_target` to `by_source` and return it."""
         n = self._layout.n_slots
-        values[self._layout.plan.in_slot] = flat[:n]
-        values[n : self.n_values] = flat[n:]
-        return values
+        by_source[self._layout.plan.in_slot] = by_target[:n]
+        by_source[n : self.n_values] = by_target[n:]
+        return by_source
 
-    # --- what trains ---
+    # --- trained parameters ---
 
     @cached_property
     def runs(self) -> npt.NDArray[np.int64]:
         """The stretches [first, last) of `by_source` that train, shape (R, 2).
 
-        Held zeros are inside: they stay zero since their gradient counts for nothing.
+        They contain explicit zeros, which stay zero: `trained_by_source` masks their gradients.
         """
         if self.all_train:
             return np.array([[0, self.n_values]])
-        flat = self._with_explicit_zeros(self.trained, True)
-        trained = self._into_source_order(flat, np.empty_like(flat))
+        by_target = self._with_explicit_zeros(self.trained, True)
+        trained = self._into_source_order(by_target, np.empty_like(by_target))
         return stretches(trained)
 
     @cached_property
     def trained_by_source(self) -> npt.NDArray[np.uint8] | None:
-        """0 where a gradient counts for nothing, (P,): held zeros, and what is frozen."""
+        """1 where a parameter is trained, (P,): 0 for explicit zeros and for frozen parameters."""
         if self.all_train and self._layout.slot is None:
             return None
         return self.by_parameter(self.trained.view(np.uint8))

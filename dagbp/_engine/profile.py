@@ -1,4 +1,4 @@
-"""Where a training step's time goes, part by part, beside the machine's limits."""
+"""Profiles: the time of each part of a training step, beside the machine's limits."""
 
 import ctypes
 import time
@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data.features import Problem
-from dagbp._engine.buffers import aligned, new_clock
-from dagbp._engine.engine import Engine
-from dagbp._engine.tile_plan import TilePlan
+from dagbp._engine.clock import Clock
+from dagbp._engine.engine import CpuEngine
+from dagbp._engine.updates import Update
 from dagbp._errors import DivergenceError
-from dagbp._kernels.frames import DIVERGED, STATUS, UPDATES, UpdateFrame
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import compile_peak
 from dagbp._machine import PANEL_ROWS, PART_BYTES
+from dagbp._memory import aligned
 
-SECONDS = 0.3  # that profiled steps take together, at least
+SECONDS = 0.3  # the least time of all profiled steps together
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Part:
     ----------
     name : str
     seconds : float
-        Of one step, summed over threads and divided by their number.
+        The time in one step, as a mean over the threads.
     rate : float
-        What it reaches, in `unit`; 0 where nothing is counted.
+        The rate over all threads, in `unit`; 0 if nothing is counted.
     unit : {"GF/s", "GB/s", ""}
-        Over all threads: of multiply-adds with weights that exist, counted twice each, or of
-        bytes read and written.
+        GF/s count a multiply-add with an existing weight as two operations; GB/s count the bytes
+        that are read and written.
     share : float
-        Of the machine's limit: multiply-adds in registers, or a copy of 64 MiB.
+        The rate as a share of the machine's limit: multiply-adds in registers, or a copy of 64 MiB.
     """
 
     name: str
@@ -49,17 +49,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Profile:
-    """What `Network.profile` found; `print` shows a table.
+    """The result of `Network.profile`; `print` shows a table.
 
     Attributes
     ----------
     seconds : float
-        Of one training step, without the timers.
+        The time of one training step, measured without timers.
     parts : tuple of Part
-        Measured with timers on, which take time too.
+        Measured with timers, which take time too.
     batch_size, n_threads : int
     gflops, bandwidth : float
-        The machine's limits: GF/s of multiply-adds on so many threads, GB/s of one thread's copy.
+        The machine's limits: GF/s of multiply-adds on `n_threads` threads, GB/s of one thread's
+        copy.
     """
 
     seconds: float
@@ -83,7 +84,7 @@ class Profile:
             rate = f"{part.rate:,.1f} {part.unit}" if part.unit else ""
             limit = f"{part.share:.0%}" if part.unit else ""
             if part.unit == "GB/s" and part.share > 1:
-                limit = "cached"  # what it moves does not come from memory
+                limit = "cached"  # faster than memory: the data comes from caches
             lines.append(
                 f"{part.name:<24}{part.seconds * 1e3:>9.3f}{part.seconds / total:>8.1%}"
                 f"{rate:>14}{limit:>10}"
@@ -92,28 +93,28 @@ class Profile:
 
 
 def take_profile(
-    engine: Engine, problem: Problem, update: UpdateFrame, limit: int | None
+    engine: CpuEngine, problem: Problem, update: Update, max_threads: int | None
 ) -> Profile:
-    """Return the profile of steps that take the whole problem as their batch.
+    """Return the profile of training steps on the whole problem as one batch.
 
-    The parameters are as before when it returns; the optimizer's state is the profile's own.
+    Afterwards the parameters are restored. `update` is for this profile only.
     """
     n = len(problem.features)
-    tile_plan = engine.tile_planner.choose(n, limit)
+    n_threads = engine.tile_planner.choose(n, max_threads).n_threads
     before = engine.parameters.copy()
-    times = np.zeros((tile_plan.n_threads, timing.N_TIMES), np.int64)
+    times = np.zeros((n_threads, timing.N_TIMES), np.int64)
     try:
-        seconds = _step_time(engine, problem, update, tile_plan)
-        timed = _step_time(engine, problem, update, tile_plan, times)
+        seconds = _step_time(engine, problem, update, max_threads)
+        timed = _step_time(engine, problem, update, max_threads, times)
     finally:
         engine.parameters.assign(before)
     spent = times[:, : timing.N_PARTS].sum(axis=0)
     by_part = timed * spent / max(1, spent.sum())
-    gflops, bandwidth = peak_gflops(engine.dtype.str) * tile_plan.n_threads, copy_bandwidth()
+    gflops, bandwidth = peak_gflops(engine.dtype.str) * n_threads, copy_bandwidth()
     flops, moved = _flops(engine, n), _bytes(engine, n)
     parts = []
-    for index, name in enumerate(_NAMES):
-        took = float(by_part[index])
+    for part, name in _NAMES.items():
+        took = float(by_part[part])
         if took == 0.0:
             continue
         if name in flops:
@@ -124,38 +125,46 @@ def take_profile(
             parts.append(Part(name, took, rate, "GB/s", rate / bandwidth))
         else:
             parts.append(Part(name, took))
-    return Profile(seconds, tuple(parts), n, tile_plan.n_threads, gflops, bandwidth)
+    return Profile(seconds, tuple(parts), n, n_threads, gflops, bandwidth)
 
 
 def _step_time(
-    engine: Engine,
+    engine: CpuEngine,
     problem: Problem,
-    update: UpdateFrame,
-    tile_plan: TilePlan,
+    update: Update,
+    max_threads: int | None,
     times: npt.NDArray[np.int64] | None = None,
 ) -> float:
-    """Return the seconds of a step, over as many as take a while, after a first one."""
+    """Return the seconds of a step: the mean over about `SECONDS`, after one step to warm up."""
     steps, seconds = 1, 0.0
     order = np.arange(len(problem.features))
     for _ in range(2):
         if times is not None:
             times[:] = 0
-        clock = new_clock(steps, len(order), shuffle=False, seed=0)
+        clock = Clock(steps, len(order))
         start = time.perf_counter()
-        engine.train(problem, order, update, clock, tile_plan, lambda: None, times=times)
-        seconds = (time.perf_counter() - start) / max(1, int(clock.count[UPDATES]))
-        if clock.count[STATUS] == DIVERGED:
+        engine.train(
+            problem,
+            order,
+            update,
+            clock,
+            max_threads=max_threads,
+            watch=lambda: None,
+            times=times,
+        )
+        seconds = (time.perf_counter() - start) / max(1, clock.updates)
+        if clock.diverged:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
         steps = max(3, min(100_000, int(SECONDS / seconds)))
     return seconds
 
 
-def _flops(engine: Engine, n_samples: int) -> dict[str, float]:
-    """Return the multiply-adds of a step, counted twice each, of edges that exist."""
+def _flops(engine: CpuEngine, n_samples: int) -> dict[str, float]:
+    """Return the operations of a step: two for each multiply-add with an existing edge."""
     plan, layout = engine.layout.plan, engine.layout
     from_inputs = int(plan.out_ptr[plan.n_inputs])
     sums = 2 * layout.n_slots + layout.n_slots - from_inputs  # forward, gradient, and back
-    # What panels take, with the sources that are inputs in the proportion of all edges.
+    # Edges in panels. Their share of edges from inputs is taken to be the same as overall.
     back = (2 * layout.n_slots - from_inputs) / max(1, layout.n_slots)
     dense = layout.ins.n_edges + back * layout.outs.n_edges
     exist = engine.n_edges / max(1, layout.n_slots)
@@ -165,8 +174,8 @@ def _flops(engine: Engine, n_samples: int) -> dict[str, float]:
     }
 
 
-def _bytes(engine: Engine, n_samples: int) -> dict[str, float]:
-    """Return the bytes that a step reads and writes outside the kernels, at least."""
+def _bytes(engine: CpuEngine, n_samples: int) -> dict[str, float]:
+    """Return the least bytes that a step reads and writes, for the parts that only move data."""
     size = engine.dtype.itemsize
     return {
         "copy in": 2.0 * n_samples * engine.plan.n_inputs * size,
@@ -177,7 +186,7 @@ def _bytes(engine: Engine, n_samples: int) -> dict[str, float]:
 
 @cache
 def peak_gflops(dtype: str) -> float:
-    """Return GF/s of one core's multiply-adds between registers."""
+    """Return the GF/s of one core's multiply-adds in registers."""
     function, flops = compile_peak(dtype)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_double)(
         function.address
@@ -189,7 +198,7 @@ def peak_gflops(dtype: str) -> float:
 
 @cache
 def copy_bandwidth() -> float:
-    """Return GB/s of one thread's copy of 64 MiB, read and written."""
+    """Return the GB/s of one thread's copy of 64 MiB, counting reads and writes."""
     source = np.ones(2**26, np.uint8)
     target = np.zeros_like(source)
     return 2 * source.nbytes / _fastest(lambda: np.copyto(target, source)) / 1e9
@@ -204,14 +213,13 @@ def _fastest(call: Callable[[], object], times: int = 7) -> float:
     return best
 
 
-# In the order of the indices in `timing`.
-_NAMES = (
-    "copy in",
-    "edges, sparse rows",
-    "edges, dense panels",
-    "activations",
-    "loss",
-    "waiting",
-    "reduction, optimizer",
-    "refresh of weights",
-)
+_NAMES = {
+    timing.COPY_IN: "copy in",
+    timing.SPARSE: "edges, sparse rows",
+    timing.DENSE: "edges, dense panels",
+    timing.ACTIVATIONS: "activations",
+    timing.LOSSES: "loss",
+    timing.WAITING: "waiting",
+    timing.UPDATE: "reduction, optimizer",
+    timing.REFRESH: "refresh of weights",
+}

@@ -1,4 +1,4 @@
-"""One sample through a net by itself: its arrays, and the calls that run `_kernels.single`."""
+"""One sample outside of tiles: its arrays, and the calls of `passes.single_sample`."""
 
 from typing import Any
 
@@ -7,9 +7,8 @@ import numpy.typing as npt
 
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Problem
-from dagbp._kernels.frames import SingleSampleFrame as Record
-from dagbp._kernels.frames import pack
-from dagbp._kernels.passes import single_sample as single
+from dagbp._kernels.frames import SingleSampleFrame, pack
+from dagbp._kernels.passes import single_sample as kernels
 from dagbp._kernels.vectors.vector import CHUNK_BYTES
 from dagbp._layout.layout import Layout
 from dagbp._memory import require
@@ -18,23 +17,21 @@ from dagbp._plan.plan import Plan
 Array = npt.NDArray[Any]
 
 
-class Single:
-    """What one sample needs, kept from call to call.
+class SingleSample:
+    """The arrays of one sample, kept from call to call.
 
     Parameters
     ----------
     plan : Plan
-        The user's, without held zeros.
-    wiring : Wiring
+        The user's plan, without explicit zeros.
+    layout : Layout
     net : uint64
-        A frame of `Net`; addresses of functions of tiles are not called.
-    theta : uint64 (n,)
-        Addresses of each row's activation.
+        A packed NetFrame; its group functions are not called.
     exact : bool (n,)
-        Which activations take any number of values: users' own.
+        Whether a row's activation takes any number of values, as a user's function does. Built-in
+        ones take multiples of 64 bytes.
     places : int64 (n_inputs,), or None
         The row of each feature; None for 0, 1, 2, ...
-    dtype : numpy.dtype
     """
 
     def __init__(
@@ -42,7 +39,6 @@ class Single:
         plan: Plan,
         layout: Layout,
         net: npt.NDArray[np.uint64],
-        theta: Array,
         exact: npt.NDArray[np.bool_],
         places: npt.NDArray[np.int64] | None,
         dtype: np.dtype[Any],
@@ -59,12 +55,12 @@ class Single:
         self._out_shape = 1, n_outputs
         self._n_values, self._dtype = n_values, dtype
         self._no_gradient = np.empty(0, dtype)
-        change = 1 + np.flatnonzero((np.diff(plan.level) != 0) | (np.diff(theta) != 0))
+        change = 1 + np.flatnonzero(np.diff(layout.row_class))
         segment = np.unique(np.concatenate([[n_inputs], change[change > n_inputs], [n]]))
         sizes = np.diff(segment)
         rounded = -(-sizes // lanes) * lanes
         filled = layout.slot is not None
-        self._record = Record(
+        self._record = SingleSampleFrame(
             net=net,
             x=x,
             s=s,
@@ -82,30 +78,30 @@ class Single:
             src=plan.in_src,
             panel=np.zeros(n, np.int64) if filled else layout.ins.of_row,
         )
-        self._frame = pack(self._record)
+        self._frame = pack(self._record, dtype)
 
     def predict(self, X: Array) -> Array:
         """Return the outputs (1, n_outputs)."""
         self._features[self._places] = X
         out = np.empty(self._out_shape, self._dtype)
-        single.predict(out, self._frame)
+        kernels.predict(out, self._frame)
         return out
 
     def evaluate(self, problem: Problem) -> float:
         """Return the loss."""
         self._read(problem.features.values, problem.targets)
         address, hyper = problem.loss.row(self._dtype)
-        return float(single.learn(self._no_gradient, self._frame, int(address), hyper, 0))
+        return float(kernels.differentiate(self._no_gradient, self._frame, int(address), hyper, 0))
 
     def differentiate(self, problem: Problem) -> tuple[float, Array]:
         """Return the loss and its gradient, in the order of `Network.parameters`."""
         self._read(problem.features.values, problem.targets)
         address, hyper = problem.loss.row(self._dtype)
         gradient = np.empty(self._n_values, self._dtype)
-        return single.learn(gradient, self._frame, int(address), hyper, 1), gradient
+        return kernels.differentiate(gradient, self._frame, int(address), hyper, 1), gradient
 
     def _read(self, features: Array, targets: Targets) -> None:
-        """Take a sample over. Its weight is the mean of all, 1."""
+        """Copy the sample. Its weight counts as 1, as weights are divided by their mean."""
         self._features[self._places] = features
         if targets.values is not None:
             self._target[:] = targets.values

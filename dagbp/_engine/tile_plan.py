@@ -1,4 +1,7 @@
-"""How a batch runs: in which tiles, on how many threads, and who takes which segments."""
+"""Tile plans: the width of tiles, the number of threads, and each thread's segments.
+
+`_kernels.passes.entry_points` explains tiles, groups, teams, segments and stages.
+"""
 
 from typing import NamedTuple
 
@@ -26,22 +29,21 @@ from dagbp._machine import (
 Int64 = npt.NDArray[np.int64]
 
 STRATEGIES = ("auto", "tiles", "levels")
-
-
-SAME_BITS = 1.05  # what the same bits on any number of threads may cost
+# "auto" takes "levels", with the same bits on any number of threads, up to this cost over "tiles".
+SAME_BITS = 1.05
 
 
 class TilePlan(NamedTuple):
-    """How a batch runs.
+    """The tiles and threads of a batch.
 
     Attributes
     ----------
     row_bytes : int
-        Of one node's samples in a tile.
+        The bytes of one row of a tile: one node's samples.
     group : int
-        Tiles that a crew takes through the net side by side.
-    n_crews, members : int
-        Crews, and threads in each: one crew of all threads, or a crew of each.
+        The tiles that a team takes through the network side by side.
+    n_teams, team_size : int
+        The teams, and the threads in each: one team of all threads, or a team for each thread.
     """
 
     row_bytes: int
@@ -51,27 +53,28 @@ class TilePlan(NamedTuple):
 
     @property
     def n_threads(self) -> int:
-        """Threads in all."""
+        """The number of all threads."""
         return self.n_teams * self.team_size
 
 
 class Cuts(NamedTuple):
-    """The segments of each thread, as `Work` has them."""
+    """The segments of each member of a team, as `in_cuts` and `out_cuts` of WorkFrame."""
 
     forward: Int64
     backward: Int64
 
 
 class TilePlanner:
-    """Chooses how batches run through one net, by a model of what each way takes.
+    """Chooses a tile plan for each batch of one network, by a model of costs.
 
     Parameters
     ----------
-    wiring : Wiring
-    ways : {"auto", "tiles", "levels"}
-        "tiles": each thread takes tiles of its own through the net, and gradients are summed.
-        "levels": all threads share each level, and results are the same bits on any number of
-        them. "auto": the faster one, but "levels" where it loses less than `SAME_BITS`.
+    layout : Layout
+    strategy : {"auto", "tiles", "levels"}
+        "tiles": each thread takes tiles of its own through the network, and the gradients are
+        summed. "levels": all threads share each level, and the results have the same bits on any
+        number of threads. "auto": "levels" if it costs at most `SAME_BITS` times as much as
+        "tiles", else "tiles".
     """
 
     def __init__(self, layout: Layout, strategy: str = "auto") -> None:
@@ -86,19 +89,20 @@ class TilePlanner:
         self._singles: dict[tuple[int | None, bool], bool] = {}
 
     def choose(self, n_samples: int, max_threads: int | None, back: bool = True) -> TilePlan:
-        """Return the schedule for batches of so many samples, on at most `max_threads` threads.
+        """Return the tile plan for batches of `n_samples` samples on at most `max_threads` threads.
 
-        Without a limit, as many threads as the batch keeps busy.
+        None stands for as many threads as the batch keeps busy. back: whether there is a backward
+        pass.
         """
         key = n_samples, max_threads, back
         if key not in self._chosen:
-            self._chosen = {key: self._choose(*key)}  # the last one is asked for again and again
+            self._chosen = {key: self._choose(*key)}  # steps ask for the same plan again and again
         return self._chosen[key]
 
     def single(self, max_threads: int | None, back: bool) -> bool:
-        """Return whether one sample goes by itself, on one thread, and not as a tile.
+        """Return whether one sample is faster outside of tiles, on one thread.
 
-        Never with "levels", whose bits must not depend on the number of threads.
+        Always false with "levels", as the bits must not depend on the number of threads.
         """
         key = max_threads, back
         if key not in self._singles:
@@ -112,7 +116,7 @@ class TilePlanner:
         return self._singles[key]
 
     def _one_ns(self, back: bool) -> float:
-        """Return what one narrow tile takes on one thread."""
+        """Return the time of one narrow tile on one thread."""
         return max(1.0, self._tile_ns * TILE_COST[NARROW_ROW] * (1.0 if back else 1 / 3))
 
     def _choose(self, n_samples: int, max_threads: int | None, back: bool) -> TilePlan:
@@ -143,27 +147,27 @@ class TilePlanner:
         return TilePlan(row_bytes, min(group, busiest), teams, 1)
 
     def _between_ns(self, team_size: int, row_bytes: int, stages: int, back: bool) -> float:
-        """Return what the members of a crew take to meet, and to read each other's rows, a tile."""
+        """Return a team's time for barriers and for reading each other's rows, for one tile."""
         rows = len(self._layout.plan.node) * row_bytes / WIDE_ROW * (1 - 1 / team_size)
         return (2 if back else 1) * (stages * BARRIER_NS + rows * EXCHANGE_NS)
 
     def _width(self, n_samples: int) -> tuple[int, int, float]:
-        """Return a row's bytes, the number of tiles, and what one takes there and back."""
+        """Return the bytes of a row, the number of tiles, and the time of one, forward and back."""
         size = n_samples * self._layout.itemsize
         tiles = {row_bytes: max(1, -(-size // row_bytes)) for row_bytes in TILE_COST}
         chosen = min(TILE_COST, key=lambda row_bytes: tiles[row_bytes] * TILE_COST[row_bytes])
         return chosen, tiles[chosen], self._tile_ns * TILE_COST[chosen]
 
     def _team(self, team_size: int, row_bytes: int) -> tuple[int, float]:
-        """Return how often a crew meets on the way forward, and what of the work takes its time.
+        """Return the stages of the forward pass, and the share of the work on its critical path.
 
-        At each stage that is the share of its busiest member.
+        The critical path has the busiest member of each stage.
         """
         key = team_size, row_bytes
         if key not in self._teams:
             cuts = self._forward_cuts(TilePlan(row_bytes, 1, 1, team_size))
             plan, first = self._layout.plan, self._layout.in_segment
-            nodes = np.diff(first)  # a node counts as some edges: an activation, a call
+            nodes = np.diff(first)  # a node counts as several edges: an activation, a call
             work = np.diff(plan.in_ptr[first]) + NODE_NS / SPARSE_NS * nodes
             total = np.concatenate([[0.0], np.cumsum(work)])
             busiest = np.diff(total[cuts], axis=1).max(axis=1).sum()
@@ -179,7 +183,7 @@ class TilePlanner:
         return cut_stages(plan.level[first[:-1]], work, tile_plan.team_size)
 
     def cuts(self, tile_plan: TilePlan) -> Cuts:
-        """Return who takes which segments."""
+        """Return the segments of each member at each stage."""
         plan, outs, team_size = self._layout.plan, self._layout.out_segment, tile_plan.team_size
         samples, out_work = self._samples(tile_plan), np.diff(plan.out_ptr[outs])
         if team_size == 1:

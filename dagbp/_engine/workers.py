@@ -1,8 +1,8 @@
-"""A few lasting threads for kernels that run without the GIL.
+"""A pool of threads for kernels that run without the GIL.
 
-A call takes as many idle workers as it needs, or makes new ones, so calls from several Python
-threads never wait for each other's workers: kernels meet at barriers, and a worker that waited in
-a queue would hold up its team for ever.
+A call takes as many idle workers as it needs and makes new ones if there are too few. So calls from
+several Python threads never wait for each other's workers. This matters because kernels wait at
+barriers: a worker that waited in a queue would block its team forever.
 """
 
 import os
@@ -18,10 +18,10 @@ Call = Callable[[], object]
 
 
 class _Job:
-    """One call on its way through a worker, which runs it once however often it is started.
+    """One call for a worker, which runs it once, however often it is started.
 
-    A plain lock tells of its end: an interrupt in Python's code of an `Event` leaves the event's
-    own lock behind, on which the worker would wait for ever.
+    A plain lock signals the end. A `threading.Event` would not do: an interrupt inside its Python
+    code can leave the event's own lock acquired, and the worker would wait for it forever.
     """
 
     def __init__(self, call: Call) -> None:
@@ -37,7 +37,7 @@ class _Job:
         self._begun = True
         try:
             self._call()
-        except BaseException as error:  # handed to the thread that waits
+        except BaseException as error:  # raised in the thread that waits
             self._error = error
         self._ended = True
         self._running.release()
@@ -45,7 +45,7 @@ class _Job:
     def wait(self, seconds: float) -> bool:
         """Return whether the call has ended; raise what it raised."""
         if not self._ended:
-            self._running.acquire(timeout=seconds)  # once; from then on it has ended
+            self._running.acquire(timeout=seconds)  # succeeds once, when the call has ended
         if not self._ended:
             return False
         if self._error is not None:
@@ -58,7 +58,7 @@ class _Job:
         return self._error is not None
 
     def outlast(self) -> None:
-        """Return when the call has ended, whatever it raised."""
+        """Wait for the end of the call and ignore its exception."""
         while not self._ended:
             self._running.acquire(timeout=1.0)
 
@@ -93,11 +93,11 @@ def run_together(
     watch: Call | None = None,
     period: float = 0.1,
 ) -> None:
-    """Run every call in a thread of its own, at once; return when all have ended.
+    """Run all calls at once, each on a thread of its own, and return when all have ended.
 
-    An exception in this thread, such as an interrupt, or in a call, calls `stop(failed)` (failed:
-    it was in a call), waits for the calls to end, as they share buffers, and then goes on. `watch`
-    is called every `period` seconds meanwhile.
+    An exception in a call, or in this thread (an interrupt, for example), calls `stop(failed)`,
+    where `failed` says that a call raised it. Then all calls are waited for, as they share buffers,
+    and the exception is raised. `watch` is called every `period` seconds.
     """
     workers: list[_Worker] = []
     jobs = [_Job(call) for call in calls]
@@ -109,7 +109,7 @@ def run_together(
         waiting = list(jobs)
         while waiting:
             waiting[0].wait(period)
-            waiting = [job for job in waiting if not job.wait(0)]  # raises what any of them raised
+            waiting = [job for job in waiting if not job.wait(0)]  # raises an exception of a call
             if watch is not None:
                 watch()
     except BaseException:
@@ -120,25 +120,25 @@ def run_together(
 
 
 def _end(workers: Sequence[_Worker], jobs: Sequence[_Job], stop: Callable[[bool], object]) -> None:
-    """Stop all jobs and return when they have ended, whatever is raised meanwhile."""
+    """Stop all jobs and wait for their end, whatever is raised meanwhile."""
     if len(workers) < len(jobs):
-        return  # a thread could not be made, and nothing has begun
+        return  # a thread could not be started, so no call has begun
     while True:
         try:
             stop(any(job.failed for job in jobs))
-            # An interrupt may have come between two starts, and the others wait at a barrier for
-            # what has not begun.
+            # An interrupt may have come between two starts. Calls that run then wait at a barrier
+            # for calls that have not begun.
             for worker, job in zip(workers, jobs, strict=True):
                 worker.start(job)
             for job in jobs:
                 job.outlast()
             return
-        except BaseException:  # another interrupt, or a handler of the user's
+        except BaseException:  # another interrupt, or a signal handler of the user
             continue
 
 
 def available_cores() -> int:
-    """Return the number of cores this process may use: its affinity, and its container's quota."""
+    """Return the number of cores that the affinity and the container's quota allow."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))

@@ -1,8 +1,7 @@
-"""C functions among the kernels: the signature is stated once, in front of the function.
+"""C kernels: kernels that are called by address, with the signature stated at the function.
 
-A kernel that is called by its address (from Python or from another kernel) is marked with
-`c_function` and the types of its arguments. It returns nothing. It is compiled on demand, once for
-each dtype and width of tiles:
+`c_function` marks such a kernel and names the types of its arguments. It returns nothing. It is
+compiled when `compiled` is first called for a dtype and a width of rows:
 
 >>> from dagbp._kernels.edges.source_blocks import source_block_sums
 >>> source_block_sums.arguments
@@ -13,14 +12,24 @@ word       type
 ========== ====================================================================================
 real       the network's dtype
 tile       rows of a tile, `row_bytes` wide (see `vectors.vector`)
-tag        a null pointer that carries the dtype, in functions of any width
+tag        a null pointer that carries the dtype, in functions for tiles of any width
 frame      a record of addresses (see `frames`)
 size       an unsigned size or index
-f64 i64    numbers, and i32 u64 u32 u8 likewise
-source     the dtype of samples as the user gave them
+f64 i64    float64 and int64; i32, u64, u32 and u8 likewise
+source     the dtype of the user's samples
 word*      a C pointer to such elements
 ========== ====================================================================================
+
+A *template* is a C kernel in which some names are defined nowhere, as `f` in
+
+    @c_function("real*, real*, size")
+    def forward(s, x, n): ... f(load_chunk(s, i)) ...
+
+`forward.specialised("tanh", dtype, f=tanh)` compiles a copy in which they mean the given objects.
 """
+
+import ctypes
+from types import FunctionType
 
 import numba
 import numpy as np
@@ -39,6 +48,7 @@ _FIXED = {
     "u32": types.uint32,
     "u8": types.uint8,
 }
+_NUMBERS = {"size": ctypes.c_size_t, "f64": ctypes.c_double, "i64": ctypes.c_int64}
 
 
 class CKernel:
@@ -57,15 +67,64 @@ class CKernel:
         self.__name__, self.__doc__ = function.__name__, function.__doc__
 
     def compiled(self, dtype=None, row_bytes=None, source=None):
-        """Return the C function for a dtype, rows of so many bytes and a dtype of samples."""
+        """Return the C function, compiled at the first call with these arguments.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype, optional
+            The network's: what `real`, `tile` and `tag` mean.
+        row_bytes : int, optional
+            The width of a tile's rows.
+        source : numpy.dtype, optional
+            The dtype of the user's samples.
+        """
         return compiled(self._compile, dtype, row_bytes, source)
 
+    def specialised(self, name, dtype, *, disk=True, **names):
+        """Compile a copy of a template; the caller keeps it for later calls.
+
+        Parameters
+        ----------
+        name : str
+            Tells the copies apart in Numba's disk cache, as they share one code object. It must be
+            the same in every process.
+        dtype : numpy.dtype
+            The network's.
+        disk : bool
+            Whether to keep the machine code on disk. False for functions of a user.
+        **names
+            The objects that the template's free names mean. A closure would do the same, but would
+            never be found in the disk cache.
+        """
+        template = self.function
+        copy = FunctionType(template.__code__, {**template.__globals__, **names})
+        copy.__name__ = copy.__qualname__ = f"{template.__name__}_{name}"
+        copy.__module__ = template.__module__
+        return compile_callback(copy, self._signature(dtype), fastmath=self._fastmath, disk=disk)
+
+    def call_from_python(self, *args):
+        """Return a Python function that calls `compiled(*args)`; pointers are passed as ints.
+
+        It is valid for as long as the process lives.
+        """
+        return compiled(self._python_function, *args)
+
+    @property
+    def prototype(self):
+        """The function's type in ctypes: `prototype(address)` is a Python function."""
+        kinds = [
+            ctypes.c_void_p if _is_pointer(word) else _NUMBERS[word] for word in self.arguments
+        ]
+        return ctypes.CFUNCTYPE(None, *kinds)
+
+    def _python_function(self, *args):
+        return self.prototype(self.compiled(*args).address)
+
     def _compile(self, dtype, row_bytes, source):
-        words = self._words(dtype, row_bytes, source)
-        signature = types.void(*(_type(word, words) for word in self.arguments))
+        signature = self._signature(dtype, row_bytes, source)
         return compile_callback(self.function, signature, fastmath=self._fastmath)
 
-    def _words(self, dtype, row_bytes, source):
+    def _signature(self, dtype, row_bytes=None, source=None):
         words = dict(_FIXED)
         if dtype is not None:
             real = words["real"] = numba.from_dtype(np.dtype(dtype))
@@ -74,13 +133,15 @@ class CKernel:
                 words["tile"] = Tile(real, row_bytes * 8 // real.bitwidth)
         if source is not None:
             words["source"] = numba.from_dtype(np.dtype(source))
-        return words
+        return types.void(*(_type(word, words) for word in self.arguments))
+
+
+def _is_pointer(word):
+    return word.endswith("*") or word in ("tile", "tag", "frame")
 
 
 def _type(word, words):
-    if word.endswith("*"):
-        return types.CPointer(_type(word[:-1], words))
-    return words[word]
+    return types.CPointer(_type(word[:-1], words)) if word.endswith("*") else words[word]
 
 
 def c_function(arguments, *, fastmath=EXACT):

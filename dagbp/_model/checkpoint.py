@@ -203,10 +203,10 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
     tree = {"graph": kept(G.graph), "nodes": nodes, "edges": edges}
     if lost:
         warnings.warn(
-            f"attributes {', '.join(lost)} of the graph have values that cannot be saved in a file; "
-            "these are left out",
+            f"the attributes {', '.join(lost)} of the graph have values that no file "
+            "can hold; they are left out",
             DagbpWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return tree
 
@@ -245,8 +245,10 @@ def _training_out(state: TrainingState, arrays: Arrays) -> dict[str, Any]:
         try:
             content = encode(one.content, arrays)
         except TypeError as error:
-            raise CheckpointError(f"the state of {one.kind} cannot be saved: {error}") from error
-        tree["callbacks"].append([one.kind, content, one.epochs, one.updates])
+            raise CheckpointError(
+                f"the state of {one.class_name} cannot be saved: {error}"
+            ) from error
+        tree["callbacks"].append([one.class_name, content, one.epochs, one.updates])
     plain = {name: encode(tree[name], arrays) for name in ("history", *_REAL)}
     return {**tree, **plain}
 

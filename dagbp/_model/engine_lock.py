@@ -9,7 +9,7 @@ from threading import RLock, Thread, get_ident
 from types import FrameType
 from typing import Any
 
-from dagbp._engine.engine import Engine
+from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._locks import ForkSafeLock, Stage, at_fork
 

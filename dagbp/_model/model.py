@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dagbp._checks import is_whole, real_dtype
 from dagbp._data.arrays import vector
-from dagbp._engine.engine import Engine
+from dagbp._engine.engine import CpuEngine
 from dagbp._engine.tile_plan import STRATEGIES
 from dagbp._engine.workers import available_cores
 from dagbp._errors import DataError, OptionError, did_you_mean
@@ -48,7 +48,7 @@ class Model:
         As given.
     names : Names
         Finds the rows and slots of labels.
-    engine : Engine
+    engine : CpuEngine
         Runs kernels. Use it under `lock`: ``with model.lock as engine``.
     lock : EngineLock
         Gives the engine to one thread at a time.
@@ -72,7 +72,7 @@ class Model:
         self.names = Names(graph, plan)
         computed = plan.node[plan.n_inputs :]
         trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
-        self.engine = Engine(
+        self.engine = CpuEngine(
             plan,
             graph.activation_names,
             graph.activation[plan.node],

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._engine.buffers import aligned
 from dagbp._errors import UnreachableWarning
 from dagbp._graph.arrays import GraphArrays
 from dagbp._history import History, TrainingState
+from dagbp._memory import aligned
 from dagbp._model.model import Model, threads_here
 from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import Plan

@@ -4,14 +4,14 @@ from collections import Counter
 
 import numpy as np
 
-from dagbp._engine.engine import Engine
+from dagbp._engine.engine import CpuEngine
 from dagbp._engine.tile_plan import TilePlan
 from dagbp._graph.arrays import GraphArrays
 from dagbp._memory import readable
 from dagbp._plan.plan import depth
 
 
-def describe(engine: Engine, graph: GraphArrays) -> str:
+def describe(engine: CpuEngine, graph: GraphArrays) -> str:
     """Return one line with the sizes of a network."""
     n, plan = len(graph.labels), engine.plan
     return (
@@ -21,7 +21,7 @@ def describe(engine: Engine, graph: GraphArrays) -> str:
 
 
 def summarise(
-    engine: Engine,
+    engine: CpuEngine,
     graph: GraphArrays,
     max_threads: int | None,
     batch_size: int,
@@ -40,7 +40,7 @@ def summarise(
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def _layout(engine: Engine, graph: GraphArrays) -> dict[str, str]:
+def _layout(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     plan, n, edges = engine.plan, len(graph.labels), engine.n_edges
     hidden = n - len(set(graph.inputs.tolist()) | set(graph.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
@@ -62,7 +62,7 @@ def _layout(engine: Engine, graph: GraphArrays) -> dict[str, str]:
     }
 
 
-def _parameters(engine: Engine, graph: GraphArrays) -> dict[str, str]:
+def _parameters(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     biases = int(graph.has_bias.sum())
     trained = int(engine.parameters.trained.sum())
     return {
@@ -72,7 +72,7 @@ def _parameters(engine: Engine, graph: GraphArrays) -> dict[str, str]:
 
 
 def _running(
-    engine: Engine, max_threads: int | None, batch_size: int, graph_bytes: int
+    engine: CpuEngine, max_threads: int | None, batch_size: int, graph_bytes: int
 ) -> dict[str, str]:
     tile_plan = engine.tile_planner.choose(batch_size, max_threads)
     lanes = tile_plan.row_bytes // engine.dtype.itemsize
@@ -88,7 +88,7 @@ def _running(
     }
 
 
-def _threads(engine: Engine, tile_plan: TilePlan) -> str:
+def _threads(engine: CpuEngine, tile_plan: TilePlan) -> str:
     """Describe how threads share the work."""
     if tile_plan.n_threads == 1:
         return "1 thread"
@@ -98,7 +98,7 @@ def _threads(engine: Engine, tile_plan: TilePlan) -> str:
     return f"{tile_plan.team_size} threads share each tile, with {stages:,} barriers a pass"
 
 
-def _kernels(engine: Engine) -> str:
+def _kernels(engine: CpuEngine) -> str:
     """Describe the share of the edges that each kind of kernel takes."""
     layout = engine.layout
     rows = "sparse rows"

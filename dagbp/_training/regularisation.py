@@ -1,4 +1,4 @@
-"""Penalties, norms and dropout by the names in the graph, brought into the order of kernels."""
+"""Penalties, norm limits and dropout: from labels of the graph to arrays by parameter and row."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._checks import is_number, real_array
-from dagbp._engine.engine import Engine
+from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._graph.arrays import listed
 from dagbp._plan.names import Names
@@ -21,18 +21,19 @@ Float64 = npt.NDArray[np.float64]
 class Penalty:
     """A term of the objective: sum of ``l1 |w| + l2 w^2 / 2`` over some parameters.
 
-    Penalties of one run add up. They count in `History.loss`, but not in the validation's.
+    Several penalties of one run add up. `History.loss` includes them; `History.val_loss` does not.
 
     Parameters
     ----------
     l1, l2 : float
         Coefficients, >= 0.
     edges : iterable of (source, target), or bool array (n_edges,), optional
-        Whose weights; an array is in the order of `Network.parameters`.
+        Penalise the weights of these edges; an array is in the order of `Network.parameters`.
     nodes : iterable of nodes, optional
-        The weights of all edges into these nodes. Without `edges` and `nodes`: all weights.
+        Penalise the weights of all edges into these nodes. Without `edges` and `nodes`: all
+        weights.
     biases : bool
-        Whether the biases of these nodes, or all biases, are penalised too.
+        Penalise the biases too: of `nodes` if they are given, otherwise all.
 
     Examples
     --------
@@ -59,35 +60,35 @@ class Penalty:
             if value is not None and not isinstance(value, np.ndarray):
                 if not isinstance(value, Iterable):
                     raise OptionError(f"Penalty: {name} must be a list of {name}, got {value!r}")
-                object.__setattr__(self, name, tuple(value))  # an iterator would be used up
+                object.__setattr__(self, name, tuple(value))  # an iterator can be read only once
         if not isinstance(self.biases, (bool, np.bool_)):
             raise OptionError(f"Penalty: biases must be True or False, got {self.biases!r}")
 
 
 @dataclass(frozen=True, eq=False)
 class Regularisation:
-    """What restrains a run; None for what does not.
+    """The penalties, norm limits and dropout of a run; None for each that is not used.
 
     Attributes
     ----------
     l1, l2 : float64 (n_parameters,)
-        In the order of `parameters`, 0 for what does not train.
-    most : float64 (n,)
-        By row, the largest norm of a node's in-weights, infinite for none.
-    stays : float64 (n,)
-        By row, the probability that a node is not dropped in a step.
-    described : mapping of str
-        The arguments by name, as texts that tell them from others.
+        Coefficients in the order of `Network.parameters`; 0 where a parameter does not train.
+    max_norm : float64 (n,)
+        Largest norm of the in-weights of each row; infinite for no limit.
+    keep_probability : float64 (n,)
+        Probability that a row is not dropped in a step.
+    described : mapping of str to str
+        Each argument as a text that differs for different values.
     """
 
     l1: Float64 | None = None
     l2: Float64 | None = None
-    most: Float64 | None = None
-    stays: Float64 | None = None
+    max_norm: Float64 | None = None
+    keep_probability: Float64 | None = None
     described: Mapping[str, str] = field(default_factory=dict)
 
     def penalty(self, parameters: npt.NDArray[Any]) -> tuple[float, Float64]:
-        """Return the penalty of parameters, and its gradient (n_parameters,)."""
+        """Return the penalty of these parameters and its gradient, (n_parameters,)."""
         assert self.l1 is not None
         assert self.l2 is not None
         p = parameters.astype(np.float64)
@@ -103,20 +104,20 @@ def regularisation(
     dropout: float | Mapping[Hashable, float],
     input_dropout: float,
 ) -> Regularisation:
-    """Return what the arguments of `fit` of these names say of this network."""
+    """Return the arguments of `fit` with these names as arrays, checked."""
     l1, l2 = _coefficients(names, engine, penalties)
-    most = _norms(names, engine, max_norm)
-    stays = _rates(names, engine, dropout, input_dropout)
+    limits = _norm_limits(names, engine, max_norm)
+    kept = _keep_probabilities(names, engine, dropout, input_dropout)
     described = {
         "penalties": f"l1 {_described(l1)}, l2 {_described(l2)}",
-        "max_norm": _described(most),
-        "dropout": "none" if stays is None else _described(1 - stays),
+        "max_norm": _described(limits),
+        "dropout": "none" if kept is None else _described(1 - kept),
     }
-    return Regularisation(l1, l2, most, stays, described)
+    return Regularisation(l1, l2, limits, kept, described)
 
 
 def _described(values: Float64 | None) -> str:
-    """Return values as text: their limits, and a checksum, so that other values are another."""
+    """Return the range and a checksum of values as text."""
     if values is None:
         return "none"
     return f"{values.min():g} to {values.max():g} ({crc32(values.data):08x})"
@@ -144,7 +145,7 @@ def _coefficients(
 
 
 def _parameters_of(names: Names, engine: Engine, penalty: Penalty) -> npt.NDArray[np.bool_]:
-    """Return which parameters a penalty is about."""
+    """Return the mask of the parameters that a penalty applies to."""
     plan, n_edges = engine.plan, engine.n_edges
     chosen = np.zeros(n_edges + engine.n_computed, np.bool_)
     everywhere = penalty.edges is None and penalty.nodes is None
@@ -160,7 +161,7 @@ def _parameters_of(names: Names, engine: Engine, penalty: Penalty) -> npt.NDArra
             chosen[n_edges + row - plan.n_inputs] = True
     if penalty.nodes and not chosen.any():
         raise OptionError(
-            f"Penalty: nodes are {listed(list(penalty.nodes), 5)}, into which no edge leads"
+            f"Penalty: nodes must have in-edges, got {listed(list(penalty.nodes), 5)}"
         )
     return chosen
 
@@ -169,7 +170,7 @@ def _edge_slots(names: Names, n_edges: int, edges: Any) -> npt.NDArray[np.int64]
     if isinstance(edges, np.ndarray) and edges.dtype == np.bool_:
         if edges.shape != (n_edges,):
             raise OptionError(
-                f"Penalty: edges, as an array of bools, must have shape ({n_edges},), one for each "
+                f"Penalty: edges, as a bool array, must have shape ({n_edges},), one for each "
                 f"edge, got shape {edges.shape}"
             )
         return np.flatnonzero(edges)
@@ -200,7 +201,7 @@ def _by_row(
         result[_row_of(names, node, what)] = value
 
 
-def _norms(
+def _norm_limits(
     names: Names, engine: Engine, max_norm: float | Mapping[Hashable, float] | None
 ) -> Float64 | None:
     def check(value: Any, what: str) -> None:
@@ -209,20 +210,18 @@ def _norms(
 
     if max_norm is None:
         return None
-    most = np.full(len(engine.plan.node), np.inf)
+    limits = np.full(len(engine.plan.node), np.inf)
     if isinstance(max_norm, Mapping):
-        _by_row(names, max_norm, "max_norm", most, check)
-        if max_norm and not np.isfinite(most[engine.plan.n_inputs :]).any():
-            raise OptionError(
-                f"max_norm: nodes are {listed(list(max_norm), 5)}, into which no edge leads"
-            )
+        _by_row(names, max_norm, "max_norm", limits, check)
+        if max_norm and not np.isfinite(limits[engine.plan.n_inputs :]).any():
+            raise OptionError(f"max_norm: nodes must have in-edges, got {listed([*max_norm], 5)}")
     else:
         check(max_norm, "max_norm")
-        most[engine.plan.n_inputs :] = max_norm
-    return most
+        limits[engine.plan.n_inputs :] = max_norm
+    return limits
 
 
-def _rates(
+def _keep_probabilities(
     names: Names,
     engine: Engine,
     dropout: float | Mapping[Hashable, float],
@@ -248,10 +247,10 @@ def _rates(
 def bounds_by_parameter(
     names: Names, engine: Engine, bounds: Any
 ) -> tuple[Float64, Float64] | None:
-    """Return the lower and the upper bounds (n_parameters,) that a solver is given.
+    """Return the lower and the upper bounds of all parameters, each (n_parameters,).
 
     bounds: None; (lower, upper), each a number or an array (n_parameters,); or a mapping from edges
-    and nodes (their biases) to such pairs of numbers.
+    (weights) and nodes (biases) to pairs of numbers.
     """
     if bounds is None:
         return None

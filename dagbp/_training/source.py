@@ -1,52 +1,70 @@
-"""Where the steps of a training run come from."""
+"""The interface of the data that a training run takes steps over."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
-from dagbp._history import TrainingState
-from dagbp._kernels.frames import ClockFrame
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from dagbp._training.run import Run
+from dagbp._data.features import Problem
+
+
+class Steps(NamedTuple):
+    """Steps for the engine to take: whole epochs over a problem, or one step over a batch.
+
+    order: int64 (n_samples,), the order of the samples, which the shuffle changes in place; None
+    for the order of the rows.
+    """
+
+    problem: Problem
+    order: npt.NDArray[np.int64] | None
+    batch_size: int
 
 
 class Source(ABC):
-    """Where steps come from.
+    """Hands out steps; knows neither the run nor the engine.
 
     Attributes
     ----------
-    clock : Clock
-        Epochs, steps and updates so far.
+    batch_size : int
+        Samples of a step, where `Steps` are whole epochs.
+    shuffle : bool
+        Whether the samples get a new order in each epoch.
+    shuffle_seed, dropout_seed : int
     steps_per_epoch : int or None
-        None where nobody knows before the end of an epoch.
-    one_by_one : bool
-        Whether it hands back after each step.
+        None where the length of an epoch is unknown until its end.
+    whole_epochs : bool
+        Whether the engine can take all steps of a run over one `Steps`, or only one.
     """
 
-    clock: ClockFrame
+    batch_size: int = 1
+    shuffle: bool = False
+    shuffle_seed: int = 0
+    dropout_seed: int
     steps_per_epoch: int | None
-    one_by_one: bool
+    whole_epochs: bool
 
     @abstractmethod
-    def begin(self, run: "Run") -> None:
-        """Do what may fail before the first step; nothing has changed yet."""
+    def next(self, epoch: int, while_waiting: Callable[[], bool]) -> Steps | None:
+        """Return the next steps, or None at the end of the epoch.
+
+        while_waiting: called again and again until there is data; if it returns True, None is
+        returned at once.
+        """
 
     @abstractmethod
-    def advance(self, run: "Run") -> None:
-        """Take steps up to the last epoch and update, or to where the run is to hand back."""
+    def settle(self, steps: Steps, taken: bool) -> None:
+        """Note whether a step was taken; if it was not, `next` returns it again."""
 
     @abstractmethod
-    def state(self) -> tuple[float, float]:
-        """Return the loss and the weight of the epoch in progress, as `TrainingState` has them."""
+    def seek(self, step: int) -> None:
+        """Go to a step of the epoch that comes first, for a run that is resumed."""
 
     @abstractmethod
     def config(self) -> dict[str, str]:
-        """Return what a resumed run must have in common with the first one."""
-
-    @abstractmethod
-    def resume(self, state: TrainingState) -> None:
-        """Set the clock to where a state stands."""
+        """Return the settings that a resumed run must share with the first one."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is open; the run has ended."""
+        """Stop fetching data; the run has ended."""

@@ -1,40 +1,57 @@
-"""Training on batches that are made while it goes on, for data beyond memory.
+"""A source of batches that are fetched during training, for data beyond memory.
 
-A thread fetches and checks the next batches while kernels run, which hold no lock of Python's.
+A thread fetches and checks the next batches while the kernels run, as kernels do not hold the GIL.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager
 from inspect import signature
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Protocol
 
 from dagbp._data.features import Problem
-from dagbp._engine.buffers import new_clock
 from dagbp._errors import DagbpError, DataError, OptionError
-from dagbp._history import TrainingState
-from dagbp._kernels.frames import EPOCH, FIRST_RATE, STATUS, STEP, UPDATES, ClockFrame
-from dagbp._model.engine_lock import EngineLock
-from dagbp._training.run import Run
-from dagbp._training.source import Source
+from dagbp._training.minibatches import seeds
+from dagbp._training.source import Source, Steps
 
-AHEAD = 2  # batches that are ready before they are needed
-PERIOD = 0.05  # seconds after which a waiting thread looks whether it is still wanted
+AHEAD = 2  # batches that are fetched before they are needed
+PERIOD = 0.05  # seconds after which a waiting thread checks whether it is still needed
+
+
+class FetchLock(Protocol):
+    """The part of the engine lock that a fetching thread uses."""
+
+    fetcher: Thread | None  # the last thread that fetched batches for the network
+
+    def forbidden(self) -> AbstractContextManager[None]:
+        """Refuse the engine to the current thread, since a run waits for this thread."""
 
 
 class Batches(Source):
-    """One step for each batch of an iterable, which is iterated anew for each epoch.
+    """One step for each batch of an iterable, which is iterated anew in each epoch.
 
     Parameters
     ----------
     batches : iterable, or callable
         A function gets the number of the epoch, from 0, and returns an iterable.
     prepare : callable
-        Turns a batch into a problem, checked.
+        Checks a batch and returns it as a problem.
     epochs : int
+    seed : int, Generator or None
+    lock : FetchLock
     """
 
-    def __init__(self, batches: Any, prepare: Callable[[Any], Problem], epochs: int) -> None:
+    whole_epochs = False
+
+    def __init__(
+        self,
+        batches: Any,
+        prepare: Callable[[Any], Problem],
+        epochs: int,
+        seed: Any,
+        lock: FetchLock,
+    ) -> None:
         if not callable(batches) and not isinstance(batches, Iterable):
             raise OptionError(
                 "batches must be an iterable of (X, Y) or (X, Y, sample_weight), or a function of "
@@ -47,78 +64,47 @@ class Batches(Source):
             )
         if isinstance(batches, Iterator) and epochs > 1:
             raise OptionError(
-                f"batches is an iterator, which lasts for one epoch, and epochs is {epochs}; give "
+                f"batches is an iterator, which lasts for one epoch, but epochs is {epochs}; pass "
                 "a list, or a function of the epoch's number that returns an iterator"
             )
-        self._batches, self._prepare = batches, prepare
+        self._batches, self._prepare, self._lock = batches, prepare, lock
         self._feed: _Feed | None = None
-        self._first: list[Problem | None] = []
+        self._again: Steps | None = None
         self._skip = 0
-        self._loss, self._weight = 0.0, 0.0
-        self.clock = new_clock(epochs, 1, False, 0)
-        self.steps_per_epoch, self.one_by_one = None, True
+        self.dropout_seed = seeds(seed)[1]
+        self.steps_per_epoch = None
         if isinstance(batches, Sized) and not callable(batches):
             self.steps_per_epoch = len(batches) or None
 
-    def begin(self, run: Run) -> None:
-        """Fetch the first batch."""
-        self._first = [self._next(run)]
-
-    def advance(self, run: Run) -> None:
-        """Take the step of the next batch, or find that the epoch has ended."""
-        count = self.clock.count
-        problem = self._first.pop() if self._first else self._next(run)
-        if run.progress.stopped is not None:
-            return
-        if problem is None:
-            self.clock.epoch_loss[int(count[EPOCH])] = self._loss / max(self._weight, 1.0)
-            self._loss = self._weight = 0.0
-            count[EPOCH] += 1
-            count[STEP] = 0
-            return
-        n_samples = len(problem.features)
-        clock = new_clock(1, n_samples, False, 0)._replace(rates=self.clock.rates)
-        clock.count[UPDATES] = count[UPDATES]
-        clock.count[FIRST_RATE] = count[FIRST_RATE]
-        tile_plan = run.engine.tile_planner.choose(n_samples, run.max_threads)
-        try:
-            run.engine.train(
-                problem,
-                None,
-                run.update,
-                clock,
-                tile_plan,
-                run.is_to_hand_back,
-                dropout=run.dropout,
-            )
-        finally:  # an interrupt comes after the step
-            self._count_in(clock, n_samples)
-
-    def _count_in(self, clock: ClockFrame, n_samples: int) -> None:
-        """Add the step of one batch, if it was taken, to those of all."""
-        count = self.clock.count
-        count[STATUS] = clock.count[STATUS]
-        if clock.count[UPDATES] == count[UPDATES]:
-            return
-        count[UPDATES] = clock.count[UPDATES]
-        count[STEP] += 1
-        self.clock.step_loss[:] = clock.step_loss
-        self._loss += float(clock.step_loss[0]) * n_samples
-        self._weight += n_samples
-
-    def _next(self, run: Run) -> Problem | None:
-        """Return the next batch of the epoch, or None at its end, or where the run is stopped."""
-        epoch = int(self.clock.count[EPOCH])
+    def next(self, epoch: int, while_waiting: Callable[[], bool]) -> Steps | None:
+        """Return the step of the next batch, or None after the last one of the epoch."""
+        if self._again is not None:
+            return self._again
         if self._feed is None:
-            turn = run._turn
-            self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, turn)
-        problem = self._feed.get(run)
-        if problem is None and run.progress.stopped is None:
-            if self._feed.n_batches == 0:
-                raise DataError(f"there are no batches in epoch {epoch} (from 0)")
-            self.close()
-            self._skip = 0
-        return problem
+            self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, self._lock)
+        try:
+            problem = self._feed.get(while_waiting)
+        except _Stopped:
+            return None
+        if problem is not None:
+            return Steps(problem, None, len(problem.features))
+        if self._feed.n_batches == 0:
+            raise DataError(f"there are no batches in epoch {epoch} (from 0)")
+        self.close()
+        self._skip = 0
+        return None
+
+    def settle(self, steps: Steps, taken: bool) -> None:
+        """Keep the batch if its step was not taken."""
+        self._again = None if taken else steps
+
+    def seek(self, step: int) -> None:
+        """Skip the batches of the steps that have been taken."""
+        self._skip = step
+
+    def config(self) -> dict[str, str]:
+        """Return that the batches are a stream."""
+        return {"batches": "of a stream"}
 
     def close(self) -> None:
         """End the thread that fetches."""
@@ -126,36 +112,19 @@ class Batches(Source):
             self._feed.close()
             self._feed = None
 
-    def state(self) -> tuple[float, float]:
-        """Return the loss summed over the samples seen in this epoch, and their number."""
-        count = self.clock.count
-        if count[STEP] == 0 and 0 < count[EPOCH] <= len(self.clock.epoch_loss):
-            return float(self.clock.epoch_loss[int(count[EPOCH]) - 1]), 0.0
-        return self._loss, self._weight
-
-    def config(self) -> dict[str, str]:
-        """Return that this is a stream."""
-        return {"batches": "of a stream"}
-
-    def resume(self, state: TrainingState) -> None:
-        """Set the clock; the batches of the epoch that are done will be skipped."""
-        count = self.clock.count
-        count[EPOCH], count[STEP], count[UPDATES] = state.epoch, state.step, state.optimizer_steps
-        self._skip = state.step
-        if state.step:
-            self._loss, self._weight = state.epoch_loss, state.epoch_weight
-        elif 0 < state.epoch <= len(self.clock.epoch_loss):
-            self.clock.epoch_loss[state.epoch - 1] = state.epoch_loss
-
 
 def _takes_a_number(function: Callable[..., Any]) -> bool:
     try:
         signature(function).bind(0)
     except TypeError:
         return False
-    except ValueError:  # of a built-in nobody can tell
+    except ValueError:  # a built-in function without a signature
         pass
     return True
+
+
+class _Stopped(Exception):
+    """The run is to stop, and does not wait for the next batch."""
 
 
 class _Feed:
@@ -167,42 +136,41 @@ class _Feed:
         prepare: Callable[[Any], Problem],
         epoch: int,
         skip: int,
-        turn: EngineLock,
+        lock: FetchLock,
     ) -> None:
-        self._prepare, self._epoch, self._skip, self._turn = prepare, epoch, skip, turn
+        self._prepare, self._epoch, self._skip, self._lock = prepare, epoch, skip, lock
         self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
         self._unwanted = Event()
         self.n_batches = 0
-        args = batches, turn.fetcher
-        turn.fetcher = Thread(target=self._fetch, args=args, name="dagbp-batches", daemon=True)
-        turn.fetcher.start()
+        args = batches, lock.fetcher
+        lock.fetcher = Thread(target=self._fetch, args=args, name="dagbp-batches", daemon=True)
+        lock.fetcher.start()
 
-    def get(self, run: Run) -> Problem | None:
-        """Return the next batch, or None after the last; raise what was raised for it.
+    def get(self, while_waiting: Callable[[], bool]) -> Problem | None:
+        """Return the next batch, or None after the last; raise the error of a batch that failed.
 
-        Also None if the run, which watches and gives way while there is nothing, is to stop.
+        Raise `_Stopped` if `while_waiting` returns True before there is a batch.
         """
         while True:
             try:
-                item = self._queue.get(timeout=PERIOD)  # so that Ctrl-C is heard on every platform
+                item = self._queue.get(timeout=PERIOD)  # a timeout lets Ctrl-C in, on any platform
                 break
             except Empty:
-                if run.watch():
-                    return None
-                run.give_way()
+                if while_waiting():
+                    raise _Stopped from None
         if isinstance(item, BaseException):
             raise item
         return item
 
     def close(self) -> None:
-        """Let the thread end after the batch that it is at."""
+        """Let the thread end after its current batch."""
         self._unwanted.set()
 
     def _fetch(self, batches: Any, before: Thread | None) -> None:
-        if before is not None:  # of a run that was stopped, and perhaps still at its last batch
+        if before is not None:  # of a run that was stopped; it may still be at its last batch
             before.join()
-        # The run waits for this thread, which must not wait for its turn.
-        with self._turn.forbidden():
+        # The run waits for this thread, so this thread must not wait for the network.
+        with self._lock.forbidden():
             self._fetch_all(batches)
 
     def _fetch_all(self, batches: Any) -> None:
@@ -215,8 +183,8 @@ class _Feed:
             self._put(error)
         except BaseException as error:
             failed = DataError(
-                f"batch {self.n_batches} of epoch {self._epoch} (both from 0) could not be had: "
-                f"{type(error).__name__}: {error}"
+                f"batch {self.n_batches} of epoch {self._epoch} (both from 0) could not be "
+                f"fetched: {type(error).__name__}: {error}"
             )
             failed.__cause__ = error
             self._put(failed)
@@ -241,7 +209,7 @@ class _Feed:
             raise DataError(f"{which}: {error}") from error
 
     def _put(self, item: Problem | BaseException | None) -> bool:
-        """Hand an item over; return False if nobody wants it any more."""
+        """Queue an item; return False if the run does not need it any more."""
         while not self._unwanted.is_set():
             try:
                 self._queue.put(item, timeout=PERIOD)

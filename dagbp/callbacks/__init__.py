@@ -1,8 +1,8 @@
-"""What can be done between the steps and epochs of a training run.
+"""Callbacks: objects that `fit` calls between the steps and epochs of a training run.
 
-A callback is an object with some of the methods of `Callback`; `fit` calls them with a `Progress`.
-Whole epochs run in compiled code whatever the callbacks, unless one of them asks to be called
-after steps.
+A callback is a subclass of `Callback` that overrides some of its methods; `fit` calls them with a
+`Progress`. Whole epochs run in compiled code with any callbacks, unless a callback overrides
+`Callback.on_step_end`.
 
 >>> import dagbp
 >>> from dagbp.callbacks import CosineDecay, EarlyStopping, WarmUp
@@ -16,6 +16,7 @@ after steps.
 'loss has not improved for 20 epochs'
 """
 
+# May import `_history`, `_files` and the packages below them.
 from dagbp.callbacks._base import Callback, Progress
 from dagbp.callbacks._files import CSVLogger, JSONLogger, ModelCheckpoint
 from dagbp.callbacks._schedules import (

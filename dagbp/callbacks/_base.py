@@ -1,54 +1,97 @@
-"""What a callback is, and what it is told."""
+"""The base class of callbacks, and the progress that they receive."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
 
 from dagbp._checks import is_number
 from dagbp._errors import OptionError, did_you_mean
+from dagbp._history import History
 
-if TYPE_CHECKING:
-    from dagbp._history import History
-    from dagbp._network import Network
+
+class TrainedNetwork(Protocol):
+    """The methods of `dagbp.Network` that callbacks use most."""
+
+    @property
+    def inputs(self) -> list[Hashable]:
+        """Labels of the inputs, in the order of X's columns."""
+
+    @property
+    def outputs(self) -> list[Hashable]:
+        """Labels of the outputs, in the order of Y's columns."""
+
+    @property
+    def parameters(self) -> npt.NDArray[Any]:
+        """All parameters in one flat array; assign a new array to set them."""
+
+    @parameters.setter
+    def parameters(self, values: npt.ArrayLike) -> None: ...
+
+    @property
+    def weights(self) -> Any:
+        """The weights by edge; assign to one to set it."""
+
+    @property
+    def biases(self) -> Any:
+        """The biases by node; assign to one to set it."""
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the outputs for each sample."""
+
+    def forward(self, X: Any) -> Any:
+        """Return the signal and activation of every node."""
+
+    def backprop(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> Any:
+        """Return the values, deltas and gradients of every node and edge."""
+
+    def evaluate(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> float:
+        """Return the mean loss."""
+
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
+        """Write the network to a file."""
 
 
 @dataclass(eq=False, slots=True)
 class Progress:
-    """Where a training run stands; the one argument of every callback.
+    """The state of a training run as callbacks see it; the argument of their methods.
 
     Attributes
     ----------
     network : Network
-        As its last step left it. Between steps it can be used, saved and changed; by other threads
-        too, which get their turn there.
+        The network after the last step. Callbacks may use, save and change it, except in
+        `Callback.on_poll`. Other threads may use it between two steps.
     epoch : int
         Epochs finished.
     step : int
-        Steps taken of the epoch in progress.
+        Steps taken in the epoch in progress.
     n_updates : int
-        Steps taken in all.
+        Steps taken in the run.
     n_epochs : int
-        Epochs asked for.
+        Epochs of the run, as passed to `fit`.
     loss : float
-        Of the last step in `Callback.on_step_end`, else of the last epoch; NaN before the first.
+        In `Callback.on_step_end` the loss of the last step, otherwise of the last epoch. NaN before
+        the first.
     val_loss : float
-        Of the last epoch; NaN without validation data.
+        Validation loss of the last epoch; NaN without validation data.
     history : History
     learning_rate : float
-        What the optimizer was given, without the factors of schedules. Assign to it to change it
-        from the next step on.
+        The optimizer's learning rate, without the factors of schedules. Assign a number to change
+        it from the next step on.
     rate : float
-        What the last step was taken with; NaN before the first.
+        The learning rate of the last step, with these factors; NaN before the first step.
     stopped : str or None
-        Why the run is about to end.
+        The reason why the run ends before its next step; None if it does not.
     validated : bool
         Whether there is validation data.
     """
 
-    network: "Network"
-    history: "History"
+    network: TrainedNetwork
+    history: History
     n_epochs: int
     learning_rate: float
     epoch: int = 0
@@ -69,11 +112,11 @@ class Progress:
         Parameters
         ----------
         reason : str
-            What `History.stopped` will say.
+            The text for `History.stopped`.
         resumable : bool
-            Whether ``fit(resume=True)`` goes on from there in any case; otherwise the run counts as
-            finished where the callback that calls is among those given again, with the same public
-            attributes.
+            True: ``fit(resume=True)`` always continues from here. False: it continues unless it
+            gets a callback of the same class with the same public attributes as the one that
+            stops the run; with such a callback the run counts as finished.
         """
         if self.stopped is None or (self.resumable and not resumable):
             self.stopped, self.resumable = str(reason), resumable
@@ -81,7 +124,7 @@ class Progress:
 
 
 class Callback:
-    """Base of callbacks: every method does nothing until it is overridden.
+    """Base class of callbacks: override the methods that you need; the others do nothing.
 
     Examples
     --------
@@ -105,62 +148,64 @@ class Callback:
     Attributes
     ----------
     every : int or None
-        Steps from one `on_step_end` to the next; None for no calls. Each of them makes the compiled
-        loop hand back to Python; without an `on_step_end` of any callback it never does.
+        Number of steps from one call of `on_step_end` to the next; None for no calls. Each call
+        interrupts the compiled loop, which otherwise runs whole epochs.
     """
 
     every: int | None = 1
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse methods that nobody would call, and others than of one argument."""
+        """Check the names and the arguments of the methods that begin with ``on_``."""
         super().__init_subclass__(**options)
         known = [name for name in vars(Callback) if name.startswith("on_")]
         for name, method in vars(cls).items():
             if not name.startswith("on_") or not callable(method):
                 continue
             if name not in known:
-                raise OptionError(f"callback {cls.__name__!r}: {name}{did_you_mean(name, known)}")
+                raise OptionError(
+                    f"callback {cls.__name__!r}: no hook {name}{did_you_mean(name, known)}"
+                )
             if len(signature(method).parameters) != 2:
                 raise OptionError(
-                    f"callback {cls.__name__!r}: {name} takes one argument, the progress, but is "
-                    f"defined with {signature(method)}"
+                    f"callback {cls.__name__!r}: {name} must take one argument, the progress, but "
+                    f"is defined with {signature(method)}"
                 )
 
     def on_train_begin(self, progress: Progress) -> None:
-        """Be told that a run begins, or goes on where it was interrupted."""
+        """Handle the beginning of a run, also of a resumed one."""
 
     def on_step_end(self, progress: Progress) -> None:
-        """Be told that a step was taken."""
+        """Handle the end of a step; `every` says how often."""
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Be told that an epoch has ended and its validation is done."""
+        """Handle the end of an epoch, after its validation."""
 
     def on_train_end(self, progress: Progress) -> None:
-        """Be told that the run has ended, in any way but an exception."""
+        """Handle the end of the run, unless an exception ends it."""
 
     def on_poll(self, progress: Progress) -> None:
-        """Be called some ten times a second while kernels run.
+        """Handle a poll, about ten times a second while the kernels run.
 
-        What progress says of the steps is of when they were last handed back, and the network is
-        not to be used.
+        The progress shows the numbers of the last return from the kernels. Do not use the network
+        here.
         """
 
     def on_divergence(self, progress: Progress) -> bool:
-        """Return whether a loss that is not finite shall end the run without an error."""
+        """Return whether to end the run without an error after a step that is not finite."""
         return False
 
     def state(self) -> dict[str, Any]:
-        """Return what the callback must know to go on: numbers, strings, None and arrays."""
+        """Return the state that a resumed run needs: numbers, strings, None and arrays."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned, before `on_train_begin` of a run that is resumed."""
+        """Restore what `state` returned; called before `on_train_begin` of a resumed run."""
 
     def reset(self) -> None:
-        """Forget other runs, before `on_train_begin` of a run that has no state to restore."""
+        """Discard all state; called before `on_train_begin` if there is no state to restore."""
 
     def overrides(self, method: str) -> bool:
-        """Return whether a method is the callback's own."""
+        """Return whether the callback overrides a method."""
         return getattr(getattr(self, method), "__func__", None) is not getattr(Callback, method)
 
 
@@ -168,23 +213,23 @@ Monitor = str | Callable[[Progress], float]
 
 
 class Best:
-    """The best value seen of what is monitored, and for how many epochs none was much better.
+    """Tracks the best value of a monitored quantity, and the epochs without improvement.
 
     Parameters
     ----------
     monitor : {"loss", "val_loss"} or callable
         A function gets the `Progress` and returns a number.
     mode : {"min", "max"}
-        Whether less is better.
+        Whether lower or higher values are better.
     min_delta : float
-        What a value must be better by than the one before that ended the wait.
+        Smallest improvement that resets `wait`.
 
     Attributes
     ----------
     epoch : int
-        That of the best value, counted from 1; 0 before the first.
+        The epoch of the best value, counted from 1; 0 before the first.
     wait : int
-        Epochs since a value was better by so much.
+        Epochs since the last improvement of more than `min_delta`.
     """
 
     def __init__(
@@ -203,26 +248,26 @@ class Best:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Discard all values."""
         self._best, self._beaten, self.wait, self.epoch = math.inf, math.inf, 0, 0
 
     @property
     def name(self) -> str:
-        """What is monitored, for a text."""
+        """The name of the monitored quantity."""
         if isinstance(self._monitor, str):
             return self._monitor
         return getattr(self._monitor, "__name__", "the monitored value")
 
     def begin(self, progress: Progress) -> None:
-        """Refuse a run that has not what is monitored."""
+        """Raise OptionError if the run does not compute the monitored quantity."""
         if self._monitor == "val_loss" and not progress.validated:
             raise OptionError(
-                f"{self._owner} monitors 'val_loss', but fit has no validation_data; give it some, "
+                f"{self._owner} monitors 'val_loss', but fit has no validation_data; pass some, "
                 "or monitor 'loss'"
             )
 
     def improved(self, progress: Progress) -> bool:
-        """Look at the value now; return whether it is better than any before."""
+        """Add the current value; return whether it is the best one."""
         value = self._value(progress)
         first = self.epoch == 0 and not math.isnan(value)
         self.wait += 1
@@ -239,7 +284,7 @@ class Best:
         return self._sign * float(getattr(progress, self._monitor))
 
     def state(self) -> dict[str, Any]:
-        """Return what is to be kept."""
+        """Return the best value and the numbers of epochs."""
         return {
             "best": self._best,
             "beaten": self._beaten,
@@ -248,7 +293,7 @@ class Best:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self._best, self._beaten = float(state["best"]), float(state["beaten"])
         self.wait, self.epoch = int(state["wait"]), int(state["epoch"])
 
@@ -256,7 +301,7 @@ class Best:
 def check_number(
     owner: str, name: str, value: object, least: float = -math.inf, most: float = math.inf
 ) -> None:
-    """Refuse what is no number from `least` to `most`."""
+    """Raise OptionError unless the value is a number from `least` to `most`."""
     if is_number(value) and least <= value <= most:  # type: ignore[operator]
         return
     limits = f" >= {least:g}" if most == math.inf else f" from {least:g} to {most:g}"

@@ -19,27 +19,28 @@ from dagbp.callbacks._base import Best, Callback, Monitor, Progress
 
 
 class ModelCheckpoint(Callback):
-    """Save the network with the state of its run, so that nothing is lost but the steps since.
+    """Save the network and the state of its run to a file, during and after the run.
 
-    ``net = dagbp.load(path)`` and ``net.fit(..., resume=True)`` with the same arguments go on from
-    there, to the same bits as if nothing had happened. Behind an `EarlyStopping` in the list of
-    callbacks, what it saves at the end is the restored best; before it, the last epoch.
+    ``net = dagbp.load(path)`` and then ``net.fit(..., resume=True)`` with the same arguments
+    continue the run, to the same bits as without an interruption. At the end of the run the file
+    gets the parameters of the last step; or of the best epoch, if `EarlyStopping` stands before
+    `ModelCheckpoint` in the list of callbacks.
 
     Parameters
     ----------
     path : path-like
-        Written anew each time, in one piece: a process that is killed leaves the old file or the
-        new one, and perhaps a hidden temporary one, which the next run removes. ``{epoch}`` and
-        ``{n_updates}`` in it are replaced by these numbers.
+        Each save replaces the whole file at once: a process that is killed leaves either the old
+        or the new file, and sometimes a hidden temporary file, which the next run removes.
+        ``{epoch}`` and ``{n_updates}`` in the path are replaced by these numbers.
     every_epochs : int or None
-        Epochs from one to the next; None for none at the ends of epochs. Without `monitor` it saves
-        at the end of the run, too.
+        Save after every so many epochs; None to not save after epochs. Without `monitor`, the
+        network is saved at the end of the run, too.
     every_steps : int, optional
-        Save after so many steps, too.
+        Save after every so many steps, too.
     monitor : {"val_loss", "loss"} or callable, optional
-        Save at the ends of these epochs only if it is better than at any of them before.
+        Save after an epoch only if the monitored quantity is better than at all earlier saves.
     mode : {"min", "max"}
-        Whether less of it is better.
+        Whether lower or higher values are better.
 
     Examples
     --------
@@ -62,26 +63,26 @@ class ModelCheckpoint(Callback):
                 check_whole(f"ModelCheckpoint: {name}", value, 1)
         if monitor is not None and every_epochs is None:
             raise OptionError(
-                "ModelCheckpoint: what it monitors is looked at after every_epochs epochs, which "
-                "must be a whole number >= 1, got None"
+                "ModelCheckpoint: every_epochs must be a whole number >= 1 where monitor is given, "
+                "got None"
             )
         try:
             self.path.format(epoch=0, n_updates=0)
         except (KeyError, IndexError, ValueError) as error:
             raise OptionError(
-                "ModelCheckpoint: path may hold {epoch} and {n_updates} in braces, got "
+                "ModelCheckpoint: path may contain {epoch} and {n_updates} in braces, got "
                 f"{self.path!r}"
             ) from error
         self.every, self._every_epochs = every_steps, every_epochs
         self._best = None if monitor is None else Best("ModelCheckpoint", monitor, mode, 0.0)
 
     def reset(self) -> None:
-        """Forget other runs."""
+        """Discard the values of other runs."""
         if self._best is not None:
             self._best.reset()
 
     def on_train_begin(self, progress: Progress) -> None:
-        """See whether all is there, before hours of training; remove what kills have left."""
+        """Check folder and monitor before hours of training; remove old temporary files."""
         _check_folder("ModelCheckpoint", Path(self.path.format(epoch=0, n_updates=0)).parent)
         if self._best is not None:
             self._best.begin(progress)
@@ -92,18 +93,18 @@ class ModelCheckpoint(Callback):
         self._save(progress)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Save if it is time to, and worth it."""
+        """Save if a save is due and the monitored quantity has improved."""
         due = self._every_epochs is not None and progress.epoch % self._every_epochs == 0
         if due and (self._best is None or self._best.improved(progress)):
             self._save(progress)
 
     def on_train_end(self, progress: Progress) -> None:
-        """Save what callbacks before it have made of the network at the end."""
+        """Save the network as the callbacks before this one have left it."""
         if self._best is None:
             self._save(progress)
 
     def _names(self) -> str:
-        """Return a pattern of the names of its files."""
+        """Return a glob pattern of the names of the files."""
         pieces = Formatter().parse(Path(self.path).name)
         return "".join(glob.escape(text) + "*" * (name is not None) for text, name, *_ in pieces)
 
@@ -116,24 +117,24 @@ class ModelCheckpoint(Callback):
         return {} if self._best is None else self._best.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         if self._best is not None and state:
             self._best.restore(state)
 
 
 class _Logger(Callback, ABC):
-    """Appends a line to a file after each epoch; a run that begins anew begins a new file."""
+    """Appends a line to a file after each epoch; a run that is not resumed begins a new file."""
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = _path(type(self).__name__, path), append
         self._n_before: int | None = None  # lines of other runs, and the heading
 
     def reset(self) -> None:
-        """Take all lines that there are for those of other runs."""
+        """Treat all existing lines as lines of other runs."""
         self._n_before = None
 
     def on_train_begin(self, progress: Progress) -> None:
-        """Begin the file, or go on with it: without the epochs that were lost, if some were."""
+        """Begin the file, or remove the lines of epochs that a resumed run will repeat."""
         file, resumed = Path(self.path), progress.n_updates > 0
         _check_folder(type(self).__name__, file.parent)
         if not file.exists() or not (self.append or resumed):
@@ -147,11 +148,11 @@ class _Logger(Callback, ABC):
         file.write_text("".join(lines))
 
     def state(self) -> dict[str, Any]:
-        """Return how many lines of the file are none of this run's."""
+        """Return how many lines of the file belong to other runs."""
         return {"n_before": self._n_before}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self._n_before = state["n_before"]
 
     def on_epoch_end(self, progress: Progress) -> None:
@@ -168,19 +169,20 @@ class _Logger(Callback, ABC):
 
     @abstractmethod
     def _epoch(self, line: str) -> float:
-        """Return the epoch of a line; of one that was cut off, infinity."""
+        """Return the epoch of a line; infinity for an incomplete line."""
 
 
 class CSVLogger(_Logger):
     """Write a line of comma-separated numbers after each epoch, under a heading.
 
-    Epoch (from 1), updates, loss, val_loss (empty without validation), learning rate, seconds.
+    The columns are epoch (from 1), n_updates, loss, val_loss (empty without validation data),
+    learning_rate and seconds.
 
     Parameters
     ----------
     path : path-like
     append : bool
-        Whether a file that exists is gone on with; a run that is resumed always does.
+        Append to an existing file; resumed runs always do.
     """
 
     def _heading(self) -> str:
@@ -204,7 +206,7 @@ class JSONLogger(_Logger):
     ----------
     path : path-like
     append : bool
-        Whether a file that exists is gone on with; a run that is resumed always does.
+        Append to an existing file; resumed runs always do.
     """
 
     def _line(self, numbers: dict[str, float]) -> str:

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: factors of the optimizer's learning rate, which multiply.
+"""Learning-rate schedules: factors by which the optimizer's learning rate is multiplied.
 
-All but `ReduceOnPlateau` are functions of how many epochs have passed, so their rates are computed
-before the compiled loop runs and cost nothing in it.
+All but `ReduceOnPlateau` are functions of the time in epochs. Their rates are computed before the
+compiled loop runs, and cost no time in it.
 """
 
 import math
@@ -19,9 +19,9 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Schedule(Callback, ABC):
-    """Base of schedules that are a function of the epoch.
+    """Base class of schedules that are a function of the time in epochs.
 
-    Several schedules of one run multiply: ``[WarmUp(5), CosineDecay()]``.
+    The factors of several schedules are multiplied: ``[WarmUp(5), CosineDecay()]``.
     """
 
     @abstractmethod
@@ -31,8 +31,8 @@ class Schedule(Callback, ABC):
         Parameters
         ----------
         epoch : float64 (n,)
-            How many epochs have passed at the beginning of each step, with fractions: step 3 of 10
-            of the first epoch is at 0.3. Of a stream of unknown length it is whole.
+            Time in epochs at the beginning of each step: step 3 (from 0) of 10 in the first epoch
+            begins at 0.3. Whole numbers for a stream of unknown length.
         n_epochs : int
             Epochs of the run.
 
@@ -43,7 +43,9 @@ class Schedule(Callback, ABC):
 
 
 class StepDecay(Schedule):
-    """Multiply the rate by `rate` every so many epochs: rate ** floor(epoch / every_epochs).
+    """Multiply the rate by `rate` after every `every_epochs` epochs.
+
+    The factor is rate ** floor(epoch / every_epochs).
 
     Examples
     --------
@@ -62,7 +64,7 @@ class StepDecay(Schedule):
 
 
 class ExponentialDecay(Schedule):
-    """Multiply the rate by `rate` over each epoch, step by step: rate ** epoch.
+    """Decay the rate exponentially, by the factor `rate` in each epoch: rate ** epoch.
 
     Examples
     --------
@@ -80,12 +82,12 @@ class ExponentialDecay(Schedule):
 
 
 class CosineDecay(Schedule):
-    """Lower the rate to `floor` times itself along half a cosine (Loshchilov and Hutter, 2017).
+    """Lower the factor from 1 to `floor` along half a cosine (Loshchilov and Hutter, 2017).
 
     Parameters
     ----------
     epochs : float, optional
-        How long it takes; default: all epochs of the run. Afterwards the rate stays.
+        Length of the decay; default: all epochs of the run. Afterwards the rate is constant.
     floor : float
         The last factor.
 
@@ -108,7 +110,7 @@ class CosineDecay(Schedule):
 
 
 class WarmUp(Schedule):
-    """Raise the rate in proportion from `start` times itself over the first epochs.
+    """Raise the factor linearly from `start` to 1 over the first `epochs` epochs.
 
     Examples
     --------
@@ -122,19 +124,19 @@ class WarmUp(Schedule):
         self.epochs, self.start = epochs, start
 
     def factor(self, epoch: Float64, n_epochs: int) -> Float64:
-        """Return start + (1 - start) epoch / epochs, and 1 from there on."""
+        """Return start + (1 - start) min(epoch / epochs, 1)."""
         return self.start + (1 - self.start) * np.minimum(epoch / self.epochs, 1.0)
 
 
 class OneCycle(Schedule):
-    """Raise the rate along a cosine and lower it far below its start (Smith and Topin, 2018).
+    """Raise the factor from `start` to 1, then lower it to `end` (Smith and Topin, 2018).
 
-    The optimizer's learning rate is the highest.
+    Both parts are half a cosine. The optimizer's learning rate is the highest rate.
 
     Parameters
     ----------
     rise : float
-        Share of the run in which it rises.
+        Fraction of the run in which the rate rises.
     start, end : float
         The first and the last factor.
 
@@ -151,7 +153,7 @@ class OneCycle(Schedule):
         self.rise, self.start, self.end = rise, start, end
 
     def factor(self, epoch: Float64, n_epochs: int) -> Float64:
-        """Return half a cosine from start to 1, and half a one from 1 to end."""
+        """Return half a cosine from start to 1, then half a cosine from 1 to end."""
         part = np.minimum(epoch / max(1, n_epochs), 1.0)
         up = part / max(self.rise, 1e-9)
         down = (part - self.rise) / max(1 - self.rise, 1e-9)
@@ -161,7 +163,7 @@ class OneCycle(Schedule):
 
 
 class ReduceOnPlateau(Callback):
-    """Multiply the learning rate by `rate` when what is monitored does not improve.
+    """Multiply the learning rate by `rate` when the monitored quantity does not improve.
 
     Parameters
     ----------
@@ -169,9 +171,9 @@ class ReduceOnPlateau(Callback):
         As in `EarlyStopping`.
     rate : float
     patience : int
-        Epochs without improvement after which it is lowered, and lowered again.
+        Epochs without improvement before the rate is lowered; the count then restarts.
     least : float
-        The rate is never lowered below this.
+        Lower limit of the rate.
 
     Examples
     --------
@@ -198,15 +200,15 @@ class ReduceOnPlateau(Callback):
         self.rate, self.patience, self.least = rate, patience, least
 
     def reset(self) -> None:
-        """Forget other runs."""
+        """Discard the values of other runs."""
         self._best.reset()
 
     def on_train_begin(self, progress: Progress) -> None:
-        """See whether there is what is monitored."""
+        """Check that the run computes the monitored quantity."""
         self._best.begin(progress)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Lower the rate if there was no improvement for long enough."""
+        """Lower the rate after `patience` epochs without improvement."""
         self._best.improved(progress)
         if self._best.wait >= self.patience:
             self._best.wait = 0
@@ -214,9 +216,9 @@ class ReduceOnPlateau(Callback):
             progress.learning_rate = min(progress.learning_rate, lower)
 
     def state(self) -> dict[str, Any]:
-        """Return the best value and how long ago it was; the rate is kept with the run."""
+        """Return the best value and the epochs since then; the run itself keeps the rate."""
         return self._best.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self._best.restore(state)

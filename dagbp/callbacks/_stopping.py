@@ -11,20 +11,20 @@ from dagbp.callbacks._base import Best, Callback, Monitor, Progress, check_numbe
 
 
 class EarlyStopping(Callback):
-    """End the run when what is monitored has not improved for some epochs.
+    """End the run when the monitored quantity has not improved for `patience` epochs.
 
     Parameters
     ----------
     monitor : {"val_loss", "loss"} or callable
         A function gets the `Progress` and returns a number.
     patience : int
-        Epochs without improvement after which the run ends.
+        Epochs without improvement before the run ends.
     min_delta : float
-        Changes of at most this much do not count as improvement there.
+        An improvement must be larger than this to restart the count of epochs.
     mode : {"min", "max"}
-        Whether less is better.
+        Whether lower or higher values are better.
     restore_best : bool
-        Whether the run ends with the parameters of its best epoch, whatever ended it; not after an
+        Give the network the parameters of its best epoch at the end of the run, except after an
         exception.
 
     Attributes
@@ -59,16 +59,16 @@ class EarlyStopping(Callback):
         return self._best.epoch
 
     def reset(self) -> None:
-        """Forget other runs."""
+        """Discard the values of other runs."""
         self._best.reset()
         self._parameters = None
 
     def on_train_begin(self, progress: Progress) -> None:
-        """See whether there is what is monitored."""
+        """Check that the run computes the monitored quantity."""
         self._best.begin(progress)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Keep the parameters if they are the best; stop if there were none for too long."""
+        """Keep the parameters of the best epoch; stop after `patience` epochs without one."""
         if self._best.improved(progress) and self.restore_best:
             self._parameters = progress.network.parameters
         if self._best.wait >= self.patience:
@@ -76,7 +76,7 @@ class EarlyStopping(Callback):
             progress.stop(f"{self._best.name} has not improved for {self.patience} epoch{plural}")
 
     def on_train_end(self, progress: Progress) -> None:
-        """Go back to the best parameters."""
+        """Restore the parameters of the best epoch."""
         if self._parameters is not None:
             progress.network.parameters = self._parameters
 
@@ -85,21 +85,21 @@ class EarlyStopping(Callback):
         return {**self._best.state(), "parameters": self._parameters}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self._best.restore(state)
         parameters = state["parameters"]
         self._parameters = None if parameters is None else np.asarray(parameters)
 
 
 class TimeLimit(Callback):
-    """End the run after some seconds, with the step that is under way by then.
+    """End the run after some seconds, at the end of the current step.
 
-    ``fit(resume=True)`` goes on from there.
+    ``fit(resume=True)`` continues the run.
 
     Parameters
     ----------
     seconds : float
-        Since `fit` was called.
+        Time since the run began, or was resumed.
 
     Examples
     --------
@@ -113,24 +113,24 @@ class TimeLimit(Callback):
         self._end = 0.0
 
     def on_train_begin(self, progress: Progress) -> None:
-        """Look at the clock."""
+        """Compute the time of the end."""
         self._end = time.monotonic() + self.seconds
 
     def on_poll(self, progress: Progress) -> None:
-        """Stop if time is up."""
+        """Stop if the time has passed."""
         if time.monotonic() >= self._end:
             progress.stop(f"the time limit of {self.seconds:g} s has passed", resumable=True)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Stop if time is up."""
+        """Stop if the time has passed."""
         self.on_poll(progress)
 
 
 class TerminateOnNaN(Callback):
-    """End the run, without an error, when a loss, gradient or update is not finite.
+    """End the run without an error when a loss, gradient or update is not finite.
 
-    That step is not taken: the parameters are those of the last finite one. Without this callback
-    `fit` raises `DivergenceError`.
+    That step is not taken; the network keeps the parameters of the last finite step. Without this
+    callback `fit` raises `DivergenceError`.
     """
 
     def on_divergence(self, progress: Progress) -> bool:

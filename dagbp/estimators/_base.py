@@ -311,7 +311,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return compile_to_fit(
             self.graph,
             self.density,
-            activations.name_of(self.activation),
+            activations.get(self.activation).name,
             requirements,
             self._draw_seed(),
             init=self.init,

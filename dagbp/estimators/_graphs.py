@@ -10,8 +10,8 @@ import numpy as np
 from dagbp._compile import compile
 from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import listed
-from dagbp._graph.builders import layered
 from dagbp._graph.from_networkx import drawn_ports
+from dagbp._graph.layers import layered
 from dagbp._network import Network
 
 
@@ -138,7 +138,7 @@ def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
 
     If all biases start at 0, all kinks of relu lie at the origin. R2 on
     `sklearn.datasets.make_friedman1` is then 0.01 less after 100 passes, and no other score of
-    benchmarks/estimators.py is better.
+    `python -m benchmarks estimators` is better.
     """
     for node, share in zip(G, rng.uniform(-1.0, 1.0, len(G)).tolist(), strict=True):
         own = G.nodes[node]

@@ -137,7 +137,7 @@ def slopes(reading: Reading, s: Array) -> Float64:
     graph, plan = reading.names.graph, reading.plan
     kind = graph.activation[plan.node[plan.n_inputs :]]
     slope = np.empty(len(s))
-    for code, activation in enumerate(model_of(reading.net).engine._activations):
+    for code, activation in enumerate(model_of(reading.net).engine.activations):
         here = kind == code
         if here.any():
             slope[here] = activation.slope(s[here])

@@ -57,7 +57,7 @@ def test_one_signature_a_dtype(dtype):
         exercise(*first, batch_size, 1)
     before = {name: len(kernel.signatures) for name, kernel in kernels()}
     entries = run.predict, run.inspect, run.evaluate, run.train
-    compiled = [_jit.compiled(run.compile_entry, entry, np.dtype(dtype)) for entry in entries]
+    compiled = [entry.compiled(np.dtype(dtype)) for entry in entries]
     graphs = [
         dagbp.random_dag(40, 200, 5, 3, seed=1, activation="tanh"),
         dagbp.layered([2, 9, 9, 4], density=0.5, activation="gelu", seed=2),
@@ -71,8 +71,8 @@ def test_one_signature_a_dtype(dtype):
         exercise(graphs[k % 3], dtype, "tanh", loss, optimizer, [1, 7, 30, 150][k % 4], 1 + k % 2)
     after = {name: len(kernel.signatures) for name, kernel in kernels()}
     for entry, before_ in zip(entries, compiled, strict=True):
-        assert _jit.compiled(run.compile_entry, entry, np.dtype(dtype)) is before_
-    for entry in ("single_sample.predict", "single_sample.learn"):
+        assert entry.compiled(np.dtype(dtype)) is before_
+    for entry in ("single_sample.predict", "single_sample.differentiate"):
         name = f"dagbp._kernels.passes.{entry}"
         assert after[name] == before[name] > 0
     # At most one for each dtype and width of tiles; entry points have none.

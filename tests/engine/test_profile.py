@@ -83,7 +83,7 @@ def test_rates_are_positive_and_the_network_is_as_it_was(dtype, optimizer):
 
 
 def test_rates_count_edges_that_exist():
-    """Filled blocks do more than what is counted: held zeros are no work of the user's."""
+    """Explicit zeros of filled blocks are computed but not counted."""
     G = dagbp.layered([40, 64, 64, 10], density=0.8, seed=0)
     data = RNG.normal(size=(64, 40)), RNG.normal(size=(64, 10))
     net = dagbp.compile(G, seed=0, dense_above=0.5, n_threads=1)
@@ -97,7 +97,7 @@ def test_rates_count_edges_that_exist():
 
 @pytest.mark.parametrize("ways", ["tiles", "levels"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_threads_are_those_of_the_schedule(ways, n_threads):
+def test_a_profile_uses_the_threads_of_the_tile_plan(ways, n_threads):
     net = dense(n_threads=n_threads, schedule=ways)
     profile = net.profile(X, Y)
     assert profile.n_threads == net._model.engine.tile_planner.choose(200, n_threads).n_threads

@@ -100,7 +100,7 @@ def test_signals_take_room_where_something_asks_for_them(limit):
 
     def bytes_kept(net):
         ((schedule, buffers),) = net._model.engine._buffers.items()
-        return net._model.engine.step_bytes(schedule), buffers.keeps_signals
+        return net._model.engine.step_bytes(schedule), buffers.stores_signals
 
     plain, tanh, gelu = (
         dagbp.compile(dagbp.layered([20, 50, 10], activation=one, seed=0), seed=0, n_threads=1)
@@ -218,11 +218,11 @@ def step(net):
 step(dagbp.compile(dagbp.random_dag(2_000, 30_000, 40, 1, seed=0), **options))  # compiles
 net = dagbp.compile(dagbp.random_dag(40_000, 600_000, 40, 1, seed=0), **options)
 kept = []
-original = dagbp._training.run.start
-def start(*args):
-    kept.append(original(*args))  # the optimizer's state, which ends with the training
+original = dagbp._training.run.Update
+def update(*args, **options):
+    kept.append(original(*args, **options))  # the optimizer's state, which ends with the training
     return kept[-1]
-dagbp._training.run.start = start
+dagbp._training.run.Update = update
 taken = step(net)
 (schedule,) = net._model.engine._buffers
 slot = net._model.engine.parameters.by_source.nbytes
@@ -280,7 +280,7 @@ def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
     net, other = network(n_threads=1), network(n_threads=1)
     net.fit(X, Y, epochs=5, **options)
     assert len(made) == 2
-    monkeypatch.setattr(_engine, "KEPT_BYTES", 0)
+    other._model.engine.kept_bytes = 0
     other.fit(X, Y, epochs=5, **options)
     assert len(made) > 7
     assert np.array_equal(net.parameters, other.parameters)
@@ -296,16 +296,14 @@ def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
         dagbp.compile(G, dense_above=0.05, seed=0)
 
 
-def test_kept_buffers_count_their_signals(limit, monkeypatch):
+def test_kept_buffers_count_their_signals(limit):
     net = network(n_threads=1)
     net.forward(X)
     (schedule,) = net._model.engine._buffers
-    assert net._model.engine._buffers[schedule].keeps_signals
+    assert net._model.engine._buffers[schedule].stores_signals
     with_signals = net._model.engine.step_bytes(schedule) + 80 * schedule.row_bytes
     other = net._model.engine.tile_planner.choose(3, 1)
     assert other != schedule
-    monkeypatch.setattr(
-        _engine, "KEPT_BYTES", with_signals + net._model.engine.step_bytes(other) - 1
-    )
+    net._model.engine.kept_bytes = with_signals + net._model.engine.step_bytes(other) - 1
     net.evaluate(X[:3], Y[:3])
     assert list(net._model.engine._buffers) == [other]

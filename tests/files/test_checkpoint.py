@@ -169,8 +169,9 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.edges["a", "y"]["kind"] == {"x": None}
     assert not dagbp.load(tmp_path / "net")._model.engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
-    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph hold what cannot be"):
+    with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph have values") as caught:
         dagbp.compile(G).save(tmp_path / "net")
+    assert caught[0].filename == __file__
     assert "thing" not in dagbp.load(tmp_path / "net").to_networkx().nodes["y"]
 
 
@@ -516,7 +517,7 @@ def test_the_optimizers_state_alone():
     before = two.parameters
     with pytest.raises(OptionError, match="keeps the state of the last optimizer, but there is no"):
         network("float64").fit(X, Y, epochs=2, resume="optimizer", **options)
-    with pytest.raises(OptionError, match=r"which was Adam with 2 numbers .*, and SGD\(.*\) has 1"):
+    with pytest.raises(OptionError, match=r"which was Adam with 2 numbers .*, but SGD\(.*\) has 1"):
         two.fit(X, Y, epochs=1, resume="optimizer", **{**options, "optimizer": SGD(momentum=0.5)})
     assert np.array_equal(two.parameters, before)
 
@@ -539,7 +540,7 @@ def test_the_history_of_a_run_without_a_state_is_kept(tmp_path, way, end):
         other = pickle.loads(pickle.dumps(net)) if way == "pickle" else copy.deepcopy(net)
     assert other.history == net.history
     assert other.history is not net.history
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         other.fit(X, Y, epochs=9, verbose=0, resume=True)
 
 
@@ -564,7 +565,9 @@ def test_resuming_with_other_arguments_is_refused(changed, name):
     net = network()
     net.fit(X, Y, **OPTIONS)
     before = net.parameters
-    with pytest.raises(OptionError, match=f"resume=True needs the arguments of the run.*{name}"):
+    with pytest.raises(
+        OptionError, match=f"resume=True needs the arguments of the last run.*{name}"
+    ):
         net.fit(X, Y, resume=True, **{**OPTIONS, **changed})
     with pytest.raises(OptionError, match="samples was 23 and is 22"):
         net.fit(X[1:], Y[1:], resume=True, **OPTIONS)
@@ -587,16 +590,14 @@ def test_resuming_with_the_same_arguments_in_other_words():
 
 def test_resuming_what_was_not_trained_is_refused(tmp_path):
     net = network()
-    with pytest.raises(
-        OptionError, match="resume=True goes on with the network's last run, but th"
-    ):
+    with pytest.raises(OptionError, match="resume=True continues the network's last run, but th"):
         net.fit(X, Y, resume=True, **OPTIONS)
     net.fit(X, Y, **OPTIONS)
-    with pytest.raises(OptionError, match="the last run has had 6 epochs, and epochs is 5"):
+    with pytest.raises(OptionError, match="the last run has had 6 epochs, but epochs is 5"):
         net.fit(X, Y, resume=True, **{**OPTIONS, "epochs": 5})
     net.save(tmp_path / "net", training=False)
     assert dagbp.load(tmp_path / "net").history is None
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         dagbp.load(tmp_path / "net").fit(X, Y, resume=True, **OPTIONS)
     with pytest.raises(OptionError, match="resume must be True, False or 'optimizer', got 'yes'"):
         net.fit(X, Y, resume="yes", **OPTIONS)
@@ -861,14 +862,14 @@ def test_a_header_that_is_not_changed_is_fine(tmp_path, whole_file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, which ha"),
+        (put("training", "step", 10**6), r"the last run was at step 1000000 of an epoch, but an "),
         (
             put("training", "learning_rate", -1.0),
             r"learning_rate to -1.0; it must be a number >= 0",
         ),
         (
             lambda h: fewer_moments(h),
-            r"the last run kept 1 numbers a parameter, and Adam.* needs 2",
+            r"the last run kept 1 numbers for each parameter, but Adam.* needs 2",
         ),
     ],
 )

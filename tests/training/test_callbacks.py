@@ -475,7 +475,7 @@ def test_a_callback_must_not_train_its_network():
         (lambda: StepDecay(0), r"StepDecay: every_epochs must be a number >= 1e-09, got 0"),
         (lambda: OneCycle(rise=2), r"OneCycle: rise must be a number from 0 to 1, got 2"),
         (lambda: ReduceOnPlateau(rate=1), r"ReduceOnPlateau: rate must be a number < 1, got 1"),
-        (lambda: ModelCheckpoint("{epochs}"), r"path may hold \{epoch\} and \{n_updates\} in bra"),
+        (lambda: ModelCheckpoint("{epochs}"), r"path may contain \{epoch\} and \{n_updates\} in"),
         (lambda: ModelCheckpoint(3), r"ModelCheckpoint: path must be a path, got 3"),
         (lambda: ModelCheckpoint("a", every_steps=0), r"every_steps must be a whole number >= 1"),
         (lambda: CSVLogger(b"a"), r"CSVLogger: path must be a path, got b'a'"),
@@ -497,7 +497,7 @@ def test_bad_options(make, message):
         (
             "on_epoch_end",
             lambda self, epoch, logs=None: 0,
-            r"takes one argument, the progress, but",
+            r"must take one argument, the progress, but",
         ),
     ],
 )
@@ -579,7 +579,7 @@ def test_bad_lists(bad, message):
     ],
 )
 def test_monitoring_a_validation_that_is_not_there(monitor, optimizer):
-    message = r"\w+ monitors 'val_loss', but fit has no validation_data; give it some, or"
+    message = r"\w+ monitors 'val_loss', but fit has no validation_data; pass some, or"
     net, start = network(), network().parameters
     with pytest.raises(OptionError, match=message):
         net.fit(X, Y, callbacks=[monitor()], optimizer=optimizer, verbose=0)
@@ -662,7 +662,7 @@ def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
     other.fit(X, Y, epochs=2, **OPTIONS)
     assert np.array_equal(net.parameters, other.parameters)
     assert net.history.loss == other.history.loss
-    with pytest.raises(OptionError, match="there is none to go on with"):
+    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
         net.fit(X, Y, epochs=3, resume=True, **OPTIONS)
     for each in (net, other):
         each.fit(X, Y, epochs=3, **OPTIONS)
@@ -717,7 +717,9 @@ def test_checkpoints_of_the_best_among_some_epochs(tmp_path):
     best = ModelCheckpoint(path, every_epochs=2, monitor=monitor)
     network().fit(X, Y, epochs=8, callbacks=[best], **OPTIONS)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["2.dagbp", "4.dagbp", "8.dagbp"]
-    with pytest.raises(OptionError, match="after every_epochs epochs, which must be a whole"):
+    with pytest.raises(
+        OptionError, match="every_epochs must be a whole number >= 1 where monitor is given"
+    ):
         ModelCheckpoint(path, every_epochs=None, monitor="loss")
 
 

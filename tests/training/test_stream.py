@@ -208,7 +208,7 @@ def test_an_iterator_must_not_use_the_network():
         net.fit_batches(asking, epochs=1)
     net.predict(X)
     net.fit_batches(FORMS["list"], epochs=2)
-    with pytest.raises(OptionError, match="the last run has had 2 epochs, and epochs is 1"):
+    with pytest.raises(OptionError, match="the last run has had 2 epochs, but epochs is 1"):
         net.fit_batches(FORMS["list"], epochs=1, resume=True)
 
 
@@ -220,7 +220,7 @@ def test_an_exception_in_the_iterator_leaves_a_usable_network():
             yield batch
 
     net, other = network(), network()
-    message = r"batch 2 of epoch 1 \(both from 0\) could not be had: OSError: disk on fire"
+    message = r"batch 2 of epoch 1 \(both from 0\) could not be fetched: OSError: disk on fire"
     with pytest.raises(DataError, match=message) as caught:
         net.fit_batches(failing, epochs=3, optimizer=SGD())
     assert isinstance(caught.value.__cause__, OSError)

@@ -25,12 +25,14 @@ from dagbp._kernels.vectors.vector import (
     Vec,
     call_llvm,
     chunk_lanes,
+    element,
     fill,
     fma,
     greatest,
     lanes,
     least,
     load,
+    load_element,
     load_vector,
     offset,
     repeat,
@@ -53,10 +55,10 @@ def _part_vec(tile):
     return Vec(tile.dtype, min(tile.lanes, PART_BYTES * 8 // tile.dtype.bitwidth))
 
 
-def _part_pointer(builder, tile, row, part, vec):
-    """Return a pointer to so many lanes of a row: its `part`-th part of them."""
-    lane = builder.mul(part, ir.Constant(part.type, vec.lanes))
-    return builder.gep(tile, [row, lane])
+def _part_pointer(context, builder, tile, tile_, row, part):
+    """Return a pointer to the first lane of a part of a row."""
+    lane = builder.mul(part, ir.Constant(part.type, _part_vec(tile).lanes))
+    return element(context, builder, tile, tile_, row, lane)
 
 
 @intrinsic
@@ -72,7 +74,7 @@ def load_part(typingctx, tile, row, part):
     vec = _part_vec(tile)
 
     def codegen(context, builder, sig, args):
-        pointer = _part_pointer(builder, *args, vec)
+        pointer = _part_pointer(context, builder, tile, *args)
         return load_vector(context, builder, pointer, vec, PART_ALIGN)
 
     return vec(tile, types.uintp, types.uintp), codegen
@@ -96,7 +98,7 @@ def starts(typingctx, run):
 
     def codegen(context, builder, sig, args):
         words = [ir.Constant(ir.IntType(64), int(START) + r) for r in range(ROWS)]
-        slots = [builder.load(builder.gep(args[0], [word])) for word in words]
+        slots = [load_element(context, builder, run, args[0], word) for word in words]
         return context.make_tuple(builder, result, slots)
 
     return result(run), codegen
@@ -107,11 +109,12 @@ def add_products(typingctx, panel, weights, slots, k, row):
     """Return panel[r] + weights[slots[r] + k] * row for every r."""
 
     def codegen(context, builder, sig, args):
-        old, pointer, slots_, k_, vector = args
+        old, weights_, slots_, k_, vector = args
         result = []
         for r in range(ROWS):
             slot = builder.add(builder.extract_value(slots_, r), k_)
-            weight = repeat(builder, vector.type, builder.load(builder.gep(pointer, [slot])))
+            weight = load_element(context, builder, weights, weights_, slot)
+            weight = repeat(builder, vector.type, weight)
             acc = builder.extract_value(old, r)
             result.append(call_llvm(context, builder, "fmuladd", row, [weight, vector, acc]))
         return context.make_tuple(builder, panel, result)
@@ -126,7 +129,8 @@ def store_panel(typingctx, tile, part, panel):
     def codegen(context, builder, sig, args):
         tile_, part_, panel_ = args
         for r in range(ROWS):
-            pointer = _part_pointer(builder, tile_, ir.Constant(part_.type, r), part_, panel.dtype)
+            row = ir.Constant(part_.type, r)
+            pointer = _part_pointer(context, builder, tile, tile_, row, part_)
             store_vector(builder, builder.extract_value(panel_, r), pointer, PART_ALIGN)
         return context.get_dummy_value()
 
@@ -160,7 +164,7 @@ def load_slots(typingctx, gradient, slots, k, panel):
         values = []
         for r in range(ROWS):
             slot = builder.add(builder.extract_value(args[1], r), args[2])
-            pointer = builder.gep(args[0], [slot])
+            pointer = element(context, builder, gradient, args[0], slot)
             values.append(load_vector(context, builder, pointer, panel.dtype, 4))
         return context.make_tuple(builder, panel, values)
 
@@ -168,11 +172,11 @@ def load_slots(typingctx, gradient, slots, k, panel):
 
 
 @intrinsic
-def load_columns(typingctx, deltas, element, panel):
-    """Return elements of deltas as a vector of a panel."""
+def load_columns(typingctx, deltas, first, panel):
+    """Return deltas[first ...] as a vector of a panel."""
 
     def codegen(context, builder, sig, args):
-        pointer = builder.gep(args[0], [args[1]])
+        pointer = element(context, builder, deltas, *args[:2])
         return load_vector(context, builder, pointer, panel.dtype, 4)
 
     return panel.dtype(deltas, types.uintp, panel), codegen
@@ -185,7 +189,7 @@ def store_slots(typingctx, gradient, slots, k, panel):
     def codegen(context, builder, sig, args):
         for r in range(ROWS):
             slot = builder.add(builder.extract_value(args[1], r), args[2])
-            pointer = builder.gep(args[0], [slot])
+            pointer = element(context, builder, gradient, args[0], slot)
             store_vector(builder, builder.extract_value(args[3], r), pointer, 4)
         return context.get_dummy_value()
 
@@ -199,12 +203,11 @@ def add_outer(typingctx, panel, tile, first, lane, columns):
 
     def codegen(context, builder, sig, args):
         old, tile_, first_, lane_, vector = args
-        zero, result = ir.Constant(ir.IntType(64), 0), []
+        result = []
         for r in range(ROWS):
             row = builder.add(first_, ir.Constant(first_.type, r))
-            pointer = builder.gep(tile_, [row])
-            cells = builder.gep(pointer, [zero, lane_])
-            value = repeat(builder, vector.type, builder.load(cells))
+            pointer = element(context, builder, tile, tile_, row, lane_)
+            value = repeat(builder, vector.type, builder.load(pointer, typ=vector.type.element))
             acc = builder.extract_value(old, r)
             result.append(call_llvm(context, builder, "fmuladd", vec, [value, vector, acc]))
         return context.make_tuple(builder, panel, result)

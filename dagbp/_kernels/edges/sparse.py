@@ -1,7 +1,7 @@
 """Edges one by one, gathered: sums over in-edges forward, over out-edges back.
 
 Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
-load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
+load serves both products. `benchmarks/suites/limits.py` prints the rates of row updates beside the
 machine's limit.
 """
 
@@ -12,7 +12,16 @@ from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import jit
 from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
-from dagbp._kernels.vectors.vector import Vec, call_llvm, fma, load, load_vector, repeat
+from dagbp._kernels.vectors.vector import (
+    Vec,
+    call_llvm,
+    element,
+    fma,
+    load,
+    load_element,
+    load_vector,
+    repeat,
+)
 from dagbp._machine import REGISTER_BYTES
 
 u = np.uintp
@@ -45,11 +54,17 @@ def chains(typingctx, tile):
     return result(tile), codegen
 
 
-def _edge_row(context, builder, vec, tile, rows, slot, c):
-    """Return the row of a tile that slot + c names, and slot + c."""
+def _edge_row(context, builder, tile, rows, tile_, rows_, slot, c):
+    """Return tile[rows[slot + c]] as a vector, and slot + c."""
     k = builder.add(slot, ir.Constant(slot.type, c))
-    row = builder.zext(builder.load(builder.gep(rows, [k])), k.type)
-    return load_vector(context, builder, builder.gep(tile, [row]), vec, 64), k
+    row = builder.zext(load_element(context, builder, rows, rows_, k), k.type)
+    pointer = element(context, builder, tile, tile_, row)
+    return load_vector(context, builder, pointer, Vec(tile.dtype, tile.lanes), 64), k
+
+
+def _edge_weight(context, builder, vector, weights, weights_, k):
+    """Return weights[k] in every lane of a vector."""
+    return repeat(builder, vector.type, load_element(context, builder, weights, weights_, k))
 
 
 @intrinsic
@@ -60,8 +75,8 @@ def add_edges(typingctx, sums, weights, rows, slot, tile):
         old, weights_, rows_, slot_, tile_ = args
         result = []
         for c in range(sums.count):
-            vector, k = _edge_row(context, builder, sums.dtype, tile_, rows_, slot_, c)
-            weight = repeat(builder, vector.type, builder.load(builder.gep(weights_, [k])))
+            vector, k = _edge_row(context, builder, tile, rows, tile_, rows_, slot_, c)
+            weight = _edge_weight(context, builder, vector, weights, weights_, k)
             terms = [weight, vector, builder.extract_value(old, c)]
             result.append(call_llvm(context, builder, "fmuladd", sums.dtype, terms))
         return context.make_tuple(builder, sums, result)
@@ -95,9 +110,11 @@ def _together(count_of):
         result = Vec(xi.dtype, count_of(xi))
 
         def codegen(context, builder, sig, args):
+            xi_, targets_, slot_, d_ = args
+
             def product(c):
-                delta, _ = _edge_row(context, builder, xi, args[3], args[1], args[2], c)
-                return builder.fmul(args[0], delta)
+                delta, _ = _edge_row(context, builder, d, targets, d_, targets_, slot_, c)
+                return builder.fmul(xi_, delta)
 
             return all_totals(builder, xi, product, count_of(xi))
 
@@ -113,8 +130,8 @@ def _together(count_of):
             sums = [s] + [ir.Constant(s.type, None)] * (n_chains - 1)
 
             def product(c):
-                delta, k = _edge_row(context, builder, xi, d_, targets_, slot_, c)
-                weight = repeat(builder, delta.type, builder.load(builder.gep(weights_, [k])))
+                delta, k = _edge_row(context, builder, d, targets, d_, targets_, slot_, c)
+                weight = _edge_weight(context, builder, delta, weights, weights_, k)
                 terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
                 sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
                 return builder.fmul(xi_, delta)

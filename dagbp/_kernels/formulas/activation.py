@@ -1,10 +1,24 @@
-"""The built-in activations, as formulas of vectors: x = theta(s), and `*_slope`: theta'(s).
+"""The built-in activations as vector formulas: theta(s), and its slope theta'(s).
 
-A slope reads x alone where that will do, so that kernels need not keep s. It has an error of some
-ulp of the largest slope: back-propagation multiplies and adds it, and has no use for more digits
-of its small values. At a kink it is the smaller of the two. NaN gives NaN, infinities give limits,
-in all of them.
+An activation is a pair of formulas with its initialisation, stated once here:
+
+    @activation(init="glorot")
+    def tanh(s):
+        ...
+
+    @tanh.slope
+    def tanh_slope(x):
+        ...
+
+A slope takes x = theta(s), or (s, x) if it needs s. Kernels keep s only for slopes that take it.
+The first line of each docstring is the entry in the table of `dagbp.activations`.
+
+A slope has an error of some ulp of the *largest* slope. More digits of small slopes would be
+useless: back-propagation multiplies and adds them. At a kink the slope is the smaller of the two.
+NaN gives NaN, infinities give limits.
 """
+
+import inspect
 
 from dagbp._kernels.formulas import math
 from dagbp._kernels.vectors.vector import fabs, fma, inlined, select
@@ -13,6 +27,48 @@ LEAK = 0.01
 # Klambauer et al. (2017), "Self-normalizing neural networks".
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
+FORMULAS: dict[str, "ActivationFormula"] = {}  # by name, in the order of definition
+
+
+class ActivationFormula:
+    """A built-in activation.
+
+    Attributes
+    ----------
+    name : str
+    init : str
+        The default initialisation of weights into its nodes.
+    f, df : formula
+        theta(s), and theta'(s) as a function of (s, x).
+    reads_signal : bool
+        Whether the slope needs s.
+    text, slope_text : str
+        Both formulas for the documentation.
+    """
+
+    def __init__(self, f, init):
+        self.name, self.init, self.f = f.__name__, init, inlined(f)
+        self.text = _first_line(f)
+
+    def slope(self, df):
+        """Decorate the slope, a function of x or of (s, x)."""
+        formula = inlined(df)
+        self.reads_signal = "s" in inspect.signature(df).parameters
+        self.df = formula if self.reads_signal else inlined(lambda s, x: formula(x))
+        self.slope_text = _first_line(df)
+        FORMULAS[self.name] = self
+        return df
+
+
+def activation(init):
+    """Return a decorator for the formula of a built-in activation; its slope completes it."""
+    return lambda f: ActivationFormula(f, init)
+
+
+def _first_line(formula):
+    text = (formula.__doc__ or "").split("\n")[0]  # none under python -OO
+    return text.partition("(s) = ")[2].rstrip(".")
+
 
 @inlined
 def _step(inside, slope, x):
@@ -20,187 +76,220 @@ def _step(inside, slope, x):
     return select(inside, slope, select(x == x, 0, x))
 
 
-@inlined
+@activation(init="glorot")
 def identity(s):
     """theta(s) = s."""
     return s
 
 
-@inlined
-def identity_slope(s, x):
+@identity.slope
+def identity_slope(x):
     """theta'(s) = 1."""
     return _step(x == x, 1, x)
 
 
-@inlined
+@activation(init="he")
 def relu(s):
     """theta(s) = max(s, 0)."""
     return select(s < 0, 0, s)
 
 
-@inlined
-def relu_slope(s, x):
-    """theta'(s) = 1 where s > 0, as x is, else 0."""
+@relu.slope
+def relu_slope(x):
+    """theta'(s) = 1 where s > 0, else 0.
+
+    s > 0 where x > 0.
+    """
     return _step(x > 0, 1, x)
 
 
-@inlined
+@activation(init="he")
 def leaky_relu(s):
-    """theta(s) = s where s > 0, else s / 100."""
+    """theta(s) = s where s > 0, else s/100."""
     return select(s > 0, s, LEAK * s)
 
 
-@inlined
-def leaky_relu_slope(s, x):
-    """theta'(s) = 1 where s > 0, as x is, else 1 / 100."""
+@leaky_relu.slope
+def leaky_relu_slope(x):
+    """theta'(s) = 1 where s > 0, else 1/100.
+
+    s > 0 where x > 0.
+    """
     return select(x > 0, 1, select(x == x, LEAK, x))
 
 
-@inlined
+@activation(init="he")
 def elu(s):
     """theta(s) = s where s > 0, else e^s - 1."""
     return select(s > 0, s, math.expm1(s))
 
 
-@inlined
-def elu_slope(s, x):
-    """theta'(s) = 1 where s > 0, as x is, else e^s = x + 1."""
+@elu.slope
+def elu_slope(x):
+    """theta'(s) = 1 where s > 0, else e^s.
+
+    s > 0 where x > 0, and e^s = x + 1 elsewhere.
+    """
     return select(x > 0, 1, x + 1)
 
 
-@inlined
+@activation(init="lecun")
 def selu(s):
-    """theta(s) = SCALE s where s > 0, else SCALE ALPHA (e^s - 1)."""
+    """theta(s) = 1.0507 s where s > 0, else 1.7581 (e^s - 1).
+
+    1.0507 = SELU_SCALE, 1.7581 = SELU_SCALE SELU_ALPHA.
+    """
     return SELU_SCALE * select(s > 0, s, SELU_ALPHA * math.expm1(s))
 
 
-@inlined
-def selu_slope(s, x):
-    """theta'(s) = SCALE where s > 0, as x is, else SCALE ALPHA e^s = x + SCALE ALPHA."""
+@selu.slope
+def selu_slope(x):
+    """theta'(s) = 1.0507 where s > 0, else 1.7581 e^s.
+
+    s > 0 where x > 0, and 1.7581 e^s = x + 1.7581 elsewhere.
+    """
     return select(x > 0, SELU_SCALE, x + SELU_SCALE * SELU_ALPHA)
 
 
-@inlined
+@activation(init="glorot")
 def sigmoid(s):
     """theta(s) = 1 / (1 + e^-s)."""
     return math.sigmoid(s)
 
 
-@inlined
-def sigmoid_slope(s, x):
+@sigmoid.slope
+def sigmoid_slope(x):
     """theta'(s) = x (1 - x)."""
     return x * (1 - x)
 
 
-@inlined
+@activation(init="glorot")
 def tanh(s):
     """theta(s) = tanh(s)."""
     return math.tanh(s)
 
 
-@inlined
-def tanh_slope(s, x):
-    """theta'(s) = 1 - x^2 = (1 - x) (1 + x)."""
+@tanh.slope
+def tanh_slope(x):
+    """theta'(s) = 1 - x^2.
+
+    Computed as (1 - x) (1 + x).
+    """
     return (1 - x) * (1 + x)
 
 
-@inlined
+@activation(init="he")
 def softplus(s):
     """theta(s) = log(1 + e^s)."""
     return math.softplus(s)
 
 
-@inlined
-def softplus_slope(s, x):
-    """theta'(s) = 1 / (1 + e^-s) = 1 - e^-x."""
+@softplus.slope
+def softplus_slope(x):
+    """theta'(s) = 1 / (1 + e^-s).
+
+    Computed as 1 - e^-x.
+    """
     return -math.expm1(-x)
 
 
-@inlined
+@activation(init="glorot")
 def softsign(s):
-    """theta(s) = s / (1 + |s|)."""
-    s = select(s > 1e30, 1e30, select(s < -1e30, -1e30, s))  # 1 from there on, -1 to there
+    """theta(s) = s / (1 + abs(s))."""
+    s = select(s > 1e30, 1e30, select(s < -1e30, -1e30, s))  # 1 above, -1 below
     return s / (1 + fabs(s))
 
 
-@inlined
-def softsign_slope(s, x):
-    """theta'(s) = 1 / (1 + |s|)^2 = (1 - |x|)^2."""
+@softsign.slope
+def softsign_slope(x):
+    """theta'(s) = 1 / (1 + abs(s))^2.
+
+    Computed as (1 - abs(x))^2.
+    """
     q = 1 - fabs(x)
     return q * q
 
 
-@inlined
+@activation(init="he")
 def gelu(s):
-    """theta(s) = s P(Z < s), Z standard normal."""
+    """theta(s) = s P(Z < s), Z standard normal, exact."""
     p, _ = math.normal(s)
     return select(s < -40, -40, s) * p
 
 
-@inlined
+@gelu.slope
 def gelu_slope(s, x):
-    """theta'(s) = P(Z < s) + s p(s), p the density of Z."""
+    """theta'(s) = P(Z < s) + s exp(-s^2/2)/sqrt(2 pi)."""
     p, density = math.normal(s)
     return fma(select(fabs(s) > 40, 40, s), density, p)
 
 
-@inlined
+@activation(init="he")
 def silu(s):
     """theta(s) = s / (1 + e^-s)."""
     return select(s < -800, -800, s) * math.sigmoid(s)
 
 
-@inlined
+@silu.slope
 def silu_slope(s, x):
-    """theta'(s) = p + s p q, p = 1 / (1 + e^-s), q = 1 - p."""
+    """theta'(s) = p + s p (1 - p), p = 1 / (1 + e^-s)."""
     p, q = math.sigmoids(s)
     return fma(select(fabs(s) > 800, 800, s), p * q, p)
 
 
-@inlined
+@activation(init="glorot")
 def sin(s):
     """theta(s) = sin(s)."""
     return math.sin(s)
 
 
-@inlined
+@sin.slope
 def sin_slope(s, x):
     """theta'(s) = cos(s)."""
     return math.cos(s)
 
 
-@inlined
+@activation(init="glorot")
 def gaussian(s):
     """theta(s) = e^(-s^2)."""
     return math.gaussian(s, 1)
 
 
-@inlined
+@gaussian.slope
 def gaussian_slope(s, x):
     """theta'(s) = -2 s x."""
     return -2 * select(fabs(s) > 40, 40, s) * x
 
 
-@inlined
+@activation(init="glorot")
 def hard_sigmoid(s):
-    """theta(s) = s/6 + 1/2 = (s + 3)/6, clipped to [0, 1]."""
+    """theta(s) = s/6 + 1/2, clipped to [0, 1].
+
+    Computed as (s + 3)/6.
+    """
     x = (s + 3) * (1 / 6)
     return select(x < 0, 0, select(x > 1, 1, x))
 
 
-@inlined
-def hard_sigmoid_slope(s, x):
-    """theta'(s) = 1/6 where |s| < 3, which is 0 < x < 1, else 0."""
+@hard_sigmoid.slope
+def hard_sigmoid_slope(x):
+    """theta'(s) = 1/6 where abs(s) < 3, else 0.
+
+    abs(s) < 3 where 0 < x < 1.
+    """
     return _step(fabs(x - 0.5) < 0.5, 1 / 6, x)
 
 
-@inlined
+@activation(init="glorot")
 def hard_tanh(s):
     """theta(s) = s, clipped to [-1, 1]."""
     return select(s < -1, -1, select(s > 1, 1, s))
 
 
-@inlined
-def hard_tanh_slope(s, x):
-    """theta'(s) = 1 where |s| < 1, as |x| is, else 0."""
+@hard_tanh.slope
+def hard_tanh_slope(x):
+    """theta'(s) = 1 where abs(s) < 1, else 0.
+
+    abs(s) < 1 where abs(x) < 1.
+    """
     return _step(fabs(x) < 1, 1, x)

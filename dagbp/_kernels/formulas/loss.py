@@ -1,15 +1,27 @@
-"""Losses as C row functions: value and derivative of one sample's error, for a tile of samples.
+"""The built-in losses as C kernels: value and derivative of one sample's error, tile by tile.
 
-Signature: `void loss(T *x, T *y, T *e, T *errors, double *hyper, uintp n_outputs, uintp lanes)`
-with x, y, e tiles of (n_outputs, lanes): e = de/dx, and errors (lanes,) summed over outputs.
+A loss is stated once here, by a decorator: `elementwise` where the error is a sum over outputs of a
+formula of x and y, `across_outputs` where outputs depend on each other. The decorator also says
+which class labels the loss takes, and gives default and requirement of each hyper-parameter:
+
+    @elementwise(threshold=(1.0, POSITIVE))
+    def huber(x, y, hyper):
+        ...
+
+The first line of each docstring is the entry in the table of `dagbp.losses`.
+
+Each kernel reads x, y, tiles of (n_outputs, lanes), and writes e = de/dx, a tile likewise, and
+errors (lanes,), the error of each sample summed over outputs.
 """
 
-import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from dagbp._checks import Requirement, is_number
 from dagbp._compiler.decorators import EXACT, jit
 from dagbp._kernels.formulas.math import exp, log, log1p
+from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.vector import (
     as_element,
     chunk_lanes,
@@ -23,57 +35,69 @@ from dagbp._kernels.vectors.vector import (
 
 u = np.uintp
 
+POSITIVE = Requirement("a finite number > 0", lambda h: is_number(h) and h > 0)
+FRACTION = Requirement("a number in [0, 1]", lambda h: is_number(h) and 0 <= h <= 1)
 
-def row_signature(dtype):
-    """Return the C signature of a loss row for values of `dtype`."""
-    p = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
-    return signature(
-        types.void, p, p, p, p, types.CPointer(types.float64), types.uintp, types.uintp
-    )
+LOSS = "real*, real*, real*, real*, f64*, size, size"
+FORMULAS: dict[str, "LossFormula"] = {}  # by name, in the order of definition
 
 
-# --- elementwise: (x, y, hyper) -> (error, derivative), as vectors --------------------------------
+class LossFormula(NamedTuple):
+    """A built-in loss.
 
-
-@jit(fastmath=EXACT)
-def squared_error(x, y, hyper):
-    """Squared: e = (x - y)^2, de/dx = 2 (x - y): the lecture's, with no half."""
-    r = x - y
-    return r * r, 2 * r
-
-
-@jit(fastmath=EXACT)
-def absolute_error(x, y, hyper):
-    """Absolute: e = |x - y|, de/dx = sign(x - y), 0 where they are equal."""
-    r = x - y
-    return fabs(r), select(r > 0, 1, select(r < 0, -1, r * 0))
-
-
-@jit(fastmath=EXACT)
-def huber(x, y, hyper):
-    """Huber: e = r^2 / 2 where |r| <= h, else h (|r| - h/2); de/dx = r clipped to [-h, h].
-
-    r = x - y, h = hyper[0].
+    Attributes
+    ----------
+    name : str
+    labels : {"no", "binary", "classes"}
+        The class labels that it takes in place of targets.
+    hyper : dict
+        Default and requirement of each hyper-parameter, in the order of `hyper` in the kernel.
+    compiled : callable
+        Returns the C function for a dtype.
+    text : str
+        The error of one sample, for the documentation.
     """
-    r = x - y
-    h = hyper[0]
-    near = fabs(r) <= h
-    far = select(r > 0, r * 0 + h, r * 0 - h)
-    return select(near, 0.5 * r * r, h * (fabs(r) - 0.5 * h)), select(near, r, far)
+
+    name: str
+    labels: Any
+    hyper: Any
+    compiled: Any
+    text: str
 
 
-@jit(fastmath=EXACT)
-def binary_cross_entropy(x, y, hyper):
-    """Entropy of the raw output x: e = max(x, 0) - x y' + log(1 + exp(-|x|)).
-
-    de/dx = sigmoid(x) - y', with y' = (1 - h) y + h/2 smoothed by h = hyper[0].
-    """
-    y = (1 - hyper[0]) * y + 0.5 * hyper[0]
-    t = exp(-fabs(x))
-    e = select(x > 0, x, 0 * x) - x * y + log1p(t)
-    return e, select(x > 0, 1, t) / (1 + t) - y
+def _register(function, labels, hyper, compiled):
+    text = (function.__doc__ or "").split("\n")[0]  # none under python -OO
+    text = text.partition("Error: ")[2].rstrip(".")
+    FORMULAS[function.__name__] = LossFormula(function.__name__, labels, hyper, compiled, text)
 
 
+def elementwise(labels="no", **hyper):
+    """Return a decorator for a formula (x, y, hyper) -> (error, de/dx) of vectors."""
+
+    def decorate(function):
+        formula = jit(function, fastmath=EXACT)
+
+        def compiled(dtype):
+            return elementwise_row.specialised(function.__name__, dtype, formula=formula)
+
+        _register(function, labels, hyper, compiled)
+        return formula
+
+    return decorate
+
+
+def across_outputs(labels="no", **hyper):
+    """Return a decorator for a loss kernel with the arguments (x, y, e, errors, hyper, ...)."""
+
+    def decorate(function):
+        kernel = c_function(LOSS)(function)
+        _register(function, labels, hyper, kernel.compiled)
+        return kernel
+
+    return decorate
+
+
+@c_function(LOSS)
 def elementwise_row(x, y, e, errors, hyper, n_outputs, lanes):
     """Template: the sum over outputs of `formula`, 64 bytes of samples at a time."""
     step = chunk_lanes(x)
@@ -86,6 +110,7 @@ def elementwise_row(x, y, e, errors, hyper, n_outputs, lanes):
         store_chunk(errors, b, error)
 
 
+@c_function(LOSS)
 def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
     """Template: the sum over outputs of a user's scalar `f(x, y)`, with its derivative `df`.
 
@@ -102,11 +127,59 @@ def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
         errors[b] = error
 
 
-def softmax_cross_entropy_row(x, y, e, errors, hyper, n_outputs, lanes):
-    """Entropy of raw outputs: e = sum_k y'_k (log sum_i exp(x_i) - x_k).
+@elementwise()
+def squared_error(x, y, hyper):
+    """Error: sum of (x - y)^2, without the factor 1/2, as in the lecture.
 
-    de/dx_k = softmax(x)_k sum(y') - y'_k, with y' = (1 - h) y + h/K smoothed over the K outputs by
-    h = hyper[0] (Szegedy et al., 2016). The largest x is taken off first: nothing overflows.
+    de/dx = 2 (x - y).
+    """
+    r = x - y
+    return r * r, 2 * r
+
+
+@elementwise()
+def absolute_error(x, y, hyper):
+    """Error: sum of abs(x - y).
+
+    de/dx = sign(x - y), 0 where x = y.
+    """
+    r = x - y
+    return fabs(r), select(r > 0, 1, select(r < 0, -1, r * 0))
+
+
+@elementwise(threshold=(1.0, POSITIVE))
+def huber(x, y, hyper):
+    """Error: sum of r^2/2 where abs(r) <= h, else h (abs(r) - h/2), r = x - y, h = 1.
+
+    de/dx = r clipped to [-h, h]; h = hyper[0], the threshold.
+    """
+    r = x - y
+    h = hyper[0]
+    near = fabs(r) <= h
+    far = select(r > 0, r * 0 + h, r * 0 - h)
+    return select(near, 0.5 * r * r, h * (fabs(r) - 0.5 * h)), select(near, r, far)
+
+
+@elementwise(labels="binary", label_smoothing=(0.0, FRACTION))
+def binary_cross_entropy(x, y, hyper):
+    """Error: -sum of y log p + (1 - y) log(1 - p), p = sigmoid(x).
+
+    Computed as max(x, 0) - x y' + log(1 + exp(-abs(x))); de/dx = sigmoid(x) - y'. The targets are
+    smoothed, y' = (1 - h) y + h/2, with h = hyper[0], the label smoothing.
+    """
+    y = (1 - hyper[0]) * y + 0.5 * hyper[0]
+    t = exp(-fabs(x))
+    e = select(x > 0, x, 0 * x) - x * y + log1p(t)
+    return e, select(x > 0, 1, t) / (1 + t) - y
+
+
+@across_outputs(labels="classes", label_smoothing=(0.0, FRACTION))
+def softmax_cross_entropy(x, y, e, errors, hyper, n_outputs, lanes):
+    """Error: -sum of y log p, p = softmax(x).
+
+    Computed as sum_k y'_k (log sum_i exp(x_i) - x_k); de/dx_k = softmax(x)_k sum(y') - y'_k. The
+    targets are smoothed over the K outputs, y' = (1 - h) y + h/K, with h = hyper[0], the label
+    smoothing (Szegedy et al., 2016). The largest x is subtracted first, so exp cannot overflow.
     """
     end = n_outputs * lanes
     keep, share = 1 - hyper[0], hyper[0] / np.float64(n_outputs)

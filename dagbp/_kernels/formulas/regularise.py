@@ -1,28 +1,28 @@
-"""What stands between a gradient and its update, and after it: penalties, clipping, norms.
+"""Penalty gradients, gradient clipping and max-norm projection, as C kernels around an update.
 
-C functions of frames, called by address and compiled only where a run has something of the kind.
+They are called by address. They are compiled only for runs that use one of them.
 """
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import FAST, compile_callback, jit
+from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.formulas.update import BLOCK, is_finite, reduce_gradients
 from dagbp._kernels.frames import open_net, open_update, open_work
 from dagbp._kernels.passes.barrier import sync_all
-from dagbp._kernels.vectors.vector import ONE, ZERO, Tile, as_element, given, least, slot_at
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.vector import ONE, ZERO, as_element, given, least, slot_at
 
 u = np.uintp
 
 
-def prepare(tag, net, update, work):
-    """Gather this thread's share of the gradient, add the penalties' slopes, and clip it."""
+@c_function("tag, frame, frame, frame", fastmath=FAST)
+def penalise_and_clip(tag, net, update, work):
+    """Sum this thread's share of the gradient, add the penalty gradients, and clip, in place."""
     net, update, work = open_net(net, tag), open_update(update, tag), open_work(work, tag)
     first, last = work.first, work.last
     reduce_gradients(net, update, work, first, last)
     if given(update.l1):
-        penalise(net, update, work.gradients, first, last)
+        add_penalty_gradients(net, update, work.gradients, first, last)
     if given(update.limits):
         add_squares(work, first, last)
         sync_all(work)
@@ -30,11 +30,11 @@ def prepare(tag, net, update, work):
 
 
 @jit
-def penalise(net, update, gradient, first, last):
-    """Add the slope of l1 |p| + l2 p^2 / 2 to the gradient, in place; 0 is |p|'s at 0.
+def add_penalty_gradients(net, update, gradient, first, last):
+    """Add the gradient of l1 |p| + l2 p^2 / 2 in place; the derivative of |p| at 0 is 0.
 
-    update.penalties: the penalty of each block of parameters, in an order that no number of threads
-    changes.
+    update.penalties <- the penalty of each block of parameters. Blocks make the order of the sum
+    independent of the number of threads.
     """
     values = net.by_source
     for block in range(first, last, BLOCK):
@@ -48,13 +48,13 @@ def penalise(net, update, gradient, first, last):
             total += (np.float64(a * side) + 0.5 * np.float64(b) * wide) * wide
         update.penalties[block // BLOCK] = total
         if not is_finite(total):
-            for i in range(block, stop):  # seen after the update, as below, by one that trains
+            for i in range(block, stop):  # NaN is found after the update, which is then undone
                 gradient[i] = as_element(gradient, np.nan)
 
 
 @jit
 def add_squares(work, first, last):
-    """work.squares <- the sum of squares of each block of the gradient, as `penalise` has them."""
+    """work.squares <- the sum of squares of the gradient in each block of parameters."""
     gradient = work.gradients
     for block in range(first, last, BLOCK):
         total = 0.0
@@ -65,9 +65,9 @@ def add_squares(work, first, last):
 
 @jit
 def clip(work, limits, first, last, n_values):
-    """Clip in place: g <- scale g, then clipped to [-limits[1], limits[1]].
+    """Clip in place: g <- scale g, then each component to [-limits[1], limits[1]].
 
-    scale = limits[0] / norm where the whole gradient's norm is larger, else 1.
+    scale = limits[0] / norm if the norm of the whole gradient exceeds limits[0], else 1.
     """
     gradient, total = work.gradients, 0.0
     for block in range(ZERO, n_values, BLOCK):
@@ -75,34 +75,35 @@ def clip(work, limits, first, last, n_values):
     norm = np.sqrt(total)
     scale = as_element(gradient, limits[ZERO] / norm if norm > limits[ZERO] else 1.0)
     if not is_finite(total):
-        scale = as_element(gradient, np.nan)  # seen after the update, which is then undone
-    most = as_element(gradient, limits[ONE])
+        scale = as_element(gradient, np.nan)  # found after the update, which is then undone
+    largest = as_element(gradient, limits[ONE])
     for k in range(first, last):
         g = scale * gradient[k]
-        if g > most:
-            g = most
-        if g < -most:
-            g = -most
+        if g > largest:
+            g = largest
+        if g < -largest:
+            g = -largest
         gradient[k] = g
 
 
-def constrain(tag, net, update, first, last):
-    """Scale the in-weights of rows first ... last - 1 to a norm of update.most where it is larger.
+@c_function("tag, frame, frame, size, size", fastmath=FAST)
+def project_max_norm(tag, net, update, first, last):
+    """Scale the in-weights of rows first ... last - 1 so that no norm exceeds max_norm, in place.
 
-    In place, in both copies: `flat` in in-edge order, `values` in out-edge order. Weights that do
-    not train, where `trained` is 0, neither count nor change.
+    Both copies of the weights are scaled, `by_target` and `by_source`. Weights that do not train,
+    where `trained` is 0, neither count nor change.
     """
     net, update = open_net(net, tag), open_update(update, tag)
-    flat, values, trained, most = net.by_target, net.by_source, update.trained, update.most
+    flat, values, trained, limit = net.by_target, net.by_source, update.trained, update.max_norm
     for j in range(first, last):
-        if most[j] == np.inf:
+        if limit[j] == np.inf:
             continue
         begin, end = u(net.in_ptr[j]), u(net.in_ptr[j + ONE])
         norm = _norm(net, trained, begin, end, 1.0)
         if norm == np.inf:  # a square was beyond float64
             norm = _norm(net, trained, begin, end, 2.0**600)
-        if norm > most[j]:
-            scale = as_element(flat, most[j] / norm)
+        if norm > limit[j]:
+            scale = as_element(flat, limit[j] / norm)
             for k in range(begin, end):
                 slot = slot_at(net.in_slot, net.wide_slot, k)
                 if not given(trained) or trained[slot] != 0:
@@ -112,20 +113,10 @@ def constrain(tag, net, update, first, last):
 
 @jit
 def _norm(net, trained, begin, end, unit):
-    """Return the norm of the weights begin ... end - 1 of `flat` that train, squared in units."""
+    """Return the norm of the trained weights begin ... end - 1 of `by_target`, summed in units."""
     square = 0.0
     for k in range(begin, end):
         if not given(trained) or trained[slot_at(net.in_slot, net.wide_slot, k)] != 0:
             weight = np.float64(net.by_target[k]) / unit
             square += weight * weight
     return np.sqrt(square) * unit
-
-
-_FRAME, _INDEX = types.CPointer(types.uint64), types.uintp
-_ARGUMENTS = {prepare: (_FRAME, _FRAME, _FRAME), constrain: (_FRAME, _FRAME, _INDEX, _INDEX)}
-
-
-def compile_restraint(part, dtype):
-    """Return one of `prepare` and `constrain`, compiled."""
-    tag = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
-    return compile_callback(part, signature(types.void, tag, *_ARGUMENTS[part]), fastmath=FAST)

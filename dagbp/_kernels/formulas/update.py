@@ -1,16 +1,21 @@
-"""Optimizers as C row functions over a stretch of parameters, and the passes around them.
+"""The built-in optimizers as C kernels over a stretch of parameters, and the passes around them.
 
-Signature: `void update(T *p, T *g, T *state, double *hyper, uintp n, uintp stride, uintp step)`:
-parameters and gradients p, g (n,), slot k of the state at state + k * stride, step = 1, 2, ... .
-Hyper-parameters: learning rate, weight decay, then the optimizer's own. Every operation rounds in
-T. The loops are plain so that LLVM vectorises them; a step is bound by memory.
+`update_rule` marks a kernel that updates n parameters in place:
+
+    update(p, g, state, hyper, n, stride, step)
+
+p, g (n,) are the parameters and their gradient. Slot k of the optimizer's state is at
+state + k * stride. step is 1, 2, ... . hyper holds the learning rate, the weight decay, and then
+the hyper-parameters that the decorator names. Every operation rounds to the dtype of p. The loops
+are plain, so that LLVM vectorises them; memory bandwidth limits a step.
 """
 
-import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
+from typing import Any, NamedTuple
 
-from dagbp._compiler.decorators import FAST, compile_callback, jit
+import numpy as np
+
+from dagbp._compiler.decorators import FAST, jit
+from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.vector import (
     ONE,
     ZERO,
@@ -29,13 +34,30 @@ BLOCK = u(4096)  # parameters updated at once: 16 KiB each of values, gradient a
 TWO = u(2)
 
 
-def row_signature(dtype):
-    """Return the C signature of an update row for parameters of `dtype`."""
-    p = types.CPointer(types.float32 if dtype == np.float32 else types.float64)
-    n = types.uintp
-    return signature(types.void, p, p, p, types.CPointer(types.float64), n, n, n)
+class UpdateRule(NamedTuple):
+    """How an optimizer updates parameters.
+
+    Attributes
+    ----------
+    kernel : CKernel
+    slots : int
+        State arrays: numbers that are kept for each parameter.
+    hyper : tuple of str
+        The optimizer's hyper-parameters in `hyper`, after learning rate and weight decay.
+    """
+
+    kernel: Any
+    slots: int
+    hyper: tuple[str, ...]
 
 
+def update_rule(*hyper, slots):
+    """Return a decorator for an update kernel; the fields are those of `UpdateRule`."""
+    kernel = c_function("real*, real*, real*, f64*, size, size, size")
+    return lambda function: UpdateRule(kernel(function), slots, hyper)
+
+
+@update_rule(slots=0)
 def sgd(p, g, state, hyper, n, stride, step):
     """Gradient descent in place: p -= a (g + d p)."""
     a, d = as_element(p, hyper[0]), as_element(p, hyper[1])
@@ -43,6 +65,7 @@ def sgd(p, g, state, hyper, n, stride, step):
         p[i] -= a * (g[i] + d * p[i])
 
 
+@update_rule("momentum", slots=1)
 def momentum(p, g, state, hyper, n, stride, step):
     """Heavy ball in place: v <- mu v + (g + d p); p -= a v."""
     a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
@@ -52,6 +75,7 @@ def momentum(p, g, state, hyper, n, stride, step):
         p[i] -= a * v
 
 
+@update_rule("momentum", slots=1)
 def nesterov(p, g, state, hyper, n, stride, step):
     """Nesterov in place: v <- mu v + (g + d p); p -= a (g + d p + mu v)."""
     a, d, mu = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
@@ -64,10 +88,10 @@ def nesterov(p, g, state, hyper, n, stride, step):
 
 @jit
 def _adam_step(p, g, state, hyper, i, stride, step_size, root_scale):
-    """Return the change of p_i; m and v in place.
+    """Return the change of p_i, and update m and v in place.
 
     m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; a m^ / (sqrt(v^) + eps) with the bias
-    corrections m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) folded into two numbers of the step.
+    corrections m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) folded into step_size and root_scale.
     """
     b1, b2, eps = as_element(p, hyper[2]), as_element(p, hyper[3]), as_element(p, hyper[4])
     m = b1 * state[i] + as_element(p, 1 - hyper[2]) * g
@@ -77,8 +101,9 @@ def _adam_step(p, g, state, hyper, i, stride, step_size, root_scale):
     return step_size * m / (np.sqrt(v) * root_scale + eps)
 
 
+@update_rule("beta1", "beta2", "epsilon", slots=2)
 def adam(p, g, state, hyper, n, stride, step):
-    """Adam (Kingma and Ba, 2015), the decay added to the gradient, in place."""
+    """Adam (Kingma and Ba, 2015) in place, with the decay added to the gradient."""
     d = as_element(p, hyper[1])
     step_size = as_element(p, hyper[0] / (1 - hyper[2] ** step))
     root_scale = as_element(p, 1 / np.sqrt(1 - hyper[3] ** step))
@@ -87,8 +112,9 @@ def adam(p, g, state, hyper, n, stride, step):
         p[i] -= _adam_step(p, gi, state, hyper, i, stride, step_size, root_scale)
 
 
+@update_rule("beta1", "beta2", "epsilon", slots=2)
 def adamw(p, g, state, hyper, n, stride, step):
-    """Adam with decoupled decay, p -= a d p (Loshchilov and Hutter, 2019), in place."""
+    """Adam in place with decoupled decay, p -= a d p (Loshchilov and Hutter, 2019)."""
     shrink = as_element(p, 1 - hyper[0] * hyper[1])
     step_size = as_element(p, hyper[0] / (1 - hyper[2] ** step))
     root_scale = as_element(p, 1 / np.sqrt(1 - hyper[3] ** step))
@@ -97,6 +123,7 @@ def adamw(p, g, state, hyper, n, stride, step):
         p[i] = shrink * p[i] - change
 
 
+@update_rule("rho", "momentum", "epsilon", slots=2)
 def rmsprop(p, g, state, hyper, n, stride, step):
     """RMSprop in place: v <- r v + (1 - r) g^2; b <- mu b + g / (sqrt(v) + eps); p -= a b."""
     a, d, r = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
@@ -110,6 +137,7 @@ def rmsprop(p, g, state, hyper, n, stride, step):
         p[i] -= a * b
 
 
+@update_rule("epsilon", slots=1)
 def adagrad(p, g, state, hyper, n, stride, step):
     """AdaGrad in place: v <- v + g^2; p -= a g / (sqrt(v) + eps) (Duchi et al., 2011)."""
     a, d, eps = as_element(p, hyper[0]), as_element(p, hyper[1]), as_element(p, hyper[2])
@@ -120,13 +148,14 @@ def adagrad(p, g, state, hyper, n, stride, step):
         p[i] -= a * gi / (np.sqrt(v) + eps)
 
 
+@update_rule("increase", "decrease", "least_step", "most_step", slots=2)
 def rprop(p, g, state, hyper, n, stride, step):
-    """Rprop in place, for whole batches: p -= sign(g) d, each parameter with a step d of its own.
+    """Rprop in place, for whole batches: p -= sign(g) d, with one step size d per parameter.
 
-    d grows by hyper[2] while g keeps its sign and shrinks by hyper[3] when it changes, which also
-    skips this step: the variant iRprop- (Igel and Huesken, 2000) of Riedmiller and Braun, 1993. d
-    begins at the learning rate and stays within [hyper[4], hyper[5]]. A gradient that is not finite
-    makes p so, which undoes the step.
+    d starts at the learning rate and stays within [hyper[4], hyper[5]]. It grows by the factor
+    hyper[2] while g keeps its sign. When g changes its sign, d shrinks by the factor hyper[3] and
+    p does not move: the variant iRprop- (Igel and Huesken, 2000) of Riedmiller and Braun, 1993.
+    A gradient that is not finite makes p not finite, and the caller then undoes the step.
     """
     decay, grow, shrink = as_element(p, hyper[1]), as_element(p, hyper[2]), as_element(p, hyper[3])
     least_step, most_step = as_element(p, hyper[4]), as_element(p, hyper[5])
@@ -152,10 +181,11 @@ def rprop(p, g, state, hyper, n, stride, step):
 # --- passes of one thread over its share of the parameters ----------------------------------------
 
 
+@c_function("real*, u8*, size, size, size, size", fastmath=FAST)
 def reduce(gradients, trained, stride, first, last, n_teams):
-    """Gather a stretch of the gradient in place: the first crew's <- all crews', theirs <- 0.
+    """Sum a stretch of the gradient in place: first team's <- sum over teams, the others' <- 0.
 
-    Where `trained` is 0 it counts for nothing: held zeros, and what is frozen.
+    Where `trained` is 0, the sum is set to 0: explicit zeros and frozen parameters.
     """
     for team in range(ONE, n_teams):
         other = offset(gradients, team * stride)
@@ -167,15 +197,9 @@ def reduce(gradients, trained, stride, first, last, n_teams):
             gradients[k] = gradients[k] if trained[k] != 0 else as_element(gradients, 0)
 
 
-def compile_reduce(dtype):
-    """Return `reduce`, compiled."""
-    p, n = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
-    trained = types.CPointer(types.uint8)
-    return compile_callback(reduce, signature(types.void, p, trained, n, n, n, n), fastmath=FAST)
-
-
+@c_function("real*, size, size, u32*, i64*, size, size, real*", fastmath=FAST)
 def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, flat):
-    """Flat <- the sum of all crews' gradients, in the order of `Net.flat`."""
+    """Flat <- the sum of all teams' gradients, in the order of `NetFrame.by_target`."""
     if given(in_slot):
         for k in range(n_edges):
             flat[k] = gradients[u(in_slot[k])]
@@ -192,26 +216,18 @@ def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, fl
             flat[k] += other[k]
 
 
-def compile_gather(dtype):
-    """Return `gather`, compiled."""
-    p, n = types.CPointer(types.float32 if dtype == np.float32 else types.float64), types.uintp
-    slots = types.CPointer(types.uint32), types.CPointer(types.int64)
-    arguments = signature(types.void, p, n, n, *slots, n, n, p)
-    return compile_callback(gather, arguments, fastmath=FAST)
-
-
 @jit
 def is_finite(x):
     """Return whether a number is neither infinite nor NaN.
 
-    Not `math.isfinite`, which asks whether x - x is a number: of a sum, FAST lets LLVM cancel that.
+    `math.isfinite` tests whether x - x is a number. With FAST, LLVM cancels x - x of a sum.
     """
     return abs(x) < np.inf
 
 
 @jit
 def reduce_gradients(net, update, work, first, last):
-    """Call `reduce` where there is something to do."""
+    """Call `reduce` if there are several teams or untrained parameters."""
     if update.reduce != ZERO:
         args = (work.gradients, update.trained, net.n_values, first, last, work.n_teams)
         call_address(update.reduce, args)
@@ -219,17 +235,18 @@ def reduce_gradients(net, update, work, first, last):
 
 @jit
 def apply(net, update, work, step):
-    """Reduce, unless `prepare` has, and call the optimizer on this thread's trained stretches.
+    """Sum the teams' gradients and call the optimizer on this thread's trained stretches.
 
-    By blocks, which stay in the cache until the gradient is cleared, where it must be. Return 0 if
-    the new values are finite, else NaN.
+    `penalise_and_clip` has summed them already where it runs. The work goes block by block, so that
+    a block is still in the cache when its gradient is cleared. Return 0 if the new values are
+    finite, else NaN.
     """
     zero = 0.0
     gradient = work.gradients
     run = hole = ZERO
     for block in range(work.first, work.last, BLOCK):
         stop = least(block + BLOCK, work.last)
-        if update.prepare == ZERO:
+        if update.penalise_and_clip == ZERO:
             reduce_gradients(net, update, work, block, stop)
         while run < update.n_runs:
             begin, end = u(update.runs[TWO * run]), u(update.runs[TWO * run + ONE])

@@ -5,6 +5,7 @@ import os
 from functools import cache
 
 import numpy as np
+from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
@@ -12,7 +13,7 @@ from numba.extending import intrinsic
 from dagbp._compiler.decorators import compile_callback, jit
 from dagbp._kernels.frames import ABORT, ARRIVALS, BROKEN
 from dagbp._kernels.passes.timing import WAITING, tick
-from dagbp._kernels.vectors.vector import ONE, ZERO, call_address
+from dagbp._kernels.vectors.vector import ONE, ZERO, call_address, element
 
 SPINS = 2000  # some microseconds: shares are alike, so waits are short
 
@@ -22,8 +23,8 @@ def atomic_add(typingctx, pointer, index, value):
     """Add to an int64 element, sequentially consistent, and return what it held."""
 
     def codegen(context, builder, sig, args):
-        element = builder.gep(args[0], [args[1]])
-        return builder.atomic_rmw("add", element, args[2], "seq_cst")
+        place = element(context, builder, pointer, *args[:2])
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
 
     return types.int64(pointer, types.uintp, types.int64), codegen
 
@@ -33,7 +34,8 @@ def atomic_load(typingctx, pointer, index):
     """Read an int64 element, acquiring what was written before it was stored."""
 
     def codegen(context, builder, sig, args):
-        return builder.load_atomic(builder.gep(args[0], [args[1]]), "acquire", 8)
+        place = element(context, builder, pointer, *args)
+        return builder.load_atomic(place, "acquire", 8, typ=ir.IntType(64))
 
     return types.int64(pointer, types.uintp), codegen
 

@@ -1,14 +1,32 @@
-"""Entry points: what Python calls, once a thread. Crew c of n takes groups of tiles c, c + n, ... .
+"""Entry points: the C functions that Python calls, once on each thread.
 
-Groups are assigned and sums taken in a fixed order, so results repeat bit for bit with the same
-schedule. C functions of frames (see `records`), and of `tag`, a null tile of the net's dtype.
+Terms
+-----
+tile
+    Every node's values for a slice of the batch (mini-batch tiling): one row for each node, one
+    lane for each sample. It fits the caches, and its rows fill the vector registers.
+group
+    Tiles that pass each segment one after the other, so that weights are read from memory once.
+team
+    The threads that take one group through the network together. Team c of n takes the groups
+    c, c + n, ... . A plan has either one team of all threads or one team for each thread.
+segment
+    Consecutive rows of one level and one activation. No row of a segment feeds another, so all sums
+    come first, and one call applies the activation.
+stage
+    Segments between two barriers of a team (level scheduling, as in sparse triangular solvers). No
+    segment depends on a segment that another member computes in the same stage. A team of one
+    thread has one stage and never waits.
+
+Calls: entry point -> group function (`tile_group`, by address) -> `tile`, `net` -> `edges`.
+
+Groups are assigned and sums taken in a fixed order, so the same tile plan gives the same bits.
+Arguments are frames (see `frames`) and `tag`, a null pointer that carries the network's dtype.
 """
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import FAST, compile_callback, jit
+from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.formulas.update import BLOCK, apply, is_finite
 from dagbp._kernels.frames import (
     ABORT,
@@ -46,48 +64,45 @@ from dagbp._kernels.frames import (
 from dagbp._kernels.passes.barrier import atomic_load, sync_all
 from dagbp._kernels.passes.net import copy_biases, copy_slots, copy_source_blocks, refresh
 from dagbp._kernels.passes.timing import REFRESH, UPDATE, tick
-from dagbp._kernels.vectors.vector import (
-    ONE,
-    ZERO,
-    Tile,
-    call_address,
-    clear,
-    given,
-    least,
-)
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.vector import ONE, ZERO, call_address, clear, given, least
 
 u = np.uintp
 TWO = u(2)
 
 
+@c_function("tag, frame, frame, frame, frame", fastmath=FAST)
 def predict(tag, net, data, work, out):
-    """out.x <- the outputs of every sample, (N, n_outputs)."""
+    """out.x, (N, n_outputs) <- the outputs of every sample."""
     net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
     size = work.group * net.width
     for first in range(work.team * size, data.n_samples, work.n_teams * size):
         count = least(size, data.n_samples - first)
-        call_address(net.read, (tag, net, data, work, first, count))
-        call_address(net.write, (tag, net, work, out, first, count))
+        call_address(net.load_and_forward, (tag, net, data, work, first, count))
+        call_address(net.store_outputs, (tag, net, work, out, first, count))
 
 
+@c_function("tag, frame, frame, frame, frame, frame, size", fastmath=FAST)
 def inspect(tag, net, data, loss, work, out, back):
-    """out.s, out.x <- every node's values, (n, N); with `back`, out.delta likewise.
+    """out.s, out.x, (n, N) <- every node's values; with `back`, out.delta likewise.
 
-    delta is that of each sample's own error: not averaged, not weighted. One thread, one tile a
-    group; net.write is `parts.write_all`.
+    delta is the derivative of each sample's own error, neither averaged nor weighted. For one
+    thread and one tile in a group.
     """
     net, data = open_net(net, tag), open_data(data, tag)
     for first in range(ZERO, data.n_samples, net.width):
         count = least(net.width, data.n_samples - first)
-        call_address(net.read, (tag, net, data, work, first, count))
-        call_address(net.write, (tag, net, data, work, out, first, count, ZERO))
+        call_address(net.load_and_forward, (tag, net, data, work, first, count))
+        call_address(net.store_all, (tag, net, data, work, out, first, count, ZERO))
         if back != ZERO:
-            call_address(net.learn, (tag, net, data, loss, work, first, count, 1.0, ADD))
-            call_address(net.write, (tag, net, data, work, out, first, count, ONE))
+            args = (tag, net, data, loss, work, first, count, 1.0, ADD)
+            call_address(net.loss_and_backward, args)
+            call_address(net.store_all, (tag, net, data, work, out, first, count, ONE))
 
 
+@c_function("tag, frame, frame, frame, frame, size", fastmath=FAST)
 def evaluate(tag, net, data, loss, work, back):
-    """work.loss[VALUE] <- this thread's share of the mean loss; with `back`, the gradient too."""
+    """work.loss[VALUE] <- this thread's share of the mean loss; unless STAY, add the gradient."""
     net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
     if back != STAY:
         _clear_gradient(work)
@@ -97,8 +112,8 @@ def evaluate(tag, net, data, loss, work, back):
 
 @jit
 def _clear_gradient(work):
-    """Clear this thread's share of its crew's gradient, but what the first tile stores."""
-    if work.n_teams > ONE:  # a crew may have no tile
+    """Clear this thread's share of its team's gradient, except for what the first tile stores."""
+    if work.n_teams > ONE:  # a team may have no tile
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:
         for k in range(work.n_unstored):
@@ -107,23 +122,25 @@ def _clear_gradient(work):
 
 @jit
 def _share_of_batch(tag, net, data, loss, work, start, stop, scale, back):
-    """Take this crew's groups of samples through the net and back."""
+    """Take this team's groups of the samples start ... stop - 1 through the network and back."""
     size = work.group * net.width
     work.loss[VALUE] = 0.0
     for first in range(start + work.team * size, stop, work.n_teams * size):
         count = least(size, stop - first)
-        call_address(net.read, (tag, net, data, work, first, count))
+        call_address(net.load_and_forward, (tag, net, data, work, first, count))
         args = (tag, net, data, loss, work, first, count, scale, back)
-        call_address(net.learn, args)
+        call_address(net.loss_and_backward, args)
         if back == STORE:
             back = ADD
 
 
+@c_function("tag, frame, frame, frame, frame, frame, frame", fastmath=FAST)
 def train(tag, net, data, loss, update, work, clock):
-    """Take steps to clock.count[LAST_EPOCH] or [LAST_UPDATE], an abort, or a loss not finite.
+    """Take training steps until clock.count[LAST_EPOCH] or [LAST_UPDATE] is reached.
 
-    All threads run this at once and meet at barriers. A step is taken whole or not at all; one
-    whose update is not finite is left for the caller to undo.
+    An abort ends the run earlier, and so does a loss or an update that is not finite; the caller
+    then undoes this update. All threads run this function at once and wait at barriers. A step is
+    taken whole or not at all.
     """
     net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
     update, clock = open_update(update, tag), open_clock(clock, tag)
@@ -151,7 +168,7 @@ def train(tag, net, data, loss, update, work, clock):
 
 @jit
 def _begin_step(data, update, work, clock):
-    """Decide for all threads whether to go on; shuffle where an epoch begins."""
+    """Set the status for all threads; shuffle the samples if an epoch begins."""
     count = clock.count
     if atomic_load(work.barrier, ABORT) != 0:
         count[STATUS] = ABORTED
@@ -171,7 +188,7 @@ def _begin_step(data, update, work, clock):
 
 @jit
 def _over_threads(work, column):
-    """Return the sum over threads of a column of their losses."""
+    """Return the sum of one column of `losses` over all threads."""
     result = 0.0
     for t in range(work.n_threads):
         result += work.losses[t * LOSS_COLUMNS + column]
@@ -180,23 +197,23 @@ def _over_threads(work, column):
 
 @jit
 def _step(tag, net, update, work, number):
-    """Reduce the gradient and update the parameters; return whether all stayed finite."""
+    """Sum the gradients, update the parameters, refresh the copies; return if all is finite."""
     if not is_finite(_over_threads(work, VALUE)):
         return False
-    if update.prepare != ZERO:
-        call_address(update.prepare, (tag, net, update, work))
+    if update.penalise_and_clip != ZERO:
+        call_address(update.penalise_and_clip, (tag, net, update, work))
     work.loss[FINITE] = apply(net, update, work, number)
     tick(work, UPDATE)
     sync_all(work)
     if _over_threads(work, FINITE) != 0.0:
         return False
-    if update.constrain == ZERO:
+    if update.project_max_norm == ZERO:
         refresh(net, work)
-    else:  # in whole rows of `flat`
+    else:  # `project_max_norm` works on whole rows of `by_target`
         first, last = work.first_row, work.last_row
         copy_slots(net, u(net.in_ptr[first]), u(net.in_ptr[last]))
         copy_biases(net, work)
-        call_address(update.constrain, (tag, net, update, first, last))
+        call_address(update.project_max_norm, (tag, net, update, first, last))
         if given(net.source_blocks):
             sync_all(work)
             copy_source_blocks(net, work)
@@ -206,7 +223,7 @@ def _step(tag, net, update, work, number):
 
 @jit
 def _end_step(net, data, update, work, clock, size, taken):
-    """Advance the clock by one step of `size` samples and add its loss to the epoch's mean."""
+    """Advance the clock by one step of `size` samples; add its loss to the epoch's mean loss."""
     count = clock.count
     if not taken:
         count[STATUS] = DIVERGED
@@ -223,15 +240,3 @@ def _end_step(net, data, update, work, clock, size, taken):
     if u(count[STEP] * count[BATCH_SIZE]) >= data.n_samples:
         count[STEP] = 0
         count[EPOCH] += 1
-
-
-# How many frames and how many numbers an entry point takes, in this order.
-ARITY = {predict: (4, 0), inspect: (5, 1), evaluate: (4, 1), train: (6, 0)}
-
-
-def compile_entry(entry, dtype):
-    """Return one of the functions here, compiled."""
-    tag = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
-    frames, numbers = ARITY[entry]
-    arguments = [types.CPointer(types.uint64)] * frames + [types.uintp] * numbers
-    return compile_callback(entry, signature(types.void, tag, *arguments), fastmath=FAST)

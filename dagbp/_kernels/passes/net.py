@@ -1,9 +1,11 @@
-"""One crew, one group of tiles, every node, in topological order and back.
+"""The forward and the backward pass of one group of tiles over all rows of a network.
 
-Fields that inner loops read are named at the top of a function: there LLVM loads them once.
-Rows go by *segments*: consecutive rows of one level and one activation, which is called once for
-all of them. A crew of several threads shares each stage's segments and meets after each stage; a
-crew of one has a single stage and never waits. See `dagbp._segments`.
+`tile_group` calls `forward` and `backward`, and `entry_points` calls `refresh` after an update; it
+explains tiles, groups, teams, stages and segments. The sums over edges come from `edges.sparse`.
+Rows with dense panels or explicit zeros call `edges.mixed` and `edges.dense` by address, and
+segments with source blocks call `edges.source_blocks`.
+
+A field that an inner loop reads is named at the top of its function: LLVM loads it once there.
 """
 
 import numpy as np
@@ -44,9 +46,9 @@ TWO = u(2)
 def forward(net, work, first_sample, tiles):
     """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j) into x, in topological order.
 
-    s_j goes into s, or, where nothing asks for it again, into x itself. x, s: `tiles` tiles of n
-    rows; x holds the inputs' features. Tiles take turns at each segment, so that its weights are
-    read from memory once. With dropout, x_j = theta_j(s_j) m_j.
+    x, s: `tiles` tiles of n rows; x holds the inputs' features. s_j goes into s if it is needed
+    later, else into x itself. All tiles of the group pass a segment before the next segment begins,
+    so its weights are read from memory once. With dropout, x_j = theta_j(s_j) m_j.
     """
     for stage in range(work.in_stages):
         cut = stage * (work.team_size + ONE) + work.member
@@ -68,13 +70,13 @@ def forward(net, work, first_sample, tiles):
 
 @jit
 def _applied(net, row):
-    """Return how a row's activation is applied."""
+    """Return how a row's activation is applied, see `CALL_KEEPING_SIGNAL`."""
     return u(net.applied[row]) if given(net.applied) else CALL_KEEPING_SIGNAL
 
 
 @jit
 def _sums(net, work, x, out, k, first, last, floor):
-    """out[j] <- s_j, or `floor` where that is more, of segment k: rows j = first ... last - 1."""
+    """out[j] <- max(s_j, floor) for the rows j = first ... last - 1 of segment k."""
     bias = offset(net.by_target, net.n_edges - net.n_inputs)
     by_source_block = given(net.source_blocks) and net.source_blocks[k] != ZERO
     if by_source_block or net.in_mixed[k] != ZERO:
@@ -97,7 +99,7 @@ def _sums(net, work, x, out, k, first, last, floor):
 
 @jit
 def _at_least(s, floor):
-    """Return the greater; NaN where s is."""
+    """Return the greater of two vectors; NaN where s is NaN."""
     return select(s < floor, floor, s)
 
 
@@ -105,10 +107,10 @@ def _at_least(s, floor):
 def backward(net, work, first_sample, tiles, back):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j]; dw_ij += <x_i, delta_j>.
 
-    In reverse topological order. delta_i takes the place of x_i, which only the edges that leave i
-    read: half the rows to hold in the caches, and each is there when it is written. The gradient
-    has weights in out-edge order, then biases. Inputs need no delta and keep their x: theirs is the
-    last stage. back: ADD or STORE.
+    In reverse topological order. delta_i takes the place of x_i, which only the edges out of i
+    read: so the caches hold half as many rows, and x_i is in a cache when delta_i is written. The
+    gradient has the weights in out-edge order, then the biases. Inputs come last; they need no
+    delta and keep their x. back: ADD or STORE.
     """
     for stage in range(work.out_stages):
         cut = stage * (work.team_size + ONE) + work.member
@@ -126,7 +128,7 @@ def backward(net, work, first_sample, tiles, back):
 
 @jit
 def _products(net, work, tiles, first, last, fresh):
-    """dw_ij of these rows in full blocks, over all tiles: stored if fresh, else added."""
+    """Store (if `fresh`) or add dw_ij of these rows in dense panels, summed over all tiles."""
     for i in range(first, last):
         if net.out_panel[i] != ZERO:
             program = offset(net.out_runs, u(net.out_panel[i]))
@@ -137,7 +139,7 @@ def _products(net, work, tiles, first, last, fresh):
 
 @jit
 def _deltas(net, work, sample, g, first, last, mixed):
-    """delta_i, dw_ij and the bias's gradient of the rows first ... last - 1; of inputs only dw."""
+    """Compute delta_i, dw_ij and dw_0i of the rows first ... last - 1; of inputs only dw_ij."""
     x, applied = offset(work.x, g * net.n_nodes), _applied(net, first)
     _de_dx(net, work, x, g, first, last, applied, mixed)
     if first < net.n_inputs:
@@ -163,8 +165,8 @@ def _deltas(net, work, sample, g, first, last, mixed):
 def _de_dx(net, work, x, g, first, last, applied, mixed):
     """Add dw_ij of the rows first ... last - 1 of tile g, and put de/dx_i into scratch.
 
-    Where kernels apply the activation themselves, delta_i is put into x_i instead. dw_ij of full
-    blocks is left out: all tiles take it together.
+    If the kernels apply the activation themselves, delta_i goes into x_i instead. dw_ij in dense
+    panels is left out: `_products` computes it for all tiles together.
     """
     computed = first >= net.n_inputs
     in_place = computed and applied > CALL_IN_PLACE
@@ -195,16 +197,16 @@ def _de_dx(net, work, x, g, first, last, applied, mixed):
 
 @jit
 def _gated(de_dx, x, gate):
-    """Return de/dx where x is at the gate or above; else x, which is 0 there, or NaN."""
+    """Return de/dx where x >= gate; elsewhere x, which is 0 or NaN there."""
     return select(x >= gate, de_dx, x)
 
 
 @jit
 def _slopes(net, work, x, s, first, last):
-    """Turn x = theta(s) of these rows into delta = theta'(s) de/dx, by the activation's function.
+    """Overwrite x = theta(s) of these rows with delta = theta'(s) de/dx, by a call.
 
-    With dropout x_i = theta_i(s_i) m_i, so delta_i has the factor m_i, and the slope takes theta_i
-    itself, which overwrites x_i first.
+    With dropout x_i = theta_i(s_i) m_i. The derivative needs theta_i(s_i), which is computed again
+    first; the caller then multiplies delta_i by m_i.
     """
     signals, values = row_pointer(s, first), row_pointer(x, first)
     de_dx, size = row_pointer(work.scratch, ZERO), (last - first) * lanes(x)
@@ -215,19 +217,22 @@ def _slopes(net, work, x, s, first, last):
 
 @jit
 def drop_rows(net, work, tile, first, last, sample):
-    """Multiply the rows by their masks, in place, where there is dropout.
+    """Multiply the rows by their masks in place, if there is dropout.
 
-    sample: the position in the epoch of the tile's first one.
+    sample: the position of the tile's first sample in the epoch.
     """
     if work.drop != ZERO:
         rows, width = row_pointer(tile, first), lanes(tile)
-        args = (rows, work.stays, work.drop_key, first, last, sample, width)
+        args = (rows, work.keep_probability, work.drop_key, first, last, sample, width)
         call_address(work.drop, args)
 
 
 @jit
 def refresh(net, work):
-    """Copy `values` to what the forward pass reads, this thread's share: see `_copies`."""
+    """Copy this thread's share of `by_source` to the arrays of the forward pass.
+
+    `_layout.refresh` says which copies a share has.
+    """
     if work.n_patches != ZERO:
         slots = (net.in_slot, net.wide_slot)
         args = (work.patches, work.n_patches, net.by_target, net.by_source)
@@ -242,7 +247,7 @@ def refresh(net, work):
 
 @jit
 def copy_biases(net, work):
-    """Flat <- values, the biases of this thread's rows."""
+    """by_target <- by_source, for the biases of this thread's rows."""
     shift = net.n_edges - net.n_inputs
     for j in range(work.first_row + shift, work.last_row + shift):
         net.by_target[j] = net.by_source[j]
@@ -250,24 +255,24 @@ def copy_biases(net, work):
 
 @jit
 def copy_source_blocks(net, work):
-    """strip_weights <- values, this thread's share."""
-    weights, values, slots = net.block_weights, net.by_source, net.block_slot
+    """block_weights <- by_source, for this thread's share of the source blocks."""
+    weights, by_source, slots = net.block_weights, net.by_source, net.block_slot
     for k in range(work.first_blocked, work.last_blocked):
-        weights[k] = values[u(slots[k])]
+        weights[k] = by_source[u(slots[k])]
 
 
 @jit
 def copy_slots(net, begin, end):
-    """Flat <- values, the in-slots begin ... end - 1."""
-    flat, values = net.by_target, net.by_source
+    """by_target <- by_source, for the in-slots begin ... end - 1."""
+    by_target, by_source = net.by_target, net.by_source
     if given(net.in_slot):
         narrow = net.in_slot
         for k in range(begin, end):
-            flat[k] = values[u(narrow[k])]
+            by_target[k] = by_source[u(narrow[k])]
     else:
         wide = net.wide_slot
         for k in range(begin, end):
-            flat[k] = values[u(wide[k])]
+            by_target[k] = by_source[u(wide[k])]
 
 
 assert SEGMENT_ROWS % PANEL_ROWS == 0

@@ -14,7 +14,6 @@ from numba.core import types
 from numba.core.typing.templates import signature
 
 from dagbp._compiler.decorators import compile_callback, jit
-from dagbp._kernels.formulas.rows import specialise
 from dagbp._kernels.frames import open_data
 from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
 from dagbp._kernels.vectors.vector import (
@@ -100,4 +99,4 @@ def compile_reader(template, dtype, source):
     tile = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
     frame, of_source = types.CPointer(types.uint64), types.CPointer(numba.from_dtype(source))
     arguments = signature(types.void, tile, frame, of_source, *[types.uintp] * 6)
-    return compile_callback(specialise(template, f"{source}_{dtype}"), arguments)
+    return compile_callback(template, arguments)

@@ -1,10 +1,11 @@
-"""One sample by itself: a number a node, and vectors over a row's edges in place of samples.
+"""One sample outside of tiles: one number for each node, vectors over the edges of a row.
 
-In a tile it would leave all lanes but one empty. Rows are sums of gathered vectors, see `gather`;
-runs of consecutive rows (see `dense`) need no indices. Each weight is read once a pass.
+In a tile, one sample would leave all lanes but one empty. Here a sum over edges gathers vectors of
+activations (see `vectors.gather`); runs of consecutive rows (see `edges.dense`) need no indices.
+Each weight is read once in each pass. `_engine.single_sample` calls `predict` and `differentiate`.
 
-The backward pass stores nothing an edge. The gradient then goes by in-edges, in the user's order:
-x_i gathered, times delta_j.
+The backward pass computes deltas only. A last pass over the in-edges then writes the gradient in
+the user's order, x_i delta_j.
 """
 
 import numpy as np
@@ -71,7 +72,7 @@ def _panel_sum(first, end, weights, rows, program, r, values):
 
 @jit
 def _edge_sum(first, end, weights, rows, is_edge, values):
-    """Return the same without held zeros, where 0 * inf would make NaN of a sum."""
+    """Return the sum without explicit zeros, whose product with an infinity would be NaN."""
     result = as_element(weights, 0)
     for k in range(first, end):
         if is_edge[k] != 0:
@@ -136,8 +137,8 @@ def _panel_scaled(first, end, rows, program, r, x, delta, target):
 def _forward(net, one):
     """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j), in topological order.
 
-    Built-in activations work on whole chunks of 64 bytes: what they write beyond a segment belongs
-    to rows that come later.
+    Built-in activations write whole chunks of 64 bytes. What they write beyond a segment is
+    overwritten later, as those rows come later.
     """
     x, s = one.x, one.s
     weights, panel, runs, is_edge = net.by_target, net.in_panel, net.in_runs, net.in_is_edge
@@ -151,7 +152,7 @@ def _forward(net, one):
 
 @jit
 def _loss(net, one, function, hyper):
-    """one.e of the outputs <- de/dx; return the loss. All lanes of an output hold the same."""
+    """one.e of the outputs <- de/dx; return the loss. All lanes of an output hold one number."""
     lanes = chunk_lanes(one.x)
     for k in range(net.n_outputs):
         value, target = one.x[u(net.outputs[k])], one.target[k]
@@ -168,7 +169,7 @@ def _loss(net, one, function, hyper):
 def _backward(net, one):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j], in reverse topological order.
 
-    What derivatives write in front of a segment, to fill chunks, belongs to rows that come later.
+    Derivatives write whole chunks, too, which begin before a segment. Those rows come later.
     """
     x, s, d, e = one.x, one.s, one.d, one.e
     weights, panel, runs, is_edge = net.by_source, net.out_panel, net.out_runs, net.out_is_edge
@@ -186,7 +187,7 @@ def _backward(net, one):
 
 @jit
 def _gradient(net, one, gradient):
-    """dw_ij <- x_i delta_j in the user's order, and each bias's gradient behind them."""
+    """dw_ij <- x_i delta_j in the user's order, then dw_0j <- delta_j."""
     x, d = one.x, one.d
     ptr, sources, panel, runs = one.ptr, one.src, one.panel, net.in_runs
     j = net.n_inputs
@@ -207,7 +208,7 @@ def _gradient(net, one, gradient):
 
 @entry
 def predict(out, one_):
-    """Write the outputs for the features in one.x to `out`, (1, n_outputs)."""
+    """out, (1, n_outputs) <- the outputs for the features in one.x."""
     tag, target = tag_of(out), array_pointer(out)
     one = open_single(array_pointer(one_), tag)
     net = open_net(one.net, tag)
@@ -217,10 +218,10 @@ def predict(out, one_):
 
 
 @entry
-def learn(gradient, one_, function, hyper, back):
-    """Return the loss for the features in one.x and one.target; with `back`, the gradient too.
+def differentiate(gradient, one_, function, hyper, back):
+    """Return the loss for the features in one.x and one.target; if `back`, fill the gradient.
 
-    gradient (E + n_computed,): in the order of `Network.parameters`.
+    gradient: (E + n_computed,), in the order of `Network.parameters`.
     """
     tag = tag_of(gradient)
     one = open_single(array_pointer(one_), tag)

@@ -1,4 +1,7 @@
-"""One group of tiles: samples in, the loss, and values out again."""
+"""Samples, losses and results of a group of tiles: all that happens before and after `net`.
+
+`tile_group` calls these functions.
+"""
 
 import numpy as np
 
@@ -26,9 +29,9 @@ u = np.uintp
 
 @jit
 def targets_in(data, work, g, first, count, scale):
-    """Fill tile g of targets and of weights with those of `count` samples from `first`.
+    """Fill tile g of y and of row with the targets and weights of `count` samples from `first`.
 
-    Lanes beyond `count` weigh nothing.
+    Lanes beyond `count` get weight 0.
     """
     y, row = offset(work.y, g * data.n_outputs), offset(work.row, g * N_ROWS)
     args = (y, data, data.targets, data.n_outputs, first, count, lanes(y), ZERO, ONE)
@@ -65,7 +68,7 @@ def loss(net, function, work, g):
 
 @jit
 def group_in(net, data, work, first, count):
-    """Fill the features of a group's tiles; return how many tiles `count` samples take."""
+    """Fill a group's tiles with the features of `count` samples; return the number of tiles."""
     tiles = (count + net.width - ONE) // net.width
     for g in range(tiles):
         start = g * net.width
@@ -84,7 +87,7 @@ def group_in(net, data, work, first, count):
 
 @jit
 def group_loss(net, data, function, work, first, count, tiles, scale):
-    """Fill e of this member's tiles, and their losses."""
+    """Fill e and tile_loss of this member's share of the tiles."""
     for g in range(work.member, tiles, work.team_size):
         start = g * net.width
         targets_in(data, work, g, first + start, least(net.width, count - start), scale)
@@ -94,7 +97,7 @@ def group_loss(net, data, function, work, first, count, tiles, scale):
 
 @jit
 def copy_out(net, tile, first, count, target):
-    """target[first + b, k] = the k-th output of the `count` valid samples."""
+    """target[first + b, k] <- the k-th output of sample b, for `count` samples."""
     cells = row_pointer(tile, ZERO)
     for b in range(count):
         for k in range(net.n_outputs):
@@ -103,7 +106,7 @@ def copy_out(net, tile, first, count, target):
 
 @jit
 def copy_all_out(net, n_samples, tile, first, count, target):
-    """target[j, first + b] = tile[j][b] for every node j and the `count` valid samples."""
+    """target[j, first + b] <- tile[j][b], for every node j and `count` samples."""
     cells = row_pointer(tile, ZERO)
     for j in range(net.n_nodes):
         for b in range(count):

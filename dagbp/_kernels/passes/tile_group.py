@@ -1,13 +1,13 @@
-"""The work on a group of tiles, as C functions: entry points call them by address.
+"""Group functions: the passes over one group of tiles, as C functions.
 
-So each is compiled once a dtype and width of a tile, and only once it is needed.
+The entry points call them by the addresses in NetFrame, in the fields of the same names. They call
+`tile` for samples, losses and results, and `net` for the two passes over the network. Each is
+compiled once for each dtype and width of tiles, when a network first needs it.
 """
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import FAST, compile_callback
+from dagbp._compiler.decorators import FAST
 from dagbp._kernels.frames import (
     STAY,
     VALUE,
@@ -20,13 +20,13 @@ from dagbp._kernels.frames import (
 from dagbp._kernels.passes import tile
 from dagbp._kernels.passes.barrier import sync_team
 from dagbp._kernels.passes.net import backward, forward
-from dagbp._kernels.vectors.vector import ZERO, Tile, least, offset
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.vector import ZERO, least, offset
 
-FRAME, INDEX = types.CPointer(types.uint64), types.uintp
 
-
-def read(tag, net, data, work, first, count):
-    """x, s <- those of `count` samples from `first`: features in, and forward."""
+@c_function("tile, frame, frame, frame, size, size", fastmath=FAST)
+def load_and_forward(tag, net, data, work, first, count):
+    """Load the features of `count` samples from `first`, and compute x and s of every node."""
     net, data = open_net(net, tag), open_data(data, tag)
     work = open_work(work, tag)
     tiles = tile.group_in(net, data, work, first, count)
@@ -34,8 +34,12 @@ def read(tag, net, data, work, first, count):
     forward(net, work, first, tiles)
 
 
-def learn(tag, net, data, loss, work, first, count, scale, back):
-    """Add scale times the loss of what `read` left; then `back`: deltas and gradient, or STAY."""
+@c_function("tile, frame, frame, frame, frame, size, size, f64, size", fastmath=FAST)
+def loss_and_backward(tag, net, data, loss, work, first, count, scale, back):
+    """Add scale times the loss of the loaded samples; compute deltas and gradient unless STAY.
+
+    back: STAY, ADD or STORE.
+    """
     net, data, loss = open_net(net, tag), open_data(data, tag), open_loss(loss, tag)
     work = open_work(work, tag)
     tiles = (count + net.width - np.uintp(1)) // net.width
@@ -48,8 +52,9 @@ def learn(tag, net, data, loss, work, first, count, scale, back):
         backward(net, work, first, tiles, back)
 
 
-def write(tag, net, work, out, first, count):
-    """out.x <- the outputs of what `read` left, this member's tiles; (N, n_outputs)."""
+@c_function("tile, frame, frame, frame, size, size", fastmath=FAST)
+def store_outputs(tag, net, work, out, first, count):
+    """out.x, (N, n_outputs) <- the outputs of the loaded samples, this member's tiles."""
     net, work, out = open_net(net, tag), open_work(work, tag), open_result(out, tag)
     tiles = (count + net.width - np.uintp(1)) // net.width
     for g in range(work.member, tiles, work.team_size):
@@ -59,8 +64,9 @@ def write(tag, net, work, out, first, count):
     sync_team(work)
 
 
-def write_all(tag, net, data, work, out, first, count, back):
-    """out.s, out.x, or with `back` out.delta <- every node's values of one tile, (n, N)."""
+@c_function("tile, frame, frame, frame, frame, size, size, size", fastmath=FAST)
+def store_all(tag, net, data, work, out, first, count, back):
+    """out.s and out.x, or with `back` out.delta, (n, N) <- every node's values of one tile."""
     net, data = open_net(net, tag), open_data(data, tag)
     work, out = open_work(work, tag), open_result(out, tag)
     if back != ZERO:
@@ -68,19 +74,3 @@ def write_all(tag, net, data, work, out, first, count, back):
     else:
         tile.copy_all_out(net, data.n_samples, work.s, first, count, out.s)
         tile.copy_all_out(net, data.n_samples, work.x, first, count, out.x)
-
-
-_ARGUMENTS = {
-    read: (FRAME, FRAME, FRAME, INDEX, INDEX),
-    learn: (FRAME, FRAME, FRAME, FRAME, INDEX, INDEX, types.float64, INDEX),
-    write: (FRAME, FRAME, FRAME, INDEX, INDEX),
-    write_all: (FRAME, FRAME, FRAME, FRAME, INDEX, INDEX, INDEX),
-}
-
-
-def compile_part(part, dtype, row_bytes):
-    """Return one of the functions here, compiled for tiles with rows of so many bytes."""
-    scalar = types.float32 if dtype == np.float32 else types.float64
-    tag = Tile(scalar, row_bytes * 8 // scalar.bitwidth)
-    arguments = signature(types.void, tag, *_ARGUMENTS[part])
-    return compile_callback(part, arguments, fastmath=FAST)

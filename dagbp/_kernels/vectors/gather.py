@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import Vec, repeat
+from dagbp._kernels.vectors.vector import Vec, element, repeat
 from dagbp._machine import REGISTER_BYTES
 
 VECTOR_BYTES = min(32, REGISTER_BYTES)
@@ -69,7 +69,8 @@ def some(typingctx, source, first, count):
 
     def codegen(context, builder, sig, args):
         mask = _first_lanes(builder, args[2], vec.lanes)
-        pointer, vector = builder.gep(args[0], [args[1]]), context.get_value_type(vec)
+        pointer = element(context, builder, source, *args[:2])
+        vector = context.get_value_type(vec)
         name = f"f{vec.dtype.bitwidth}"
         return _load_some(context, builder, pointer, vector, name, mask)
 
@@ -89,13 +90,13 @@ def take(typingctx, source, rows, first, count):
         mask = _first_lanes(builder, args[3], vec.lanes)
         every = ir.Constant(mask.type, [1] * vec.lanes)
         indices = ir.VectorType(ir.IntType(32), vec.lanes)
-        place = builder.gep(args[1], [args[2]])
+        place = element(context, builder, rows, *args[1:3])
         row = _load_some(context, builder, place, indices, "i32", mask)
-        element, zeros = args[0].type.pointee, ir.Constant(vector, None)
-        pointers = builder.gep(args[0], [row], source_etype=element)
-        pointers.type = ir.VectorType(ir.PointerType(), vec.lanes)  # which llvmlite cannot tell
-        align = ir.Constant(ir.IntType(32), context.get_abi_sizeof(element))
+        pointers = element(context, builder, source, args[0], row)
+        pointers.type = ir.VectorType(ir.PointerType(), vec.lanes)  # llvmlite says: one pointer
+        align = ir.Constant(ir.IntType(32), vec.dtype.bitwidth // 8)
         operation = f"gather.v{vec.lanes}f{vec.dtype.bitwidth}.v{vec.lanes}p0"
+        zeros = ir.Constant(vector, None)
         found = _masked(context, builder, operation, [pointers, align, every, zeros], vector)
         return builder.select(mask, found, zeros)
 
@@ -108,7 +109,7 @@ def put(typingctx, target, first, count, value):
     vec = _vec(target)
 
     def codegen(context, builder, sig, args):
-        pointer, value_ = builder.gep(args[0], [args[1]]), args[3]
+        pointer, value_ = element(context, builder, target, *args[:2]), args[3]
         mask = _first_lanes(builder, args[2], vec.lanes)
         align = ir.Constant(ir.IntType(32), vec.dtype.bitwidth // 8)
         operation = f"store.v{vec.lanes}f{vec.dtype.bitwidth}.p0"

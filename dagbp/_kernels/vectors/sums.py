@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import Vec, load_vector, store_vector
+from dagbp._kernels.vectors.vector import Vec, element, load_vector, store_vector
 from dagbp._machine import REGISTER_BYTES
 
 
@@ -116,7 +116,8 @@ def row_totals(typingctx, tile, first):
     def codegen(context, builder, sig, args):
         def row(c):
             place = builder.add(args[1], ir.Constant(args[1].type, c))
-            return load_vector(context, builder, builder.gep(args[0], [place]), vec, 64)
+            pointer = element(context, builder, tile, args[0], place)
+            return load_vector(context, builder, pointer, vec, 64)
 
         return all_totals(builder, vec, row, count)
 
@@ -124,11 +125,11 @@ def row_totals(typingctx, tile, first):
 
 
 @intrinsic
-def add_vector(typingctx, target, element, value):
-    """target[element : ...] += value, as many elements as it has lanes."""
+def add_vector(typingctx, target, first, value):
+    """target[first : ...] += value, as many elements as it has lanes."""
 
     def codegen(context, builder, sig, args):
-        pointer = builder.gep(args[0], [args[1]])
+        pointer = element(context, builder, target, *args[:2])
         align = target.dtype.bitwidth // 8
         old = load_vector(context, builder, pointer, value, align)
         store_vector(builder, builder.fadd(old, args[2]), pointer, align)

@@ -5,7 +5,14 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._kernels.vectors.sums import register_lanes, shuffle
-from dagbp._kernels.vectors.vector import CHUNK_BYTES, Vec, load_vector, store_vector
+from dagbp._kernels.vectors.vector import (
+    CHUNK_BYTES,
+    Vec,
+    element,
+    load_element,
+    load_vector,
+    store_vector,
+)
 
 
 def _square(pointer):
@@ -32,21 +39,23 @@ def new_starts(typingctx, pointer):
 
 
 @intrinsic
-def copy_square(typingctx, source, starts, column, target, element, stride):
-    """target[element + r stride + c] = source[starts[c] + column + r] for a square of r and c."""
+def copy_square(typingctx, source, starts, column, target, first, stride):
+    """target[first + r stride + c] = source[starts[c] + column + r] for a square of r and c."""
     vec = _square(source)
     align = vec.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        source_, starts_, column_, target_, element_, stride_ = args
+        source_, starts_, column_, target_, first_, stride_ = args
         rows = []
         for c in range(vec.lanes):
-            start = builder.load(builder.gep(starts_, [ir.Constant(ir.IntType(64), c)]))
-            pointer = builder.gep(source_, [builder.add(start, column_)])
+            constant = ir.Constant(ir.IntType(64), c)
+            start = load_element(context, builder, starts, starts_, constant)
+            pointer = element(context, builder, source, source_, builder.add(start, column_))
             rows.append(load_vector(context, builder, pointer, vec, align))
         for row in _transposed(builder, rows):
-            store_vector(builder, row, builder.gep(target_, [element_]), align)
-            element_ = builder.add(element_, stride_)
+            pointer = element(context, builder, target, target_, first_)
+            store_vector(builder, row, pointer, align)
+            first_ = builder.add(first_, stride_)
         return context.get_dummy_value()
 
     size = types.uintp

@@ -51,11 +51,14 @@ def _ir_scalar(dtype):
     return {32: ir.FloatType(), 64: ir.DoubleType()}[dtype.bitwidth]
 
 
+def _ir_row(tile):
+    return ir.ArrayType(_ir_scalar(tile.dtype), tile.lanes)
+
+
 @register_model(Tile)
 class _TileModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        row = ir.ArrayType(_ir_scalar(fe_type.dtype), fe_type.lanes)
-        super().__init__(dmm, fe_type, row.as_pointer())
+        super().__init__(dmm, fe_type, _ir_row(fe_type).as_pointer())
 
 
 @register_model(Vec)
@@ -95,20 +98,41 @@ def inlined(formula):
 # --- memory --------------------------------------------------------------------------------------
 
 
-def _row_vec(tile):
-    return Vec(tile.dtype, tile.lanes)
+# LLVM's pointers have no element type, and llvmlite's will lose theirs: each access names it.
+
+
+def element_type(context, pointer_type):
+    """Return the LLVM type of a pointer's elements, which are rows if it is a tile."""
+    if isinstance(pointer_type, Tile):
+        return _ir_row(pointer_type)
+    return context.get_data_type(pointer_type.dtype)
+
+
+def element(context, builder, pointer_type, pointer, *index, inbounds=False):
+    """Emit the address of an element; of a tile, of a row or of a lane of a row."""
+    type_ = element_type(context, pointer_type)
+    return builder.gep(pointer, index, inbounds=inbounds, source_etype=type_)
+
+
+def load_element(context, builder, pointer_type, pointer, index):
+    """Emit the load of an element of a C pointer."""
+    place = element(context, builder, pointer_type, pointer, index)
+    return builder.load(place, typ=element_type(context, pointer_type))
 
 
 def load_vector(context, builder, pointer, vec, align):
-    vector = context.get_value_type(vec)
-    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    value.align = align
-    return value
+    """Emit the load of a vector from any address."""
+    return builder.load(pointer, align=align, typ=context.get_value_type(vec))
 
 
 def store_vector(builder, value, pointer, align):
+    """Emit the store of a vector to any address."""
     pointer = builder.bitcast(pointer, value.type.as_pointer())
-    builder.store(value, pointer).align = align
+    builder.store(value, pointer, align=align)
+
+
+def _row_vec(tile):
+    return Vec(tile.dtype, tile.lanes)
 
 
 @intrinsic
@@ -138,7 +162,7 @@ def offset(typingctx, pointer, elements):
     """Return the pointer so many elements, or the tile so many rows, further on."""
 
     def codegen(context, builder, sig, args):
-        return builder.gep(args[0], [args[1]], inbounds=True)
+        return element(context, builder, pointer, *args, inbounds=True)
 
     return pointer(pointer, types.uintp), codegen
 
@@ -158,14 +182,15 @@ def slot_at(typingctx, narrow, wide, k):
     """Return element k of whichever of two tables of slots is there."""
 
     def codegen(context, builder, sig, args):
+        narrow_, wide_, k_ = args
         result = cgutils.alloca_once(builder, ir.IntType(64))
-        with builder.if_else(cgutils.is_not_null(builder, args[0])) as (then, otherwise):
+        with builder.if_else(cgutils.is_not_null(builder, narrow_)) as (then, otherwise):
             with then:
-                slot = builder.load(builder.gep(args[0], [args[2]]))
+                slot = load_element(context, builder, narrow, narrow_, k_)
                 builder.store(builder.zext(slot, ir.IntType(64)), result)
             with otherwise:
-                builder.store(builder.load(builder.gep(args[1], [args[2]])), result)
-        return builder.load(result)
+                builder.store(load_element(context, builder, wide, wide_, k_), result)
+        return builder.load(result, typ=ir.IntType(64))
 
     return types.uintp(narrow, wide, types.uintp), codegen
 
@@ -196,7 +221,7 @@ def load(typingctx, tile, row):
     vec = _row_vec(tile)
 
     def codegen(context, builder, sig, args):
-        return load_vector(context, builder, builder.gep(args[0], [args[1]]), vec, 64)
+        return load_vector(context, builder, element(context, builder, tile, *args), vec, 64)
 
     return vec(tile, types.uintp), codegen
 
@@ -207,7 +232,7 @@ def store(typingctx, tile, row, value):
     vec = _row_vec(tile)
 
     def codegen(context, builder, sig, args):
-        store_vector(builder, args[2], builder.gep(args[0], [args[1]]), 64)
+        store_vector(builder, args[2], element(context, builder, tile, *args[:2]), 64)
         return context.get_dummy_value()
 
     return types.void(tile, types.uintp, vec), codegen
@@ -242,32 +267,32 @@ def row_pointer(typingctx, tile, row):
     pointer_type = types.CPointer(tile.dtype)
 
     def codegen(context, builder, sig, args):
-        pointer = builder.gep(args[0], [args[1]], inbounds=True)
+        pointer = element(context, builder, tile, *args, inbounds=True)
         return builder.bitcast(pointer, context.get_value_type(pointer_type))
 
     return pointer_type(tile, types.uintp), codegen
 
 
 @intrinsic
-def load_chunk(typingctx, source, element):
-    """Return 64 bytes from any element of a C pointer as a vector."""
+def load_chunk(typingctx, source, first):
+    """Return source[first ...], 64 bytes of a C pointer from any element, as a vector."""
     vec = Vec(source.dtype, CHUNK_BYTES * 8 // source.dtype.bitwidth)
 
     def codegen(context, builder, sig, args):
-        pointer = builder.gep(args[0], [args[1]])
+        pointer = element(context, builder, source, *args)
         return load_vector(context, builder, pointer, vec, vec.dtype.bitwidth // 8)
 
     return vec(source, types.uintp), codegen
 
 
 @intrinsic
-def store_chunk(typingctx, target, element, value):
-    """Write a vector (or a number, repeated to 64 bytes) to any element of a C pointer."""
+def store_chunk(typingctx, target, first, value):
+    """target[first ...] = value: a vector, or a number that is repeated to 64 bytes."""
     vec = Vec(target.dtype, CHUNK_BYTES * 8 // target.dtype.bitwidth)
     vec = value if isinstance(value, Vec) else vec
 
     def codegen(context, builder, sig, args):
-        pointer = builder.gep(args[0], [args[1]])
+        pointer = element(context, builder, target, *args[:2])
         store_vector(builder, args[2], pointer, target.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -292,7 +317,7 @@ def clear(typingctx, pointer, first, last):
     def codegen(context, builder, sig, args):
         size = pointer.dtype.bitwidth // 8
         count = builder.mul(builder.sub(args[2], args[1]), ir.Constant(args[1].type, size))
-        cgutils.memset(builder, builder.gep(args[0], [args[1]]), count, 0)
+        cgutils.memset(builder, element(context, builder, pointer, *args[:2]), count, 0)
         return context.get_dummy_value()
 
     return types.void(pointer, types.uintp, types.uintp), codegen

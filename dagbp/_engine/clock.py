@@ -1,0 +1,217 @@
+"""The clock of a training run: its position and limits, in arrays that the kernels advance."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._kernels.formulas.shuffle import shuffle
+from dagbp._kernels.frames import (
+    AGAIN,
+    BATCH_SIZE,
+    COUNTS,
+    DIVERGED,
+    EPOCH,
+    EPOCH_BEGAN,
+    FINISHED,
+    FIRST_RATE,
+    LAST_EPOCH,
+    LAST_UPDATE,
+    NOW,
+    SHUFFLE,
+    STATUS,
+    STEP,
+    UPDATES,
+    ClockFrame,
+)
+
+NEVER = int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place between two steps, from which a clock continues to the same bits.
+
+    `TrainingState` has fields with the same names and meanings.
+    """
+
+    epoch: int
+    step: int
+    n_updates: int
+    optimizer_steps: int
+    random: int
+    epoch_loss: float
+    epoch_weight: float
+    step_loss: float
+
+
+class Clock:
+    """Counts epochs, steps, updates and seconds, and says where the kernels stop.
+
+    The state is in arrays, so it is consistent after an interrupt between two steps. Kernels read
+    and write the arrays through `frame`; all other code uses the properties.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs of the run; the clock has room for their losses.
+    batch_size : int
+        Samples of a step.
+    shuffle : bool
+        Whether the kernels draw a new order of the samples at the start of each epoch.
+    seed : int
+        Initial state of the shuffle's random generator.
+    updates : int
+        Updates that the optimizer has made before this run.
+    """
+
+    def __init__(
+        self, epochs: int, batch_size: int, shuffle: bool = False, seed: int = 0, updates: int = 0
+    ) -> None:
+        self.batch_size = batch_size
+        count = self._count = np.zeros(int(COUNTS), np.int64)
+        count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
+        count[LAST_UPDATE], count[UPDATES] = NEVER, updates
+        self._random = np.array([seed, seed], np.uint64)
+        self._epoch_loss = np.zeros(epochs + 1)  # a run that ends in an epoch may be resumed there
+        self._step_loss = np.full(1, np.nan)
+        self._rates: npt.NDArray[np.float64] | None = None
+        self._first_update, self._resumed_at, self._epoch_weight = updates, updates, 0.0
+        self._began = time.perf_counter()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return int(self._count[EPOCH])
+
+    @property
+    def step(self) -> int:
+        """Steps taken in the epoch in progress."""
+        return int(self._count[STEP])
+
+    @property
+    def updates(self) -> int:
+        """Steps taken in this run, including the parts before it was resumed."""
+        return int(self._count[UPDATES]) - self._first_update
+
+    @property
+    def moved(self) -> bool:
+        """Whether a step was taken since the run began or was resumed."""
+        return int(self._count[UPDATES]) != self._resumed_at
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this run, including the parts before it was resumed."""
+        return time.perf_counter() - self._began
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last step was not finite, and therefore not taken."""
+        return bool(self._count[STATUS] == DIVERGED)
+
+    @property
+    def step_loss(self) -> float:
+        """Loss of the last step; NaN before the first."""
+        return float(self._step_loss[0])
+
+    def epoch_losses(self, first: int) -> list[float]:
+        """Return the losses of the finished epochs, from epoch number `first` on."""
+        losses: list[float] = self._epoch_loss[first : self.epoch].tolist()
+        return losses
+
+    # --- limits and learning rates ---
+
+    def stop_at(self, epoch: int, updates: int | None) -> None:
+        """Make the kernels return after so many epochs, or updates of this run, in all."""
+        self._count[LAST_EPOCH] = epoch
+        self._count[LAST_UPDATE] = NEVER if updates is None else self._first_update + updates
+
+    def times(self, steps_per_epoch: int | None) -> npt.NDArray[np.float64]:
+        """Return when each step up to the stop begins, in epochs with fractions; at least one."""
+        if steps_per_epoch is None:
+            return np.array([float(self.epoch)])
+        in_epochs = (int(self._count[LAST_EPOCH]) - self.epoch) * steps_per_epoch - self.step
+        n = max(1, min(in_epochs, int(self._count[LAST_UPDATE] - self._count[UPDATES])))
+        return self.epoch + (self.step + np.arange(n)) / steps_per_epoch
+
+    def use_rates(self, rates: npt.NDArray[np.float64]) -> None:
+        """Set the learning rates of the next steps."""
+        self._count[FIRST_RATE], self._rates = self._count[UPDATES], rates
+
+    # --- steps over one batch, in epochs of unknown length ---
+
+    def for_batch(self, n_samples: int) -> "Clock":
+        """Return a clock of the next step, over a batch of so many samples."""
+        clock = Clock(1, n_samples, updates=int(self._count[UPDATES]))
+        if self._rates is not None:
+            clock.use_rates(self._rates)
+        return clock
+
+    def count_in(self, batch: "Clock") -> bool:
+        """Add the step of a batch's clock; return whether it was taken."""
+        self._count[STATUS] = DIVERGED if batch.diverged else FINISHED
+        if not batch.moved:
+            return False
+        self._count[UPDATES] += 1
+        self._count[STEP] += 1
+        self._step_loss[0] = batch.step_loss
+        self._epoch_loss[self.epoch] += batch.step_loss * batch.batch_size
+        self._epoch_weight += batch.batch_size
+        return True
+
+    def end_epoch(self) -> None:
+        """Divide the summed loss of the epoch's batches by their samples; begin the next epoch."""
+        self._epoch_loss[self.epoch] /= max(self._epoch_weight, 1.0)
+        self._epoch_weight = 0.0
+        self._count[EPOCH] += 1
+        self._count[STEP] = 0
+
+    # --- resuming ---
+
+    @property
+    def position(self) -> Position:
+        """The place of the clock between two steps.
+
+        `epoch_loss` is of the epoch in progress, or of the last one where none is: callbacks may
+        not have been called for its end.
+        """
+        return Position(
+            epoch=self.epoch,
+            step=self.step,
+            n_updates=self.updates,
+            optimizer_steps=int(self._count[UPDATES]),
+            random=int(self._random[EPOCH_BEGAN if self.step else NOW]),
+            epoch_loss=float(self._epoch_loss[self._pending]) if self._pending >= 0 else 0.0,
+            epoch_weight=self._epoch_weight,
+            step_loss=self.step_loss,
+        )
+
+    @property
+    def _pending(self) -> int:
+        return self.epoch if self.step else self.epoch - 1
+
+    def resume(self, at: Position, seconds: float) -> None:
+        """Continue from a position; the kernels repeat the shuffle of an epoch in progress.
+
+        seconds: the time that the run has taken so far.
+        """
+        self._began -= seconds
+        count = self._count
+        count[EPOCH], count[STEP], count[UPDATES] = at.epoch, at.step, at.optimizer_steps
+        self._first_update = at.optimizer_steps - at.n_updates
+        self._resumed_at = at.optimizer_steps
+        self._random[NOW] = self._random[EPOCH_BEGAN] = at.random
+        if count[SHUFFLE] and at.step:
+            count[SHUFFLE] = AGAIN
+        if self._pending >= 0:
+            self._epoch_loss[self._pending] = at.epoch_loss
+        self._epoch_weight, self._step_loss[0] = at.epoch_weight, at.step_loss
+
+    # --- for the engine ---
+
+    def frame(self) -> ClockFrame:
+        """Return the frame for the kernels."""
+        address = shuffle.compiled() if self._count[SHUFFLE] else 0
+        arrays = self._count, self._random, self._epoch_loss, self._step_loss, self._rates
+        return ClockFrame(*arrays, address)

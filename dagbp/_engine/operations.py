@@ -1,0 +1,84 @@
+"""The table of operations: one row for each call that the engine makes into compiled code.
+
+A row drives everything around its call: which kernels are compiled and packed into the network's
+frame, which buffers the threads need, and which arrays hold the results. A new quantity is a new
+row, an entry point in `_kernels.passes.entry_points`, and a field of NetFrame for each new group
+function.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._kernels.frames import ADD, STAY, STORE
+from dagbp._kernels.passes import entry_points
+from dagbp._kernels.passes.tile_group import (
+    load_and_forward,
+    loss_and_backward,
+    store_all,
+    store_outputs,
+)
+from dagbp._kernels.signatures import CKernel
+
+
+class Operation(NamedTuple):
+    """One call into compiled code.
+
+    Attributes
+    ----------
+    entry : CKernel
+        The entry point. Every thread calls it.
+    group : tuple of CKernel
+        The group functions that the entry point calls, the slowest to compile first. NetFrame has a
+        field of each one's name.
+    back : int or None
+        The entry point's last argument: STAY, ADD or STORE. None if it has no such argument.
+    gradient : bool
+        Whether each team needs room for a gradient.
+    signals : bool
+        Whether every node's signal is stored.
+    one_thread : bool
+        Whether one thread runs it, with one tile in a group.
+    results : tuple of str
+        The fields of ResultFrame that it fills.
+    by_node : bool
+        Results have the shape (n_nodes, n_samples) if true, else (n_samples, n_outputs).
+    """
+
+    entry: CKernel
+    group: tuple[CKernel, ...]
+    back: int | None = None
+    gradient: bool = False
+    signals: bool = False
+    one_thread: bool = False
+    results: tuple[str, ...] = ()
+    by_node: bool = False
+
+    def new_results(
+        self, n_nodes: int, n_samples: int, n_outputs: int, dtype: np.dtype[Any]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return an array for each result; the entry point writes every element."""
+        shape = (n_nodes, n_samples) if self.by_node else (n_samples, n_outputs)
+        return {name: np.empty(shape, dtype) for name in self.results}
+
+
+PREDICT = Operation(entry_points.predict, (load_and_forward, store_outputs), results=("x",))
+FORWARD = Operation(
+    entry_points.inspect,
+    (load_and_forward, store_all),
+    back=int(STAY),
+    signals=True,
+    one_thread=True,
+    results=("s", "x"),
+    by_node=True,
+)
+BACKPROP = FORWARD._replace(
+    group=(loss_and_backward, load_and_forward, store_all),
+    back=int(ADD),
+    gradient=True,
+    results=("s", "x", "delta"),
+)
+EVALUATE = Operation(entry_points.evaluate, (loss_and_backward, load_and_forward), int(STAY))
+DIFFERENTIATE = EVALUATE._replace(back=int(STORE), gradient=True)
+TRAIN = Operation(entry_points.train, (loss_and_backward, load_and_forward), gradient=True)

@@ -1,0 +1,101 @@
+"""The interface of an engine: a network's plan and parameters, and the calls that run batches.
+
+Everything above the engine (`_model`, `_training`, the public classes) uses only this interface. It
+takes and returns records and arrays, never addresses, so that another engine can replace
+`CpuEngine`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dagbp._data.arrays import Targets
+from dagbp._data.features import Features, Problem
+from dagbp._engine.buffers import Dropout
+from dagbp._engine.clock import Clock
+from dagbp._engine.parameters import Parameters
+from dagbp._engine.updates import Update
+from dagbp._plan.plan import Plan
+from dagbp.losses import Loss
+
+Array = npt.NDArray[Any]
+
+
+class NodeValues(NamedTuple):
+    """Signals, activations and deltas, each (n_nodes, n_samples) in the plan's order of rows."""
+
+    s: Array
+    x: Array
+    delta: Any  # an array, or None without targets
+
+
+class Engine(Protocol):
+    """Runs batches through one network.
+
+    Arrays that come in are checked already. Values by node are in the plan's order of rows, and
+    parameters in the user's order. `max_threads` is None for as many threads as the batch keeps
+    busy.
+
+    Attributes
+    ----------
+    plan : Plan
+    dtype : numpy.dtype
+    n_edges, n_computed : int
+        The number of weights, and of nodes that are not inputs.
+    parameters : Parameters
+        Weights and biases, and which of them `train` may change.
+    """
+
+    plan: Plan
+    dtype: np.dtype[Any]
+    n_edges: int
+    n_computed: int
+    parameters: Parameters
+
+    def predict(self, X: Features, max_threads: int | None) -> Array:
+        """Return the outputs (n_samples, n_outputs)."""
+
+    def inspect(
+        self, X: Features, *, targets: Targets | None = None, loss: Loss | None = None
+    ) -> NodeValues:
+        """Return s and x of every node and sample, and with targets and a loss the deltas."""
+
+    def evaluate(self, problem: Problem, max_threads: int | None) -> float:
+        """Return the mean loss."""
+
+    def differentiate(self, problem: Problem, max_threads: int | None) -> tuple[float, Array]:
+        """Return the mean loss and its gradient."""
+
+    def train(
+        self,
+        problem: Problem,
+        order: npt.NDArray[np.int64] | None,
+        update: Update,
+        clock: Clock,
+        *,
+        max_threads: int | None = None,
+        watch: Callable[[], object] | None = None,
+        dropout: Dropout | None = None,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take training steps until the clock reaches its last epoch or update.
+
+        An exception ends the run after a whole step; a loss or an update that is not finite, and
+        `watch`, do so too. `watch` is called about ten times a second; it stops the run by
+        returning a true value.
+
+        Parameters
+        ----------
+        order : int64 (n_samples,), or None
+            The order of the samples, which an epoch shuffles; None for 0, 1, 2, ...
+        times : int64 (n_threads, N_TIMES), or None
+            The time of each thread and each part of the step is added to this array.
+        """
+
+    def network_bytes(self) -> int:
+        """Return the bytes of the plan, its layout and the parameters."""
+
+    def release(self) -> None:
+        """Free the buffers."""
