@@ -206,7 +206,7 @@ def test_a_data_frame_of_one_column_of_targets_needs_no_name():
         ),
         (
             pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]),
-            r"X has 2 columns 'a'; it must have one",
+            r"X must have one column 'a', got 2",
         ),
     ],
 )
