@@ -8,7 +8,7 @@ order of imports:
    child that imports the same module would wait for ever.
 2. Before: acquire the lock of each engine (`_model.engine_lock`). A call ends first, and a training
    run ends its step. This comes before 3, because that call may have to compile.
-3. Before: acquire the compiler's lock and wait for its jobs (`_compiler.machine_code`).
+3. Before: acquire the compiler's lock (`_compiler.decorators`), so that nothing is compiled.
 4. Before: wait for imports again. One may have begun during 2 and 3.
 5. After the fork, in the parent: undo 3, then 2.
 6. After, in the child: forget the idle workers, whose threads do not exist there
