@@ -1,20 +1,21 @@
-"""What dense blocks gain whose nodes were drawn in any order, by the side of a block.
+"""The gain of row clustering for dense blocks with shuffled nodes, by the side of a block.
 
     python benchmarks/blocks.py
 
-The same net three times: blocks drawn one after the other; nodes shuffled; and shuffled, with the
-order left as drawn (`dagbp._alike` switched off), where every edge is a sparse row's. Small blocks
-and half-full ones are brought together here too, which tells what `LEAST` and `FULL` should be.
+The same net three times: with contiguous blocks; with shuffled nodes; and shuffled without row
+clustering (`dagbp._plan.clustering`), where every edge runs as sparse. Small and half-full blocks
+are clustered here too, which shows the best defaults of `Clustering.rows` and `.percent`.
 """
 
 import measuring  # noqa: I001  (pins threads, so before NumPy)
 
-from contextlib import contextmanager
+from functools import partial
+from unittest import mock
 
 import contest
 import networks
-from dagbp._plan import clustering as _alike
-from dagbp._plan import from_graph as _drawing
+from dagbp._plan.clustering import Clustering
+from dagbp._plan.from_graph import plan_graph
 from peers.dagbp_ import Dagbp
 
 BATCH = 128
@@ -22,17 +23,10 @@ SIDES = (16, 24, 32, 48, 64, 128)
 SHARES = (1.0, 0.9, 0.8, 0.7)
 
 
-@contextmanager
-def together(wanted):
-    """Bring together what makes blocks, small and half-full ones too; or leave rows as drawn."""
-    kept = _drawing.cluster_rows, _alike.LEAST, _alike.FULL
-    if not wanted:
-        _drawing.cluster_rows = lambda plan, kind: plan
-    _alike.LEAST, _alike.FULL = min(SIDES), 50
-    try:
-        yield
-    finally:
-        _drawing.cluster_rows, _alike.LEAST, _alike.FULL = kept
+def clustering(wanted):
+    """Return a context in which small and half-full blocks are clustered too, or none at all."""
+    options = Clustering(rows=min(SIDES), percent=50) if wanted else None
+    return mock.patch("dagbp._network.plan_graph", partial(plan_graph, clustering=options))
 
 
 def contenders(case):
@@ -43,7 +37,7 @@ def contenders(case):
         ("shuffled", networks.shuffled(case), True),
         ("left shuffled", networks.shuffled(case), False),
     ):
-        with together(wanted):
+        with clustering(wanted):
             nets[name] = Dagbp(drawn, networks.draw_parameters(drawn), measuring.THREADS)
         nets[name].set_batch(*networks.draw_batch(drawn, BATCH))
     return nets
