@@ -4,12 +4,15 @@
 
 Measures the same network three times: with the nodes of a block in order; with shuffled nodes; and
 with shuffled nodes and without row clustering, so that every edge is sparse. Row clustering accepts
-smaller and emptier blocks here than in dagbp, to find good values of its limits `LEAST` and `FULL`.
+smaller and emptier blocks here than in dagbp, to find good values of `Clustering.rows` and
+`.percent`.
 """
 
-from contextlib import contextmanager
+from functools import partial
+from unittest import mock
 
-from dagbp._plan import clustering, from_graph
+from dagbp._plan.clustering import Clustering
+from dagbp._plan.from_graph import plan_graph
 
 from ..harness import command, environment, networks, race, results
 from ..peers.dagbp_ import Dagbp
@@ -19,17 +22,10 @@ SIDES = (16, 24, 32, 48, 64, 128)
 SHARES = (1.0, 0.9, 0.8, 0.7)
 
 
-@contextmanager
 def row_clustering(wanted):
-    """Switch row clustering off, or on with the limits of this suite."""
-    before = from_graph.cluster_rows, clustering.LEAST, clustering.FULL
-    if not wanted:
-        from_graph.cluster_rows = lambda plan, kind: plan
-    clustering.LEAST, clustering.FULL = min(SIDES), 50
-    try:
-        yield
-    finally:
-        from_graph.cluster_rows, clustering.LEAST, clustering.FULL = before
+    """Return a context with the limits of this suite, or without row clustering."""
+    options = Clustering(rows=min(SIDES), percent=50) if wanted else None
+    return mock.patch("dagbp._model.model.plan_graph", partial(plan_graph, clustering=options))
 
 
 def contenders(case):

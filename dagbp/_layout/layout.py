@@ -112,7 +112,7 @@ class Layout:
         self.source_blocks = cut_source_blocks(plan, block_rows, self.in_segment)
 
     def shares(self, n_threads: int, by_source_block: bool) -> list[Share]:
-        """Return what each thread copies after an update, with source blocks in use or not."""
+        """Return the copies of each thread after an update, with source blocks in use or not."""
         blocks = self.source_blocks if by_source_block else None
         if by_source_block not in self._copies:
             line = CACHE_LINE // self.itemsize
@@ -120,7 +120,7 @@ class Layout:
         return share_out(self._copies[by_source_block], blocks, self.plan, n_threads)
 
     def uncovered(self, n_values: int) -> Int64:
-        """Return the ranges of values whose gradient is in no run of a panel, (m, 2)."""
+        """Return the ranges of values with a gradient in no run of a panel, (m, 2)."""
         if self.outs.n_edges == 0:
             return np.array([[0, n_values]])
         chosen = np.ones(n_values, np.bool_)

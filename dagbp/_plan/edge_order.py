@@ -1,7 +1,7 @@
 """The edges sorted by target and by source: counting sorts, in time linear in nodes and edges.
 
-The *view by target* (CSR) is what the forward pass reads, the *view by source* (CSC) what the
-backward pass reads. An edge's place in a view is its *slot*.
+The forward pass reads the *view by target* (CSR), the backward pass the *view by source* (CSC). The
+place of an edge in a view is its *slot*.
 """
 
 from itertools import pairwise

@@ -85,7 +85,8 @@ import sys
 import numpy as np
 import dagbp
 import numba.core.event
-from dagbp._plan import plan as _plan
+from functools import partial
+from dagbp._plan import from_graph
 
 class Compiled(numba.core.event.Listener):
     names = []
@@ -93,7 +94,7 @@ class Compiled(numba.core.event.Listener):
     def on_end(self, event): pass
 
 numba.core.event.register("numba:compile", Compiled())
-_plan.SMALL = 0  # no plan is left to Python
+from_graph.make_plan = partial(from_graph.make_plan, small=0)  # no plan is made in Python
 shape, activation = eval(sys.argv[1]), sys.argv[2]
 net = dagbp.compile(dagbp.layered(shape, activation=activation, seed=0), seed=0)
 rng = np.random.default_rng(0)

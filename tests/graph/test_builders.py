@@ -19,7 +19,7 @@ from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import depth
 
 KNOWN = ("identity", "relu", "tanh")
-NUMBERED = {  # the builders whose nodes are integers, inputs first
+NUMBERED = {  # builders with integers as nodes, inputs first
     "random_dag": lambda seed: dagbp.random_dag(60, 300, 5, 3, seed=seed),
     "watts_strogatz": lambda seed: dagbp.watts_strogatz(52, 4, 0.2, 5, 3, seed=seed),
     "barabasi_albert": lambda seed: dagbp.barabasi_albert(52, 2, 5, 3, seed=seed),

@@ -1,4 +1,4 @@
-"""Strips of sources: each edge runs once, and results are those of the same net without strips."""
+"""Source blocks: each edge runs once, and results equal a net without source blocks."""
 
 from contextlib import nullcontext
 from itertools import pairwise
@@ -11,31 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dagbp
-from dagbp._layout import layout as _layout
-from dagbp._layout import source_blocks as _strips
-from dagbp._layout.source_blocks import SourceBlocks, cut_source_blocks
+from dagbp._layout import layout
+from dagbp._layout.source_blocks import SourceBlocks, cut_source_blocks, distinct
 from dagbp._machine import NARROW_ROW, WIDE_ROW
 from dagbp._plan.plan import make_plan
 
-SIZES = (150, 140, 130, 7)
+SIZES = (400, 300, 7)
 WIDE, NARROW = 200, 5  # samples: of batches in wide tiles and in narrow ones
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
 
 def layers(dtype="float64", source_blocks=True, **options):
-    """Return a net whose hidden layers have many edges a row, with strips or without."""
-    G = dagbp.layered(SIZES, density=0.5, activation="tanh", seed=0)
-    without = mock.patch.object(_layout, "cut_source_blocks", return_value=None)
-    small = mock.patch.multiple(
-        _strips,
-        BLOCK_EDGE_NS={64 * WIDE_ROW: 0.5},
-        L1_BYTES=64 * WIDE_ROW,
-        FAR_EDGE_NS=1.0,
-        PIECE_NS=0.0,
-    )
-    with small, nullcontext() if source_blocks else without:
+    """Return a net with many edges a row, with source blocks or without."""
+    G = dagbp.layered(SIZES, density=0.4, activation="tanh", seed=0)
+    without = mock.patch.object(layout, "cut_source_blocks", return_value=None)
+    with nullcontext() if source_blocks else without:
         net = dagbp.compile(G, dtype=dtype, seed=1, **options)
-        assert (net._model.engine.layout.source_blocks is not None) == source_blocks
+    assert (net._model.engine.layout.source_blocks is not None) == source_blocks
     return net
 
 
@@ -44,12 +36,12 @@ def samples(n):
     return rng.normal(size=(n, SIZES[0])), rng.normal(size=(n, SIZES[-1]))
 
 
-# ---------------------------------------------------------------------------- what is found
+# ---------------------------------------------------------------------------- programs
 
 
 @st.composite
 def levels(draw):
-    """Draw a plan of two levels, rows per strip, and segments of the computed rows."""
+    """Draw a plan of two levels, sources of a block, and segments of the computed rows."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_inputs, n_targets = draw(st.integers(1, 30)), draw(st.integers(1, 30))
     exists = rng.random((n_inputs, n_targets)) < draw(st.sampled_from([0.1, 0.5, 1.0]))
@@ -66,7 +58,7 @@ def levels(draw):
 
 
 def pieces(source_blocks: SourceBlocks, segment):
-    """Yield (strip, target, first slot, last slot) of every piece."""
+    """Yield (block, target, first slot, last slot) of every piece."""
     for k in np.flatnonzero(source_blocks.of_segment):
         place, n_rows = source_blocks.of_segment[k], segment[k + 1] - segment[k]
         n_blocks = source_blocks.program[place]
@@ -76,14 +68,14 @@ def pieces(source_blocks: SourceBlocks, segment):
 
 
 @given(levels())
-def test_every_edge_of_a_stripped_row_is_in_one_piece(drawn):
+def test_every_edge_of_a_row_with_source_blocks_is_in_one_piece(drawn):
     plan, rows, segment = drawn
     source_blocks = cut_source_blocks(plan, rows, segment)
-    stripped = np.repeat(rows > 0, np.diff(plan.in_ptr))
+    by_block = np.repeat(rows > 0, np.diff(plan.in_ptr))
     if source_blocks is None:
-        assert not stripped.any()
+        assert not by_block.any()
         return
-    assert np.array_equal(np.sort(source_blocks.slot), np.flatnonzero(stripped))
+    assert np.array_equal(np.sort(source_blocks.slot), np.flatnonzero(by_block))
     assert np.array_equal(source_blocks.source, plan.in_src[source_blocks.slot])
     assert np.array_equal(source_blocks.value_slot, plan.in_slot[source_blocks.slot])
     covered = 0
@@ -102,21 +94,20 @@ def test_levels_of_few_edges_a_row_and_of_few_sources_have_none():
         assert net._model.engine.layout.source_blocks is None
     net = dagbp.compile(dagbp.layered((500, 500, 5), density=0.2, seed=0))
     assert net._model.engine.layout.source_blocks is not None
-    assert "strips" in net.summary()
 
 
-# ---------------------------------------------------------------------------- what they compute
+# ---------------------------------------------------------------------------- results
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=9), st.integers(0, 100), st.booleans())
 def test_distinct_values_of_a_narrow_and_of_a_wide_range(values, first, wide):
     values = np.array(values, np.int32) * (100 if wide else 1) + np.int32(first)
-    assert _strips._distinct(values).tolist() == sorted(set(values.tolist()))
+    assert distinct(values).tolist() == sorted(set(values.tolist()))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_with_and_without_strips(dtype, tolerance, n_threads):
+def test_with_and_without_source_blocks(dtype, tolerance, n_threads):
     found = []
     for source_blocks in (True, False):
         net = layers(dtype, source_blocks, n_threads=n_threads)
@@ -128,8 +119,8 @@ def test_with_and_without_strips(dtype, tolerance, n_threads):
         assert_near(ours, theirs, tolerance)
 
 
-def test_wide_and_narrow_batches_in_turns():
-    """Each kind of tile reads a copy of its own of the weights, and both train them."""
+def test_wide_and_narrow_batches_alternately():
+    """Wide and narrow tiles read the weights in different orders, and both train them."""
     found = []
     for source_blocks in (True, False):
         net = layers(source_blocks=source_blocks)
@@ -144,7 +135,7 @@ def test_wide_and_narrow_batches_in_turns():
         assert_near(ours, theirs, 1e-12)
 
 
-def test_parameters_are_taken_over_by_both_copies():
+def test_assigned_parameters_reach_both_orders():
     net, other = layers(), layers(source_blocks=False)
     X, Y = samples(WIDE)
     net.fit(X, Y, epochs=1, batch_size=WIDE, **OPTIONS)
@@ -165,7 +156,7 @@ def test_a_step_that_diverges_is_undone():
     assert np.array_equal(net.predict(X), predicted)
 
 
-def test_norms_are_held_in_both_copies():
+def test_max_norm_holds_in_both_orders():
     X, Y = samples(WIDE)
     found = []
     for source_blocks in (True, False):

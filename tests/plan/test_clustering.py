@@ -1,6 +1,7 @@
-"""Rows brought together: planted blocks are found however drawn, and nothing else changes."""
+"""Row clustering: planted blocks are found in any order of nodes, and nothing else changes."""
 
 import pickle
+from functools import partial
 from itertools import pairwise
 
 import networkx as nx
@@ -12,10 +13,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import dagbp
-from dagbp._plan import clustering as _alike
-from dagbp._plan import from_graph as _drawing
-from dagbp._plan.clustering import View, cluster_rows
+from dagbp._graph.from_edges import read_edges
+from dagbp._layout.layout import Layout
+from dagbp._plan import clustering
+from dagbp._plan.clustering import DEFAULT, Clustering, View, cluster_rows
+from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import Plan, make_plan
+from dagbp._plan.row_class import row_classes
+
+SMALL_BLOCKS = Clustering(rows=4)
 
 # ---------------------------------------------------------------------------- planted blocks
 # A case yields edges (E, 2) of nodes in topological order, and how many of them are in the blocks.
@@ -29,7 +35,7 @@ def block(rng, sources, targets, share):
 
 
 def layers(rng, first, widths, share):
-    """Return the edges of layers whose nodes are numbered from `first` on."""
+    """Return the edges of layers; nodes are numbered from `first` on."""
     spans = [np.arange(a, b) for a, b in pairwise(first + np.cumsum([0, *widths]))]
     return np.concatenate([block(rng, *pair, share) for pair in pairwise(spans)])
 
@@ -109,21 +115,31 @@ def compiled(edges, weights=None, **options):
     return dagbp.Network.from_edges(*edges.T, weight=weights, **{"dense_above": 0.5} | options)
 
 
-def as_drawn(patch):
-    patch.setattr(_drawing, "cluster_rows", lambda plan, kind: plan)
+def unclustered(patch):
+    """Make networks that leave the rows in graph order."""
+    patch.setattr("dagbp._model.model.plan_graph", partial(plan_graph, clustering=None))
+
+
+def graph_of(edges):
+    return read_edges(*edges.T, known=("tanh", "identity"))
+
+
+def unclustered_layout(edges):
+    graph = graph_of(edges)
+    plan = plan_graph(graph, clustering=None)
+    own = np.zeros(len(plan.node), np.bool_)
+    return Layout(plan, graph.activation[plan.node], own, np.dtype(np.float32), 0.5)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_planted_blocks_run_as_panels(name, seed, monkeypatch):
+def test_planted_blocks_run_as_panels(name, seed):
     edges, planted = shuffled(name, seed)
     layout = compiled(edges)._model.engine.layout
     assert layout.ins.n_edges > 0.85 * planted
     assert layout.outs.n_edges > 0.85 * planted
     assert layout.n_explicit_zeros < 0.4 * planted
-    as_drawn(monkeypatch)
-    layout = compiled(edges)._model.engine.layout
-    assert layout.ins.n_edges < 0.6 * planted, "else nothing was shown"
+    assert unclustered_layout(edges).ins.n_edges < 0.6 * planted, "clustering makes the difference"
 
 
 def test_the_summary_shows_them():
@@ -132,10 +148,10 @@ def test_the_summary_shows_them():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_results_equal_those_in_the_drawn_order(name, monkeypatch):
+def test_results_equal_those_in_the_graph_order(name, monkeypatch):
     edges, _ = shuffled(name)
     net = compiled(edges, dtype="float64")
-    as_drawn(monkeypatch)
+    unclustered(monkeypatch)
     plain = compiled(edges, dtype="float64")
     assert not np.array_equal(net._model.engine.plan.node, plain._model.engine.plan.node)
     assert net.inputs == plain.inputs
@@ -200,7 +216,7 @@ def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monk
     predicted, x = net.predict(given), net.forward(given).x
     for k in (0, 3, len(net.inputs) - 1):
         assert np.array_equal(x[net.inputs[k]], X[:, k].astype(np.float32))
-    as_drawn(monkeypatch)
+    unclustered(monkeypatch)
     assert_near(predicted, compiled(edges).predict(X), 1e-5)
 
 
@@ -208,14 +224,14 @@ def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monk
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_order_is_the_graphs_alone(name, monkeypatch):
+def test_the_order_depends_on_the_graph_only(name):
     edges, _ = shuffled(name)
     net = compiled(edges)
     expected = net._model.engine.plan
     # compiled for many edges, or in Python for few
     for small in (0, 10**9):
-        monkeypatch.setattr(_alike, "SMALL", small)
-        for one, two in zip(compiled(edges)._model.engine.plan, expected, strict=True):
+        plan = plan_graph(graph_of(edges), clustering=DEFAULT._replace(small=small))
+        for one, two in zip(plan, expected, strict=True):
             assert np.array_equal(one, two)
     # nor do options that choose kernels matter
     for options in ({"dense_above": 0.9}, {"dtype": "float64"}, {"schedule": "levels"}):
@@ -226,11 +242,10 @@ def test_the_order_is_the_graphs_alone(name, monkeypatch):
     assert copy.weights[tuple(edges[5])] == net.weights[tuple(edges[5])]
 
 
-def test_few_edges_at_a_time_give_the_same_order(monkeypatch):
-    edges, _ = shuffled("groups, 85 %")
-    expected = compiled(edges)._model.engine.plan.node
-    monkeypatch.setattr(_alike, "SLICE", 100)
-    assert np.array_equal(compiled(edges)._model.engine.plan.node, expected)
+def test_hashing_few_edges_at_a_time_gives_the_same_order():
+    graph = graph_of(shuffled("groups, 85 %")[0])
+    few = plan_graph(graph, clustering=Clustering(slice_edges=100))
+    assert np.array_equal(few.node, plan_graph(graph).node)
 
 
 def test_parameters_follow_the_rows():
@@ -244,7 +259,7 @@ def test_parameters_follow_the_rows():
     assert np.array_equal(net.parameters[: net.n_edges], expected)
 
 
-# ---------------------------------------------------------------------------- the drawn order
+# ---------------------------------------------------------------------------- the graph order
 
 
 def ring():
@@ -272,38 +287,36 @@ KEPT = {
     "small world": lambda: edges_of(dagbp.watts_strogatz(400, 40, 0.1, 30, 10, seed=0)),
     "scale-free": lambda: edges_of(dagbp.barabasi_albert(400, 20, 30, 10, seed=0)),
     "ring": ring,
-    "blocks too small": lambda: blocks_of(_alike.LEAST - 2),
+    "blocks too small": lambda: blocks_of(DEFAULT.rows - 2),
 }
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_the_drawn_order_stays_where_nothing_is_gained(name, monkeypatch):
-    edges = KEPT[name]()
-    node = compiled(edges)._model.engine.plan.node
-    as_drawn(monkeypatch)
-    assert np.array_equal(node, compiled(edges)._model.engine.plan.node)
+def test_the_graph_order_stays_where_nothing_is_gained(name):
+    graph = graph_of(KEPT[name]())
+    assert np.array_equal(plan_graph(graph).node, plan_graph(graph, clustering=None).node)
 
 
-def test_blocks_large_enough_are_not_kept_apart():
-    node = compiled(blocks_of(_alike.LEAST))._model.engine.plan.node
-    assert np.array_equal(node[: _alike.LEAST], np.arange(20 * _alike.LEAST)[::20])
+def test_blocks_of_the_least_size_become_contiguous():
+    rows = DEFAULT.rows
+    node = plan_graph(graph_of(blocks_of(rows))).node
+    assert np.array_equal(node[:rows], np.arange(20 * rows)[::20])
 
 
-def test_cells_are_cut_where_blocks_end_that_were_drawn_together(monkeypatch):
+def test_cells_end_where_contiguous_blocks_end():
     edges, _ = CASES["groups of 60"](np.random.default_rng(0))
     layout = compiled(edges)._model.engine.layout
     assert layout.ins.n_edges > 0.95 * layout.n_slots
-    as_drawn(monkeypatch)
-    plain = compiled(edges)._model.engine.layout
+    plain = unclustered_layout(edges)
     assert layout.n_explicit_zeros < 0.7 * plain.n_explicit_zeros
     assert np.array_equal(layout.plan.node, plain.plan.node)
 
 
-def test_what_is_in_no_block_keeps_its_order():
+def test_rows_in_no_block_keep_their_order():
     """Blocks come first in their level, in the order of their first nodes, then the rest."""
     edges, _ = shuffled("core")
     plan = compiled(edges)._model.engine.plan
-    moved = plan.group > 0
+    moved = plan.cluster > 0
     assert moved.sum() == 2 * 96
     for level in range(3):
         here = plan.level == level
@@ -317,7 +330,7 @@ def test_what_is_in_no_block_keeps_its_order():
 
 @st.composite
 def plans(draw):
-    """Draw (plan, kind by node) of small layers in blocks, nodes in any order."""
+    """Draw (plan, node_class by node) of small layers in blocks, nodes in any order."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = draw(st.lists(st.integers(1, 14), min_size=2, max_size=4))
     start = np.cumsum([0, *widths])
@@ -330,12 +343,12 @@ def plans(draw):
     src, dst = label[i[there]], label[j[there]]
     sources = np.setdiff1d(np.arange(start[-1]), dst)
     inputs = rng.permutation(sources)[: rng.integers(len(sources) + 1)]
-    kind = rng.integers(draw(st.integers(1, 2)), size=start[-1])
-    return make_plan(int(start[-1]), src, dst, inputs, [int(label[-1])], kind), kind
+    node_class = rng.integers(draw(st.integers(1, 2)), size=start[-1])
+    return make_plan(int(start[-1]), src, dst, inputs, [int(label[-1])], node_class), node_class
 
 
 def ends(plan):
-    """Return the nodes that each edge joins, (E, 2), by the drawing's number of the edge."""
+    """Return the nodes that each edge joins, (E, 2), by edge."""
     targets = np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr))
     result = np.empty((len(targets), 2), np.int64)
     result[plan.in_edge] = plan.node[np.column_stack([plan.in_src, targets])]
@@ -343,11 +356,9 @@ def ends(plan):
 
 
 @given(plans())
-def test_a_plan_brought_together_is_a_plan(drawn):
-    plan, kind = drawn
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_alike, "LEAST", 4)
-        found = cluster_rows(plan, kind)
+def test_a_clustered_plan_is_a_plan(drawn):
+    plan, node_class = drawn
+    found = cluster_rows(plan, node_class, SMALL_BLOCKS)
     n, n_edges = len(plan.node), len(plan.in_src)
     assert np.array_equal(np.sort(found.node), np.arange(n))
     assert np.array_equal(found.node[found.row], np.arange(n))
@@ -355,7 +366,7 @@ def test_a_plan_brought_together_is_a_plan(drawn):
     assert np.array_equal(found.level, plan.level)
     assert np.array_equal(found.level[found.row], plan.level[plan.row])
     rest = slice(plan.n_inputs, n)
-    assert np.array_equal(kind[found.node[rest]], kind[plan.node[rest]])
+    assert np.array_equal(node_class[found.node[rest]], node_class[plan.node[rest]])
     assert np.array_equal(found.node[found.outputs], plan.node[plan.outputs])
     assert np.array_equal(found.output_slot[found.row], plan.output_slot[plan.row])
     assert np.array_equal(np.sort(found.in_edge), np.arange(n_edges))
@@ -375,16 +386,14 @@ def test_a_plan_brought_together_is_a_plan(drawn):
         assert getattr(found, name).flags.c_contiguous, name
 
 
-def test_such_plans_do_change():
-    """So that the test before shows something."""
+def test_small_plans_are_clustered():
+    """Else the test before would test nothing."""
     rng = np.random.default_rng(0)
     there = (np.arange(8)[:, None] + np.arange(8)) % 2 == 0
     src, dst = np.nonzero(there)
     plan = make_plan(16, src, 8 + dst, rng.permutation(8), [15])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_alike, "LEAST", 4)
-        found = cluster_rows(plan, np.zeros(16))
-    assert found.group.tolist() == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    found = cluster_rows(plan, np.zeros(16), SMALL_BLOCKS)
+    assert found.cluster.tolist() == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
     assert [node % 2 for node in found.node[8:]] == [0] * 4 + [1] * 4
 
 
@@ -406,35 +415,33 @@ def test_edges_in_blocks_by_definition(drawn):
     for a in range(1, targets.max() + 1):
         for b in range(1, sources.max() + 1):
             place = matrix[np.ix_(targets == a, sources == b)]
-            if min(place.shape) >= _alike.LEAST and 100 * place.sum() >= _alike.FULL * place.size:
+            full = 100 * place.sum() >= DEFAULT.percent * place.size
+            if min(place.shape) >= DEFAULT.rows and full:
                 total += place.sum()
                 found[0].add(a)
                 found[1].add(b)
     for small in (0, 10**9):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_alike, "SMALL", small)
-            edges, *dense = _alike._edges_in_blocks(view, targets, sources)
+        options = DEFAULT._replace(small=small)
+        edges, *dense = clustering._edges_in_blocks(view, targets, sources, options)
         assert edges == total
         assert tuple(set(np.flatnonzero(flags).tolist()) for flags in dense) == found
 
 
 @given(plans())
-def test_clusters_are_of_one_stretch_and_alike(drawn):
-    """Each cluster has a row that all of it are alike."""
-    plan, kind = drawn
+def test_clusters_are_of_one_class_and_similar(drawn):
+    """Each cluster has a row to which all its rows are similar."""
+    plan, node_class = drawn
     views = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
-    stretch = _alike._stretches(plan, kind)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_alike, "LEAST", 4)
-        cluster = _alike._clusters(*views, stretch)
+    row_class = row_classes(plan, node_class[plan.node])
+    cluster = clustering._clusters(*views, row_class, SMALL_BLOCKS)
     rows = [set(views[0].other[a:b].tolist()) for a, b in pairwise(plan.in_ptr)]
     for c in range(1, cluster.max(initial=0) + 1):
-        team_size = np.flatnonzero(cluster == c)
-        assert len(set(stretch[team_size].tolist())) <= 1
+        members = np.flatnonzero(cluster == c)
+        assert len(set(row_class[members].tolist())) <= 1
         near = [
             all(
-                1000 * len(rows[i] & rows[j]) // len(rows[i] | rows[j]) >= _alike.ALIKE
-                for j in team_size
+                1000 * len(rows[i] & rows[j]) // len(rows[i] | rows[j]) >= clustering.SIMILAR
+                for j in members
             )
             for i in range(len(rows))
             if rows[i]
@@ -442,26 +449,25 @@ def test_clusters_are_of_one_stretch_and_alike(drawn):
         assert any(near)
 
 
-def test_each_kernel_has_one_signature(monkeypatch):
-    monkeypatch.setattr(_alike, "SMALL", 0)
+def test_each_kernel_has_one_signature():
     for name in ("three parts", "core"):
-        compiled(shuffled(name)[0])
-    for function in (_alike._gather, _alike._count_dense):
+        plan_graph(graph_of(shuffled(name)[0]), clustering=Clustering(small=0))
+    for function in (clustering._lead_clusters, clustering._count_dense):
         assert len(function.signatures) == 1
 
 
 def test_rows_that_share_one_neighbour_by_chance_lead_no_cluster():
-    """All targets read one source, which has the least hash of all, and else strangers."""
+    """All targets share one source, which has the least hash of all, and have random others."""
     rng, n, hub = np.random.default_rng(0), 4_000, 7
     other = np.array([np.sort(rng.permutation(n)[:20]) for _ in range(500)])
     ptr = np.arange(0, other.size + 1, 20)
     ptr = np.concatenate([ptr, np.full(n - 500, ptr[-1])])
-    stretch, best = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    row_class, best = np.zeros(n, np.int64), np.zeros(n, np.int64)
     strangers = rng.integers(1, 2**32, n)
     view = View(ptr, other.ravel().astype(np.int32))
-    same = np.full(n, hub)
-    assert len(_alike._leaders(view, stretch, best, same, strangers)) == 0
-    few = np.where(np.arange(n) % 4 == 3, 5, strangers)  # as if a quarter were alike
-    assert _alike._leaders(view, stretch, best, same, few).tolist() == [499]
+    leaders = partial(clustering._leaders, view, row_class, best, np.full(n, hub), block_rows=32)
+    assert len(leaders(second=strangers)) == 0
+    few = np.where(np.arange(n) % 4 == 3, 5, strangers)  # as if a quarter were similar
+    assert leaders(second=few).tolist() == [499]
     fewer = np.where(np.arange(n) % 25 == 24, 5, strangers)
-    assert len(_alike._leaders(view, stretch, best, same, fewer)) == 0
+    assert len(leaders(second=fewer)) == 0

@@ -1,4 +1,4 @@
-"""What is copied after an update: every slot once, by whichever thread."""
+"""Copies of updated weights: every slot is copied once, by one of the threads."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
 
 def full_net(dtype, n_threads):
-    """Return a net whose widths are no multiple of anything, connected in full."""
+    """Return a fully connected net with widths that divide by no vector width."""
     G = dagbp.layered((70, 53, 41, 3), seed=0)
     return dagbp.compile(G, dtype=dtype, n_threads=n_threads, seed=0)
 
@@ -55,7 +55,7 @@ def test_patches_are_whole_lines_of_values(case, dtype):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_strips_are_shared_out_whole(n_threads):
+def test_every_edge_of_the_source_blocks_is_copied_once(n_threads):
     layout = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._model.engine.layout
     copied, by_source_block = (
         np.zeros(layout.n_slots, int),
@@ -72,7 +72,7 @@ def test_strips_are_shared_out_whole(n_threads):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_both_copies_agree_after_training(dtype, n_threads):
+def test_both_orders_of_the_weights_agree_after_training(dtype, n_threads):
     net = full_net(dtype, n_threads)
     engine, rng = net._model.engine, np.random.default_rng(0)
     assert len(engine.layout.shares(1, by_source_block=False)[0].patches)
@@ -85,8 +85,8 @@ def test_both_copies_agree_after_training(dtype, n_threads):
 
 
 @pytest.mark.parametrize("batch_size", [64, 100, 150])
-def test_a_gradient_that_is_stored_is_one_that_is_added_to_nothing(batch_size):
-    """Steps of a full net, one after the other, are gradients from scratch."""
+def test_each_step_of_a_full_net_uses_its_own_gradient_only(batch_size):
+    """The kernels store the gradient of full blocks and do not add it to the one before."""
     net = full_net("float64", 1)
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
@@ -102,7 +102,7 @@ def test_a_gradient_that_is_stored_is_one_that_is_added_to_nothing(batch_size):
 
 
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 30), st.integers(0, 30))
-def test_stretches_and_their_parts(chosen, first, last):
+def test_ranges_and_intersections_of_ranges(chosen, first, last):
     mask = np.array(chosen, np.bool_)
     again = np.zeros(len(mask), np.bool_)
     for begin, end in within(stretches(mask), first, last).tolist():
