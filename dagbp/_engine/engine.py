@@ -409,7 +409,7 @@ class Engine:
         buffers = self._buffers_of(tile_plan, signals)
         frames = buffers.learning(times, dropout)
         data = self._samples(problem.features, problem.targets, problem.weight, order)
-        rule, clock_frame = update.frame(self.parameters), clock.frame()
+        rule, clock_frame = update.frame, clock.frame()
         if tile_plan.n_teams > 1 or rule.trained is not None:
             rule = rule._replace(reduce=compiled(compile_reduce, self.dtype))
         net = self._net(run.train, tile_plan.row_bytes, signals=signals)

@@ -10,8 +10,8 @@ import pytest
 import dagbp
 from dagbp import _memory
 from dagbp._engine import engine as _engine
+from dagbp._engine import updates
 from dagbp._memory import available_bytes, readable, require
-from dagbp._training import run
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
@@ -73,7 +73,7 @@ def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
     """The text's own number, to the byte that it was compared with."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
-        for watched in (_engine, run):
+        for watched in (_engine, updates):
             patch.setattr(watched, "require", lambda n, what: needed.append(n))
         CALLS[call](net)
     most = max(needed)
