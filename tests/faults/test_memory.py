@@ -12,8 +12,8 @@ from networks import network as compiled
 import dagbp
 from dagbp import _memory
 from dagbp._engine import engine as _engine
+from dagbp._engine import updates
 from dagbp._memory import available_bytes, readable, require
-from dagbp._training import run
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
@@ -74,7 +74,7 @@ def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
     """The limit, to the byte, is the number in the error text."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
-        for watched in (_engine, run):
+        for watched in (_engine, updates):
             patch.setattr(watched, "require", lambda n, what: needed.append(n))
         CALLS[call](net)
     most = max(needed)
@@ -292,7 +292,7 @@ def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
     with pytest.raises(dagbp.MemoryLimitError, match=r"^a network of 2,000,000,000 nodes and 1 "):
         dagbp.Network.from_edges([0], [1], n_nodes=2_000_000_000)
     assert dagbp.compile(G, seed=0).n_edges == 540_000
-    with pytest.raises(dagbp.MemoryLimitError, match=r"^filling blocks of [89],.* edges):
+    with pytest.raises(dagbp.MemoryLimitError, match=r"^filling blocks of [89],.* edges"):
         dagbp.compile(G, dense_above=0.05, seed=0)
 
 
