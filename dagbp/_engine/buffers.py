@@ -23,8 +23,8 @@ from dagbp._kernels.frames import (
     WorkFrame,
     pack,
 )
-from dagbp._kernels.passes.barrier import compile_meet, yield_address
-from dagbp._kernels.passes.timing import clock_address, compile_tick
+from dagbp._kernels.passes.barrier import meet, yield_address
+from dagbp._kernels.passes.timing import add_time, clock_address
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
 from dagbp._memory import aligned as aligned
@@ -121,7 +121,7 @@ class Buffers:
             "losses": self.losses,
             "squares": np.zeros(n_values // int(BLOCK) + 1),
             "barrier": self.barrier,
-            "meet": compile_meet().address if n_threads > 1 else 0,
+            "meet": meet.compiled().address if n_threads > 1 else 0,
             "yield_address": yield_address(),
         }
         teams = [_tiles(layout, dtype, tile_plan) for _ in range(tile_plan.n_teams)]
@@ -171,7 +171,7 @@ class Buffers:
             address = drop.compiled(self.gradients.dtype).address
             more |= {"drop": address, "keep_probability": dropout.stays, "drop_key": dropout.key}
         if times is not None:
-            more |= {"tick": compile_tick().address, "clock": clock_address()}
+            more |= {"tick": add_time.compiled().address, "clock": clock_address()}
         if not more:
             return self.frames
         rows = [None] * len(self._works) if times is None else times

@@ -20,8 +20,8 @@ from dagbp._engine.parameters import Parameters
 from dagbp._engine.single_sample import Single
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.workers import run_together
-from dagbp._kernels.edges.dense import compile_panels
-from dagbp._kernels.edges.mixed import compile_mixed
+from dagbp._kernels.edges.dense import PANEL_KERNELS
+from dagbp._kernels.edges.mixed import MIXED_KERNELS
 from dagbp._kernels.edges.source_blocks import source_block_sums
 from dagbp._kernels.formulas.shuffle import shuffle
 from dagbp._kernels.formulas.update import gather, reduce
@@ -52,6 +52,7 @@ from dagbp._kernels.frames import (
 from dagbp._kernels.passes import entry_points as run
 from dagbp._kernels.passes import readers
 from dagbp._kernels.passes import tile_group as parts
+from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
 from dagbp._machine import WIDE_ROW
 from dagbp._memory import require
@@ -149,8 +150,8 @@ class Engine:
         )
         dense: dict[str, Any] = {}
         if self.layout.ins.n_edges or self.layout.outs.n_edges or self.layout.n_explicit_zeros:
-            dense = compiled(compile_panels, self.dtype, row_bytes)
-            dense = dense | compiled(compile_mixed, self.dtype, row_bytes)
+            kernels = (*PANEL_KERNELS, *MIXED_KERNELS)
+            dense = {one.__name__: one.compiled(self.dtype, row_bytes) for one in kernels}
         block_sums: Any = 0
         if self._by_source_block(row_bytes):
             block_sums = source_block_sums.compiled(self.dtype, row_bytes)
@@ -490,9 +491,9 @@ class Engine:
             order=order,
         )
 
-    def _reader(self, form: Callable[..., None], source: Array) -> Any:
-        """Return the address of a function that copies such samples into tiles."""
+    def _reader(self, form: CKernel, source: Array) -> Any:
+        """Return the C function that copies such samples into tiles."""
         key = form, source.dtype
         if key not in self._readers:
-            self._readers[key] = compiled(readers.compile_reader, form, self.dtype, source.dtype)
+            self._readers[key] = form.compiled(self.dtype, source=source.dtype)
         return self._readers[key]

@@ -356,7 +356,8 @@ class _Fields(AttributeTemplate):
 @lower_getattr_generic(Opened)
 def _field(context, builder, opened, value, name):
     place = ir.Constant(ir.IntType(64), list(opened.fields).index(name))
-    word = builder.load(builder.gep(value, [place]))
+    pointer = builder.gep(value, [place], source_etype=place.type)
+    word = builder.load(pointer, typ=place.type)
     word.set_metadata("invariant.load", builder.module.add_metadata([]))
     field = opened.fields[name]
     if field == types.uintp:

@@ -16,7 +16,7 @@ from mpmath import mpf
 
 from dagbp._kernels.formulas import math as vector_math
 from dagbp._kernels.formulas import rows
-from dagbp._kernels.vectors.vector import inlined
+from dagbp._kernels.vectors.arithmetic import inlined
 
 DTYPES = [np.float32, np.float64]
 

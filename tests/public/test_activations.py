@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import FunctionType
 
 import mpmath
@@ -161,12 +162,15 @@ def test_the_table_here_is_complete():
 
 
 def test_the_documented_table_has_every_formula():
-    rows = re.findall(r"^(\w+) +(\S.*\S)  +(\S.*\S) (\w+)$", activations.__doc__, re.MULTILINE)
-    rows = {name: (f, df, init) for name, f, df, init in rows[1:]}
-    assert {name: init for name, (_, _, init) in rows.items()} == {
-        name: one.init for name, one in activations.registry.built_in.items()
-    }
-    assert [f.strip() for f in rows["tanh"]] == ["tanh(s)", "1 - x^2", "glorot"]
+    lines = activations.__doc__.splitlines()
+    rules = [k for k, line in enumerate(lines) if line.startswith("===")]
+    starts = [column.start() for column in re.finditer("=+", lines[rules[0]])]
+    spans = [slice(*ends) for ends in pairwise([*starts, None])]
+    rows = [[line[span].strip() for span in spans] for line in lines[rules[1] + 1 : rules[2]]]
+    built_in = activations.registry.built_in.values()
+    assert [(row[0], row[3]) for row in rows] == [(one.name, one.init) for one in built_in]
+    assert all(f and df for _, f, df, _ in rows)
+    assert ["tanh", "tanh(s)", "1 - x^2", "glorot"] in rows
 
 
 @both_precisions

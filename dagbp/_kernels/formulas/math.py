@@ -11,16 +11,7 @@ the function, and then rounded to the precision.
 All functions are copied into their callers. These must be compiled with the flags EXACT.
 """
 
-from dagbp._kernels.vectors.bits import (
-    MAGIC,
-    exponent,
-    leading_half,
-    negate_if_odd,
-    polynomial,
-    power_of_two,
-    significand,
-)
-from dagbp._kernels.vectors.vector import (
+from dagbp._kernels.vectors.arithmetic import (
     any_lane,
     copysign,
     fabs,
@@ -29,6 +20,15 @@ from dagbp._kernels.vectors.vector import (
     libm_cos,
     libm_sin,
     select,
+)
+from dagbp._kernels.vectors.bits import (
+    MAGIC,
+    exponent,
+    leading_half,
+    negate_if_odd,
+    polynomial,
+    power_of_two,
+    significand,
 )
 
 INFINITY, NAN = float("inf"), float("nan")

@@ -1,29 +1,36 @@
-"""Squares of as many values a side as fill a register, transposed between registers."""
+"""Transposition in registers: copies squares with as many values a side as one register holds."""
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._kernels.vectors.sums import register_lanes, shuffle
-from dagbp._kernels.vectors.vector import CHUNK_BYTES, Vec, load_vector, store_vector
+from dagbp._kernels.vectors.vector import (
+    CHUNK_BYTES,
+    Vec,
+    element,
+    load_element,
+    load_vector,
+    store_vector,
+)
 
 
 def _square(pointer):
-    """Return the type of one side: a register, of 64 bytes at most."""
+    """Return the type of one row of a square: a register, of 64 bytes at most."""
     vec = Vec(pointer.dtype, CHUNK_BYTES * 8 // pointer.dtype.bitwidth)
     return Vec(pointer.dtype, register_lanes(vec))
 
 
 @intrinsic
 def side(typingctx, pointer):
-    """Return how many values a side has, a compile-time constant."""
+    """Return the number of values in a side, a compile-time constant."""
     constant = ir.Constant(ir.IntType(64), _square(pointer).lanes)
     return types.uintp(pointer), lambda context, builder, sig, args: constant
 
 
 @intrinsic
 def new_starts(typingctx, pointer):
-    """Return room on the stack for where the rows of a square start."""
+    """Return an array on the stack for the starts of a square's rows."""
 
     def codegen(context, builder, sig, args):
         return cgutils.alloca_once(builder, ir.IntType(64), size=_square(pointer).lanes)
@@ -32,21 +39,23 @@ def new_starts(typingctx, pointer):
 
 
 @intrinsic
-def copy_square(typingctx, source, starts, column, target, element, stride):
-    """target[element + r stride + c] = source[starts[c] + column + r] for a square of r and c."""
+def copy_square(typingctx, source, starts, column, target, first, stride):
+    """target[first + r stride + c] = source[starts[c] + column + r] for all r and c of a square."""
     vec = _square(source)
     align = vec.dtype.bitwidth // 8
 
     def codegen(context, builder, sig, args):
-        source_, starts_, column_, target_, element_, stride_ = args
+        source_, starts_, column_, target_, first_, stride_ = args
         rows = []
         for c in range(vec.lanes):
-            start = builder.load(builder.gep(starts_, [ir.Constant(ir.IntType(64), c)]))
-            pointer = builder.gep(source_, [builder.add(start, column_)])
+            constant = ir.Constant(ir.IntType(64), c)
+            start = load_element(context, builder, starts, starts_, constant)
+            pointer = element(context, builder, source, source_, builder.add(start, column_))
             rows.append(load_vector(context, builder, pointer, vec, align))
         for row in _transposed(builder, rows):
-            store_vector(builder, row, builder.gep(target_, [element_]), align)
-            element_ = builder.add(element_, stride_)
+            pointer = element(context, builder, target, target_, first_)
+            store_vector(builder, row, pointer, align)
+            first_ = builder.add(first_, stride_)
         return context.get_dummy_value()
 
     size = types.uintp
@@ -54,7 +63,10 @@ def copy_square(typingctx, source, starts, column, target, element, stride):
 
 
 def _transposed(builder, rows):
-    """Return the columns: rows half the square apart are interleaved, as often as it halves."""
+    """Return the columns of n rows by a perfect shuffle (Stone, 1971), log2(n) times.
+
+    Each time row k is interleaved with row k + n/2.
+    """
     n = len(rows)
     half = n // 2
     low = [lane for k in range(half) for lane in (k, n + k)]
