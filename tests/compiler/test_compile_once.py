@@ -208,7 +208,7 @@ def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
         outputs.append([process.communicate()[0] for process in processes])
         assert [process.returncode for process in processes] == [0, 0]
     assert outputs[0] == outputs[1]
-    assert len(outputs[0][0].splitlines()) == len(dagbp.activations._BUILT_IN)
+    assert len(outputs[0][0].splitlines()) == len(dagbp.activations.registry.built_in)
 
 
 def test_files_of_two_processes_stay_apart(tmp_path, monkeypatch):
