@@ -9,9 +9,9 @@ import operator
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin
 
+from dagbp._compiler.type_rules import type_operator
 from dagbp._kernels.vectors.vector import Vec
 
 
@@ -35,14 +35,11 @@ def _common_vec(args):
 def _define_operator(symbol, build, result=lambda vec: vec):
     """Define an operator for vectors, and for a vector and a number."""
 
-    # Not `numba.extending.type_callable`: with it, a vector times a number finds no implementation.
-    class Template(AbstractTemplate):
-        def generic(self, args, kws):
-            vec = None if kws else _common_vec(args)
-            if vec is not None:
-                return result(vec)(*[vec] * len(args))
+    def signature_of(*args):
+        vec = _common_vec(args)
+        return None if vec is None else result(vec)(*[vec] * len(args))
 
-    infer_global(symbol)(Template)
+    type_operator(symbol, signature_of)
 
     def lower(context, builder, sig, args):
         return build(builder, *args)
