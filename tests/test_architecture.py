@@ -214,7 +214,7 @@ def test_numba_outside_the_compiler_is_its_public_part():
                 names = [name.name for name in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
-                if node.module in ("numba", "numba.core"):
+                if node.module == "numba.core":
                     names = [f"{node.module}.{name.name}" for name in node.names]
             wrong += [
                 f"{path}:{node.lineno} {name}"

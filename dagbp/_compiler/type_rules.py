@@ -22,7 +22,7 @@ def type_attributes(kind: type[Any], resolve: Callable[[Any, str], Any]) -> None
     class Attributes(AttributeTemplate):
         key = kind
 
-        def generic_resolve(self, value: Any, name: str) -> Any:
+        def generic_resolve(self, value: Any, name: str) -> Any:  # type: ignore[override]
             return resolve(value, name)
 
 
