@@ -1,8 +1,9 @@
-"""The kernels: functions that Numba compiles, and the frames of addresses that they receive.
+"""Kernels: the numerical code, compiled by Numba, on LLVM vectors.
 
-`vectors` has rows of tiles as LLVM vectors, `formulas` one row or one parameter at a time, `edges`
-the sums along edges, `passes` a net, a group of tiles, a training step. `frames` states what they
-receive, `signatures` the kernels that are called by address. No kernel checks bounds, and none
-holds a graph, a weight or a user's function. May import the compiler, `_machine`, and nothing of
-graphs or networks.
+`vectors` has the types and intrinsics, `formulas` the mathematics of values and parameters, `edges`
+the sums over edges, and `passes` the loops over rows, tiles and steps. `frames` packs the addresses
+of an object's arrays into one record, and `signatures` declares kernels that are called by address.
+
+Kernels know no graphs, labels or options, and callers check every index before. May import the
+compiler and `_machine`.
 """
