@@ -2,7 +2,7 @@
 
     python benchmarks/compilers.py            # all variants, 7 rounds
     python benchmarks/compilers.py fast plain --rounds 15
-    python benchmarks/compilers.py --steady 0   # first steps only
+    python benchmarks/compilers.py --steady 0   # first steps only; --rounds 0 for steady ones only
 
 `cold` and `warm` are the seconds of a process from its start to the end of its first training step,
 with an empty and with a filled cache of compiled code. The other columns are microseconds of a call
@@ -174,7 +174,9 @@ def main():
     variants = options.variants or list(VARIANTS)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
-    rows = first_steps(variants, options.rounds)
+    rows = {variant: {} for variant in variants}
+    if options.rounds > 0:
+        rows = first_steps(variants, options.rounds)
     if options.steady > 0:
         for variant, found in steady_steps(variants, options.steady).items():
             rows[variant] |= found
