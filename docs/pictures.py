@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 import dagbp
 from benchmarks.harness import charts, results
 from dagbp import plotting
+from dagbp._network import model_of
 
 BACK = {"light": "#ffffff", "dark": "#131416"}  # the theme's
 INK = {"light": "#1a1a1a", "dark": "#eceff3"}
@@ -188,7 +189,7 @@ def architecture(mode):
     """Draw graph, plan and kernels of one small network."""
     G = skipping()
     net = dagbp.compile(G, seed=3)
-    plan = net._model.engine.plan
+    plan = model_of(net).engine.plan
     labels = [list(G)[i] for i in plan.node]
     figure, (left, middle, right) = new(mode, 11, 3.9, 3, width_ratios=[1.25, 1.35, 1.1])
     _graph(left, mode, G, labels, plan)

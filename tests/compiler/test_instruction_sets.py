@@ -20,6 +20,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import dagbp
+from dagbp._network import model_of
 from dagbp._model import model
 from dagbp._layout import segments as _segments
 from dagbp._machine import REGISTER_BYTES
@@ -39,7 +40,7 @@ for name, G in GRAPHS.items():
             rng = np.random.default_rng(0)
             options = {"dtype": dtype, "n_threads": n_threads, "schedule": ways, "seed": 0}
             net = dagbp.compile(G, **options)
-            assert name != "filled" or net._model.engine.layout.n_explicit_zeros > 0
+            assert name != "filled" or model_of(net).engine.layout.n_explicit_zeros > 0
             X = rng.normal(size=(150, len(net.inputs)))
             Y = rng.normal(size=(150, len(net.outputs)))
             key = f"{dtype} {name} {ways} {n_threads}"

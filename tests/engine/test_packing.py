@@ -14,6 +14,7 @@ from dagbp._engine.tile_plan import TilePlan
 from dagbp._kernels import frames
 from dagbp._kernels.frames import ClockFrame, NetFrame, ResultFrame, WorkFrame, pack
 from dagbp._machine import WIDE_ROW
+from dagbp._network import model_of
 
 REAL = np.dtype(np.float32)
 
@@ -131,7 +132,7 @@ def test_every_row_of_the_table_fits_its_kernels(name):
 @pytest.mark.parametrize("tile_plan", [TilePlan(WIDE_ROW, 1, 1, 1), TilePlan(WIDE_ROW, 2, 3, 1)])
 @pytest.mark.parametrize("signals", [False, True])
 def test_buffers_have_the_shapes_that_are_counted(tile_plan, signals):
-    engine = dagbp.compile(dagbp.layered([20, 64, 64, 10], seed=0), seed=0)._model.engine
+    engine = model_of(dagbp.compile(dagbp.layered([20, 64, 64, 10], seed=0), seed=0)).engine
     assert engine.layout.stride > 0
     n_values = len(engine.parameters.by_source)
     cuts = engine.tile_planner.cuts(tile_plan)
@@ -160,7 +161,7 @@ def test_forward_needs_no_gradient():
     X, Y = random_samples(0, case, 20)
     net = case.compile(seed=0, n_threads=1)
     net.forward(X)
-    (buffers,) = net._model.engine._buffers.values()
+    (buffers,) = model_of(net).engine._buffers.values()
     assert WorkFrame(*map(int, buffers.frames()[0])).gradient == 0
     net.backprop(X, Y)
     assert WorkFrame(*map(int, buffers.frames()[0])).gradient != 0

@@ -6,6 +6,7 @@ import pytest
 import dagbp
 from dagbp._engine import profile as _profile
 from dagbp._engine.profile import Part, Profile, copy_bandwidth, peak_gflops
+from dagbp._network import model_of
 from dagbp.optimizers import SGD, Adam
 
 RNG = np.random.default_rng(0)
@@ -87,7 +88,7 @@ def test_rates_count_edges_that_exist():
     G = dagbp.layered([40, 64, 64, 10], density=0.8, seed=0)
     data = RNG.normal(size=(64, 40)), RNG.normal(size=(64, 10))
     net = dagbp.compile(G, seed=0, dense_above=0.5, n_threads=1)
-    assert net._model.engine.layout.n_explicit_zeros > 0
+    assert model_of(net).engine.layout.n_explicit_zeros > 0
     profile = net.profile(*data)
     done = sum(p.rate * p.seconds for p in profile.parts if p.unit == "GF/s") * 1e9
     from_inputs = sum(1 for u, _ in G.edges if not G.pred[u])
@@ -100,7 +101,7 @@ def test_rates_count_edges_that_exist():
 def test_a_profile_uses_the_threads_of_the_tile_plan(ways, n_threads):
     net = dense(n_threads=n_threads, schedule=ways)
     profile = net.profile(X, Y)
-    assert profile.n_threads == net._model.engine.tile_planner.choose(200, n_threads).n_threads
+    assert profile.n_threads == model_of(net).engine.tile_planner.choose(200, n_threads).n_threads
     assert profile.n_threads <= n_threads
     if ways == "levels":
         assert profile.n_threads == n_threads

@@ -15,6 +15,7 @@ import dagbp
 from dagbp import _memory
 from dagbp._engine import tile_plan as _tile_plan
 from dagbp._engine.tile_plan import TilePlanner
+from dagbp._network import model_of
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 
@@ -30,15 +31,15 @@ def raw(case):
 def in_tiles(case, **options):
     """Return the network compiled so that a single sample runs in a tile."""
     net = case.compile(schedule="levels", n_threads=1, **options)
-    assert not net._model.engine.tile_planner.single(1, back=True)
+    assert not model_of(net).engine.tile_planner.single(1, back=True)
     return net
 
 
 def alone(case, **options):
     """Return the network compiled so that a single sample runs outside of tiles."""
     net = case.compile(n_threads=1, **options)
-    assert net._model.engine.tile_planner.single(1, back=False)
-    assert net._model.engine.tile_planner.single(1, back=True)
+    assert model_of(net).engine.tile_planner.single(1, back=False)
+    assert model_of(net).engine.tile_planner.single(1, back=True)
     return net
 
 
@@ -105,7 +106,7 @@ def test_layers_of_any_density(shape, dtype):
     case = RandomNetwork(G, nodes[: widths[0]], nodes[-widths[-1] :])
     options = {"dtype": dtype, "dense_above": dense_above, "seed": 0}
     net = alone(case, **options)
-    layout = net._model.engine.layout
+    layout = model_of(net).engine.layout
     assert (layout.n_explicit_zeros > 0) == (shape == "filled")
     assert layout.ins.n_edges > 0 or shape not in ("full", "filled")
     X, Y = random_samples(1, case, 1)
@@ -304,7 +305,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 
 def test_levels_never_go_alone():
     """Their bits are those of any number of threads."""
-    chosen = alone(RandomNetwork(*_three_outputs()))._model.engine.tile_planner
+    chosen = model_of(alone(RandomNetwork(*_three_outputs()))).engine.tile_planner
     assert chosen.single(1, back=True)
     chosen = TilePlanner(chosen._layout, "levels")
     assert not any(chosen.single(limit, back) for limit in (None, 1, 7) for back in (False, True))
@@ -318,7 +319,7 @@ def test_many_threads_share_a_wide_net_and_no_other(monkeypatch):
     for edges, shared in ((wide, True), (deep, False)):
         net = dagbp.Network.from_edges(*edges.T, seed=0)
         assert net.n_edges > 300_000
-        chosen = net._model.engine.tile_planner
+        chosen = model_of(net).engine.tile_planner
         for back in (False, True):
             assert chosen.single(1, back)
             assert chosen.single(2, back)

@@ -18,6 +18,7 @@ from dagbp._kernels.frames import SEGMENT_ROWS
 from dagbp._layout import segments as _segments
 from dagbp._layout.segments import cut_stages, segments
 from dagbp._machine import NARROW_ROW, PANEL_ROWS, TILE_COST, WIDE_ROW
+from dagbp._network import model_of
 from dagbp._plan import plan as _plan
 from dagbp._plan.plan import Plan, make_plan
 from dagbp.optimizers import SGD, Adam
@@ -89,7 +90,7 @@ def test_no_segment_of_a_network_cuts_a_panel(kind):
     if kind == "both":
         for node in list(G)[20:45]:
             G.nodes[node]["activation"] = user_activation()
-    layout = dagbp.compile(G, seed=0)._model.engine.layout
+    layout = model_of(dagbp.compile(G, seed=0)).engine.layout
     for cuts, panels in ((layout.in_segment, layout.ins), (layout.out_segment, layout.outs)):
         starts = np.flatnonzero(panels.of_row)
         inside = (starts[:, None] + np.arange(1, PANEL_ROWS)).ravel()
@@ -197,7 +198,7 @@ def assert_no_row_waits_for_its_stage(layout, cuts):
 )
 def test_no_row_depends_on_another_members_row_of_its_stage(case, team_size, worth, group):
     with shared_levels(worth):
-        engine = case.compile()._model.engine
+        engine = model_of(case.compile()).engine
         cuts = engine.tile_planner.cuts(TilePlan(WIDE_ROW, group, 1, team_size))
     assert_no_row_waits_for_its_stage(engine.layout, cuts)
     assert cuts.forward.shape[1] == cuts.backward.shape[1] == team_size + 1
@@ -205,12 +206,14 @@ def test_no_row_depends_on_another_members_row_of_its_stage(case, team_size, wor
 
 def test_rows_of_other_members_are_not_free():
     """Sharing sparse wide levels would save less time than reading the others' rows costs."""
-    engine = dagbp.compile(dagbp.layered([784, 1024, 1024, 10], density=0.03, seed=0))._model.engine
+    engine = model_of(
+        dagbp.compile(dagbp.layered([784, 1024, 1024, 10], density=0.03, seed=0))
+    ).engine
     assert engine.tile_planner.choose(128, 2) == TilePlan(WIDE_ROW, 1, n_teams=2, team_size=1)
 
 
 def test_members_share_a_wide_level_evenly():
-    engine = dagbp.compile(dagbp.layered([50, 480, 480, 10], seed=0), seed=0)._model.engine
+    engine = model_of(dagbp.compile(dagbp.layered([50, 480, 480, 10], seed=0), seed=0)).engine
     for team_size in (2, 3, 4):
         cuts = engine.tile_planner.cuts(TilePlan(WIDE_ROW, 1, 1, team_size))
         widest = np.diff(cuts.forward).max(axis=0)
@@ -229,7 +232,7 @@ NETS = {
 
 @functools.cache
 def engine_of(name, dtype, ways):
-    return dagbp.compile(NETS[name](), dtype=dtype, schedule=ways, seed=0)._model.engine
+    return model_of(dagbp.compile(NETS[name](), dtype=dtype, schedule=ways, seed=0)).engine
 
 
 @given(
@@ -278,7 +281,7 @@ def test_a_few_samples_take_narrow_tiles_and_many_take_wide_ones():
 def test_the_choice_does_not_depend_on_earlier_ones(name):
     sizes = (1, 16, 64, 100, 256, 4096)
     for dtype in ("float32", "float64"):
-        used = dagbp.compile(NETS[name](), dtype=dtype, seed=0)._model.engine.tile_planner
+        used = model_of(dagbp.compile(NETS[name](), dtype=dtype, seed=0)).engine.tile_planner
         for n in sizes:
             for limit in (2, 3, None):
                 fresh = TilePlanner(used._layout)
@@ -287,7 +290,7 @@ def test_the_choice_does_not_depend_on_earlier_ones(name):
 
 def test_the_choice_does_not_depend_on_earlier_ones_where_meetings_depend_on_the_tile():
     """Levels of 1,024 edges: worth a barrier for wide tiles only."""
-    used = dagbp.compile(dagbp.layered([32] * 12, seed=0), seed=0)._model.engine.tile_planner
+    used = model_of(dagbp.compile(dagbp.layered([32] * 12, seed=0), seed=0)).engine.tile_planner
     fresh = TilePlanner(used._layout)
     used.choose(1, 2)
     assert used.choose(256, 2) == fresh.choose(256, 2)
@@ -353,7 +356,9 @@ def test_levels_give_the_same_bits_on_any_number_of_threads(case, dtype):
         for n_threads in (1, 2, 3, 7):
             net = case.compile(dtype=dtype, schedule="levels", n_threads=n_threads, seed=0)
             results.append(everything(net, X, Y, batch_size=70))
-            assert {tile_plan.team_size for tile_plan in net._model.engine._buffers} == {n_threads}
+            assert {tile_plan.team_size for tile_plan in model_of(net).engine._buffers} == {
+                n_threads
+            }
     for result in results[1:]:
         assert_same_bits(result, results[0])
 
@@ -387,8 +392,8 @@ def test_levels_give_the_same_bits_as_one_thread_of_the_models_own_accord():
     for n_threads in (1, 2, 3):
         net = dagbp.compile(G, schedule="levels", n_threads=n_threads, seed=0)
         results.append(everything(net, X, Y, batch_size=128))
-        for tile_plan in net._model.engine._buffers:
-            cuts = net._model.engine.tile_planner.cuts(tile_plan).forward
+        for tile_plan in model_of(net).engine._buffers:
+            cuts = model_of(net).engine.tile_planner.cuts(tile_plan).forward
             assert n_threads == 1 or (cuts[:, 1] < cuts[:, -1]).any()
     for result in results[1:]:
         assert_same_bits(result, results[0])
@@ -496,7 +501,7 @@ def test_slots_of_64_bits_give_the_same_bits(case):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_plan, "slots_dtype", lambda n_edges, dtype=dtype: dtype)
             net = case.compile(n_threads=2, seed=0)
-            assert net._model.engine.layout.plan.in_slot.dtype == dtype
+            assert model_of(net).engine.layout.plan.in_slot.dtype == dtype
             results.append(everything(net, X, Y, batch_size=70))
     assert_same_bits(*results)
 
@@ -510,7 +515,7 @@ def test_the_plan_is_the_same_in_python_and_compiled(case):
     for small in (0, 10**9):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_plan, "SMALL", small)
-            engine = case.compile(dense_above=0.3)._model.engine
+            engine = model_of(case.compile(dense_above=0.3)).engine
         plans.append((engine.plan, engine.layout.plan))
     for one, two in zip(*plans, strict=True):
         for name in Plan._fields:

@@ -24,6 +24,7 @@ from dagbp._errors import GraphError, OptionError
 from dagbp._kernels.frames import WorkFrame
 from dagbp._kernels.passes import entry_points as run
 from dagbp._model import engine_lock as _turn
+from dagbp._network import model_of
 from dagbp.callbacks import Callback, TimeLimit
 
 RNG = np.random.default_rng(0)
@@ -93,7 +94,7 @@ def test_what_other_threads_read_is_whole():
 
     def read():
         while not done.is_set():
-            copied = pickle.loads(pickle.dumps(net))._model.engine.parameters
+            copied = model_of(pickle.loads(pickle.dumps(net))).engine.parameters
             torn.append(
                 not np.array_equal(copied.by_target, copied.in_user_order(copied.by_source))
             )
@@ -182,7 +183,7 @@ def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
     net, entered, go_on = network(), threading.Event(), threading.Event()
 
     def hold():
-        with net._model.lock:
+        with model_of(net).lock:
             entered.set()
             go_on.wait()
 
@@ -232,7 +233,7 @@ def test_a_fork_within_a_callback():
 
 def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
     net = network(n_threads=2)
-    entry, calls = net._model.engine._entry, []
+    entry, calls = model_of(net).engine._entry, []
 
     def failing(*args):
         calls.append(args)
@@ -241,7 +242,7 @@ def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
             raise MemoryError("no room")
         entry(run.train)(*args)
 
-    monkeypatch.setattr(net._model.engine, "_entry", lambda which: failing)
+    monkeypatch.setattr(model_of(net).engine, "_entry", lambda which: failing)
     with pytest.raises(MemoryError, match="no room"):
         net.fit(X, Y, batch_size=200, verbose=0)
     assert len(calls) == 2

@@ -14,6 +14,7 @@ from dagbp import _memory
 from dagbp._engine import engine as _engine
 from dagbp._engine import updates
 from dagbp._memory import available_bytes, readable, require
+from dagbp._network import model_of
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
@@ -99,8 +100,8 @@ def test_signals_take_room_where_something_asks_for_them(limit):
     """Signals are kept for gelu, for `forward` and for dropout; the slope of tanh reads x."""
 
     def bytes_kept(net):
-        ((schedule, buffers),) = net._model.engine._buffers.items()
-        return net._model.engine.step_bytes(schedule), buffers.stores_signals
+        ((schedule, buffers),) = model_of(net).engine._buffers.items()
+        return model_of(net).engine.step_bytes(schedule), buffers.stores_signals
 
     plain, tanh, gelu = (
         dagbp.compile(dagbp.layered([20, 50, 10], activation=one, seed=0), seed=0, n_threads=1)
@@ -110,7 +111,7 @@ def test_signals_take_room_where_something_asks_for_them(limit):
         net.fit(X, Y, epochs=1, verbose=0)
     of_gelu, kept = bytes_kept(gelu)
     assert kept
-    n_rows, row_bytes = 80, next(iter(gelu._model.engine._buffers)).row_bytes
+    n_rows, row_bytes = 80, next(iter(model_of(gelu).engine._buffers)).row_bytes
     assert bytes_kept(plain) == bytes_kept(tanh) == (of_gelu - n_rows * row_bytes, False)
     again = dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, n_threads=1)
     again.fit(X, Y, epochs=1, verbose=0)
@@ -190,6 +191,7 @@ import numpy as np
 import dagbp
 from dagbp import optimizers
 from dagbp._model import model
+from dagbp._network import model_of
 
 model.available_cores = lambda: 64
 n_threads, ways = int(sys.argv[1]), sys.argv[2]
@@ -224,9 +226,9 @@ def update(*args, **options):
     return kept[-1]
 dagbp._training.run.Update = update
 taken = step(net)
-(schedule,) = net._model.engine._buffers
-slot = net._model.engine.parameters.by_source.nbytes
-print(taken, net._model.engine.step_bytes(schedule), optimizer.slots * slot)
+(schedule,) = model_of(net).engine._buffers
+slot = model_of(net).engine.parameters.by_source.nbytes
+print(taken, model_of(net).engine.step_bytes(schedule), optimizer.slots * slot)
 """
 
 
@@ -280,7 +282,7 @@ def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
     net, other = network(n_threads=1), network(n_threads=1)
     net.fit(X, Y, epochs=5, **options)
     assert len(made) == 2
-    other._model.engine.kept_bytes = 0
+    model_of(other).engine.kept_bytes = 0
     other.fit(X, Y, epochs=5, **options)
     assert len(made) > 7
     assert np.array_equal(net.parameters, other.parameters)
@@ -299,11 +301,11 @@ def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
 def test_kept_buffers_count_their_signals(limit):
     net = network(n_threads=1)
     net.forward(X)
-    (schedule,) = net._model.engine._buffers
-    assert net._model.engine._buffers[schedule].stores_signals
-    with_signals = net._model.engine.step_bytes(schedule) + 80 * schedule.row_bytes
-    other = net._model.engine.tile_planner.choose(3, 1)
+    (schedule,) = model_of(net).engine._buffers
+    assert model_of(net).engine._buffers[schedule].stores_signals
+    with_signals = model_of(net).engine.step_bytes(schedule) + 80 * schedule.row_bytes
+    other = model_of(net).engine.tile_planner.choose(3, 1)
     assert other != schedule
-    net._model.engine.kept_bytes = with_signals + net._model.engine.step_bytes(other) - 1
+    model_of(net).engine.kept_bytes = with_signals + model_of(net).engine.step_bytes(other) - 1
     net.evaluate(X[:3], Y[:3])
-    assert list(net._model.engine._buffers) == [other]
+    assert list(model_of(net).engine._buffers) == [other]

@@ -26,6 +26,7 @@ from strategies import networks, random_network, random_samples
 import dagbp
 from dagbp import CheckpointError, DagbpWarning, OptionError, Penalty, _memory
 from dagbp._files.values import Arrays, decode, encode
+from dagbp._network import model_of
 from dagbp.callbacks import (
     Callback,
     CosineDecay,
@@ -84,8 +85,8 @@ def test_options_survive(tmp_path):
     assert loaded.n_threads == 2
     assert loaded.summary() == net.summary()
     assert (
-        loaded._model.engine.layout.n_explicit_zeros
-        == net._model.engine.layout.n_explicit_zeros
+        model_of(loaded).engine.layout.n_explicit_zeros
+        == model_of(net).engine.layout.n_explicit_zeros
         > 0
     )
 
@@ -167,7 +168,7 @@ def test_attributes_survive_or_are_named(tmp_path):
     assert back.nodes["a"]["pos"] == (0.5, -1.0)
     assert back.nodes["a"]["picture"].tolist() == [0, 1, 2]
     assert back.edges["a", "y"]["kind"] == {"x": None}
-    assert not dagbp.load(tmp_path / "net")._model.engine.parameters.trained[0]
+    assert not model_of(dagbp.load(tmp_path / "net")).engine.parameters.trained[0]
     G.nodes["y"]["thing"] = object()
     with pytest.warns(DagbpWarning, match="attributes 'thing' of the graph have values") as caught:
         dagbp.compile(G).save(tmp_path / "net")
@@ -446,7 +447,7 @@ def test_on_threads_with_filled_blocks(tmp_path, n_threads, ways):
     with pytest.raises(KeyboardInterrupt):
         broken.fit(*data, callbacks=[save, Break(8)], **options)
     loaded = dagbp.load(tmp_path / "net")
-    assert loaded._model.engine.layout.n_explicit_zeros > 0
+    assert model_of(loaded).engine.layout.n_explicit_zeros > 0
     assert_same_run(whole, loaded, (history, loaded.fit(*data, resume=True, **options)))
 
 

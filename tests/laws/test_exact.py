@@ -12,6 +12,7 @@ from naive import LOSSES
 from strategies import RandomNetwork, networks, random_network, random_samples, samples
 
 import dagbp
+from dagbp._network import model_of
 
 EXACT = 1e-12  # of the largest number compared, in float64
 # float32 rounds at 6e-8; sums and depth lose a few bits, and a kink would lose all: smooth nets.
@@ -70,7 +71,7 @@ def test_1000_random_networks_by_central_differences(block):
         net = case.compile(dtype="float64")
         here, (_, gradient) = net.parameters, net.loss_and_gradient(X, Y)
         direction = np.random.default_rng(seed).normal(size=len(here))
-        direction *= net._model.engine.parameters.trained
+        direction *= model_of(net).engine.parameters.trained
         values = []
         for sign in (1, -1):
             net.parameters = here + sign * step * direction
@@ -85,7 +86,7 @@ def test_gradient_by_central_differences(case, data):
     net = case.compile(dtype="float64")
     here = net.parameters.copy()
     _, gradient = net.loss_and_gradient(X, Y)
-    fixed = ~net._model.engine.parameters.trained
+    fixed = ~model_of(net).engine.parameters.trained
     step = 1e-5
     for k in range(len(here)):
         if fixed[k]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import RandomNetwork
 
 import dagbp
+from dagbp._network import model_of
 
 
 def network(G, seed=0):
@@ -77,7 +78,7 @@ def test_backprop_and_training_equal_the_oracle(name, n_threads):
     rng = np.random.default_rng(1)
     X, Y = rng.normal(size=(n, len(case.inputs))), rng.normal(size=(n, len(case.outputs)))
     net = case.compile(dtype="float64", dense_above=dense_above, n_threads=n_threads)
-    assert has(net._model.engine.layout)
+    assert has(model_of(net).engine.layout)
     expected = oracle(case, X, Y)
     assert_same_backprop(net.backprop(X, Y), expected, 1e-12)
     net.fit(X, Y, optimizer="sgd", learning_rate=0.1, epochs=1, batch_size=n, verbose=0)

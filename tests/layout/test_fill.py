@@ -16,6 +16,7 @@ from strategies import RandomNetwork
 import dagbp
 from dagbp._layout.fill import fill_blocks
 from dagbp._machine import FAR_SHARE, NEAR_SHARE
+from dagbp._network import model_of
 from dagbp._plan.plan import Plan, make_plan
 from dagbp._plan.row_class import CELL_ROWS, LEAST_ROWS
 from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -201,7 +202,7 @@ def data(case, n, seed=0):
 
 def explicit_zeros(net):
     """Return the values of the explicit zeros in both orders of the weights."""
-    engine, layout = net._model.engine, net._model.engine.layout
+    engine, layout = model_of(net).engine, model_of(net).engine.layout
     weights = (
         engine.parameters.by_target[: layout.n_slots],
         engine.parameters.by_source[: layout.n_slots],
@@ -234,7 +235,7 @@ def test_training_agrees_and_explicit_zeros_stay_zero(name, n_threads, frozen):
         history = net.fit(
             X, Y, optimizer=OPTIMIZERS[name], epochs=3, batch_size=70, seed=0, verbose=0
         )
-        engine = net._model.engine
+        engine = model_of(net).engine
         assert np.array_equal(
             net.parameters, engine.parameters.in_user_order(engine.parameters.by_source)
         )
@@ -255,7 +256,7 @@ def test_clipping_ignores_explicit_zeros_and_fixed_parameters():
     case = holey(5, frozen=0.4)
     X, Y = data(case, 30)
     net = case.compile(dtype="float64", dense_above=0.1)
-    assert net._model.engine.layout.n_explicit_zeros > 0
+    assert model_of(net).engine.layout.n_explicit_zeros > 0
     before, (_, gradient) = net.parameters, net.loss_and_gradient(X, Y)
     optimizer = SGD(learning_rate=1.0, clip_norm=0.01)
     net.fit(X, Y, optimizer=optimizer, epochs=1, batch_size=30, shuffle=False, verbose=0)
@@ -268,7 +269,7 @@ def test_explicit_zeros_are_not_visible():
     X, Y = data(case, 20)
     net = case.compile(dtype="float64", dense_above=0.1)
     plain = case.compile(dtype="float64", dense_above=UNFILLED)
-    added = net._model.engine.layout.n_explicit_zeros
+    added = model_of(net).engine.layout.n_explicit_zeros
     assert added > 0
     n_edges, n_computed = case.G.number_of_edges(), len(case.G) - len(case.inputs)
     assert net.n_edges == plain.n_edges == n_edges
@@ -280,7 +281,7 @@ def test_explicit_zeros_are_not_visible():
     with pytest.raises(KeyError):
         net.weights[u, v]
     for other in (pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net)):
-        assert other._model.engine.layout.n_explicit_zeros == added
+        assert model_of(other).engine.layout.n_explicit_zeros == added
         assert np.array_equal(other.parameters, net.parameters)
         assert np.array_equal(other.predict(X), net.predict(X))
     net.fit(X, Y, epochs=2, seed=0, verbose=0)
@@ -340,7 +341,7 @@ def test_an_overflow_changes_only_the_nodes_behind_it(activation, n):
     found = {}
     for dense_above in (0.1, 0.5, UNFILLED):
         net = case.compile(dtype="float64", dense_above=dense_above)
-        assert (net._model.engine.layout.n_explicit_zeros > 0) == (dense_above < 1)
+        assert (model_of(net).engine.layout.n_explicit_zeros > 0) == (dense_above < 1)
         forward, bp = net.forward(X), net.backprop(X, Y)
         found[dense_above] = {
             "s": np.array([forward.s[v] for v in forward.s]),
@@ -436,7 +437,7 @@ def test_any_type_of_number_is_accepted(good):
 def filled_share(sizes, density):
     """Return the share of the absent edges that is filled with explicit zeros."""
     net = dagbp.compile(dagbp.layered(sizes, density=density, seed=0), seed=0)
-    layout = net._model.engine.layout
+    layout = model_of(net).engine.layout
     absent = sum(a * b for a, b in pairwise(sizes)) - (layout.n_slots - layout.n_explicit_zeros)
     return layout.n_explicit_zeros / absent
 

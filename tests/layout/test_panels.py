@@ -24,6 +24,7 @@ from dagbp._layout.panels import (
     out_panels,
 )
 from dagbp._machine import PANEL_ROWS
+from dagbp._network import model_of
 
 
 @st.composite
@@ -65,7 +66,7 @@ def programs(panels):
 
 @given(blocky())
 def test_every_run_is_made_of_edges(case):
-    plan = case.compile()._model.engine.plan
+    plan = model_of(case.compile()).engine.plan
     marked = np.zeros(len(plan.node), np.int64)
     views = (
         (in_panels(plan, plan.level), plan.in_ptr, plan.in_src, 1),
@@ -126,7 +127,7 @@ def test_segments_beside_a_dense_core_are_not_mixed():
     G.add_nodes_from(core[1], activation="relu")
     pairs = [(a, b) for a in core[0] for b in core[1]]
     G.add_edges_from(pair for k, pair in enumerate(pairs) if k % 20)  # 95 % of them
-    layout = dagbp.compile(G, seed=0, n_threads=1)._model.engine.layout
+    layout = model_of(dagbp.compile(G, seed=0, n_threads=1)).engine.layout
     assert layout.n_explicit_zeros > 0
     for segment, mixed, rows in (
         (layout.in_segment, layout.in_mixed, layout.ins.of_row),
@@ -136,5 +137,5 @@ def test_segments_beside_a_dense_core_are_not_mixed():
         assert 0 < mixed.sum() < len(mixed) / 2
         for k, (first, last) in enumerate(pairwise(segment)):
             assert mixed[k] or not rows[first:last].any()
-    plain = sparse._model.engine.layout
+    plain = model_of(sparse).engine.layout
     assert plain.in_mixed.sum() == plain.out_mixed.sum() == 0

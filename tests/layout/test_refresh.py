@@ -8,6 +8,7 @@ from test_panels import blocky
 
 import dagbp
 from dagbp._layout.refresh import stretches, within
+from dagbp._network import model_of
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
@@ -28,7 +29,7 @@ def patch_slots(share, n_rows):
 @settings(max_examples=50)
 @given(blocky(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
 def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
-    layout = case.compile(dtype=dtype)._model.engine.layout
+    layout = model_of(case.compile(dtype=dtype)).engine.layout
     plan, n_rows = layout.plan, 64 // np.dtype(dtype).itemsize
     copied, rows = np.zeros(layout.n_slots, int), np.zeros(len(plan.node), int)
     for share in layout.shares(n_threads, by_source_block=False):
@@ -45,7 +46,7 @@ def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
 
 @given(blocky(), st.sampled_from(["float32", "float64"]))
 def test_patches_are_whole_lines_of_values(case, dtype):
-    layout = case.compile(dtype=dtype)._model.engine.layout
+    layout = model_of(case.compile(dtype=dtype)).engine.layout
     in_slot, n_rows = layout.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize
     (share,) = layout.shares(1, by_source_block=False)
     for slot, stride, length in share.patches.tolist():
@@ -56,7 +57,8 @@ def test_patches_are_whole_lines_of_values(case, dtype):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_every_edge_of_the_source_blocks_is_copied_once(n_threads):
-    layout = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))._model.engine.layout
+    net = dagbp.compile(dagbp.layered((500, 400, 5), density=0.3, seed=0))
+    layout = model_of(net).engine.layout
     copied, by_source_block = (
         np.zeros(layout.n_slots, int),
         np.zeros(len(layout.source_blocks.slot), int),
@@ -74,7 +76,7 @@ def test_every_edge_of_the_source_blocks_is_copied_once(n_threads):
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_both_orders_of_the_weights_agree_after_training(dtype, n_threads):
     net = full_net(dtype, n_threads)
-    engine, rng = net._model.engine, np.random.default_rng(0)
+    engine, rng = model_of(net).engine, np.random.default_rng(0)
     assert len(engine.layout.shares(1, by_source_block=False)[0].patches)
     X, Y = rng.normal(size=(150, 70)), rng.normal(size=(150, 3))
     net.fit(X, Y, epochs=3, batch_size=150, **OPTIONS)

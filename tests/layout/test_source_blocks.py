@@ -14,6 +14,7 @@ import dagbp
 from dagbp._layout import layout
 from dagbp._layout.source_blocks import SourceBlocks, cut_source_blocks, distinct
 from dagbp._machine import NARROW_ROW, WIDE_ROW
+from dagbp._network import model_of
 from dagbp._plan.plan import make_plan
 
 SIZES = (400, 300, 7)
@@ -27,7 +28,7 @@ def layers(dtype="float64", source_blocks=True, **options):
     without = mock.patch.object(layout, "cut_source_blocks", return_value=None)
     with nullcontext() if source_blocks else without:
         net = dagbp.compile(G, dtype=dtype, seed=1, **options)
-    assert (net._model.engine.layout.source_blocks is not None) == source_blocks
+    assert (model_of(net).engine.layout.source_blocks is not None) == source_blocks
     return net
 
 
@@ -91,9 +92,9 @@ def test_every_edge_of_a_row_with_source_blocks_is_in_one_piece(drawn):
 def test_levels_of_few_edges_a_row_and_of_few_sources_have_none():
     for sizes, density in (((500, 500, 5), 0.02), ((100, 120, 5), 0.5)):
         net = dagbp.compile(dagbp.layered(sizes, density=density, seed=0))
-        assert net._model.engine.layout.source_blocks is None
+        assert model_of(net).engine.layout.source_blocks is None
     net = dagbp.compile(dagbp.layered((500, 500, 5), density=0.2, seed=0))
-    assert net._model.engine.layout.source_blocks is not None
+    assert model_of(net).engine.layout.source_blocks is not None
 
 
 # ---------------------------------------------------------------------------- results
@@ -126,7 +127,7 @@ def test_wide_and_narrow_batches_alternately():
         net = layers(source_blocks=source_blocks)
         for n in (WIDE, NARROW, WIDE, WIDE, NARROW, NARROW):
             X, Y = samples(n)
-            row_bytes = net._model.engine.tile_planner.choose(n, 1).row_bytes
+            row_bytes = model_of(net).engine.tile_planner.choose(n, 1).row_bytes
             assert row_bytes == (WIDE_ROW if n == WIDE else NARROW_ROW)
             net.fit(X, Y, epochs=2, batch_size=n, **OPTIONS)
             values = [net.predict(samples(m)[0]) for m in (1, NARROW, WIDE)]

@@ -15,6 +15,7 @@ from scipy import sparse
 import dagbp
 from dagbp._graph.from_edges import read_edges
 from dagbp._layout.layout import Layout
+from dagbp._network import model_of
 from dagbp._plan import clustering
 from dagbp._plan.clustering import DEFAULT, Clustering, View, cluster_rows
 from dagbp._plan.from_graph import plan_graph
@@ -135,7 +136,7 @@ def unclustered_layout(edges):
 @pytest.mark.parametrize("name", CASES)
 def test_planted_blocks_run_as_panels(name, seed):
     edges, planted = shuffled(name, seed)
-    layout = compiled(edges)._model.engine.layout
+    layout = model_of(compiled(edges)).engine.layout
     assert layout.ins.n_edges > 0.85 * planted
     assert layout.outs.n_edges > 0.85 * planted
     assert layout.n_explicit_zeros < 0.4 * planted
@@ -153,7 +154,7 @@ def test_results_equal_those_in_the_graph_order(name, monkeypatch):
     net = compiled(edges, dtype="float64")
     unclustered(monkeypatch)
     plain = compiled(edges, dtype="float64")
-    assert not np.array_equal(net._model.engine.plan.node, plain._model.engine.plan.node)
+    assert not np.array_equal(model_of(net).engine.plan.node, model_of(plain).engine.plan.node)
     assert net.inputs == plain.inputs
     assert net.outputs == plain.outputs
     rng = np.random.default_rng(2)
@@ -209,7 +210,7 @@ FORMS = {
 def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monkeypatch):
     edges, _ = shuffled("three parts")
     net = compiled(edges, schedule=schedule, n_threads=2)
-    assert (np.diff(net._model.engine.plan.row[net.inputs]) < 0).any()
+    assert (np.diff(model_of(net).engine.plan.row[net.inputs]) < 0).any()
     X = np.random.default_rng(0).normal(size=(n, len(net.inputs))).round(3)
     X[:, ::5] = 0
     given = FORMS[form](X, tmp_path, net.inputs)
@@ -227,7 +228,7 @@ def test_inputs_move_and_features_go_with_them(form, n, schedule, tmp_path, monk
 def test_the_order_depends_on_the_graph_only(name):
     edges, _ = shuffled(name)
     net = compiled(edges)
-    expected = net._model.engine.plan
+    expected = model_of(net).engine.plan
     # compiled for many edges, or in Python for few
     for small in (0, 10**9):
         plan = plan_graph(graph_of(edges), clustering=DEFAULT._replace(small=small))
@@ -235,9 +236,9 @@ def test_the_order_depends_on_the_graph_only(name):
             assert np.array_equal(one, two)
     # nor do options that choose kernels matter
     for options in ({"dense_above": 0.9}, {"dtype": "float64"}, {"schedule": "levels"}):
-        assert np.array_equal(compiled(edges, **options)._model.engine.plan.node, expected.node)
+        assert np.array_equal(model_of(compiled(edges, **options)).engine.plan.node, expected.node)
     copy = pickle.loads(pickle.dumps(net))
-    assert np.array_equal(copy._model.engine.plan.node, expected.node)
+    assert np.array_equal(model_of(copy).engine.plan.node, expected.node)
     assert np.array_equal(copy.parameters, net.parameters)
     assert copy.weights[tuple(edges[5])] == net.weights[tuple(edges[5])]
 
@@ -251,7 +252,7 @@ def test_hashing_few_edges_at_a_time_gives_the_same_order():
 def test_parameters_follow_the_rows():
     edges, _ = shuffled("core")
     net = compiled(edges)
-    node, n = net._model.engine.plan.node, net.n_nodes
+    node, n = model_of(net).engine.plan.node, net.n_nodes
     place = np.empty(n, np.int64)
     place[node] = np.arange(n)
     order = np.lexsort((place[edges[:, 0]], place[edges[:, 1]]))
@@ -305,7 +306,7 @@ def test_blocks_of_the_least_size_become_contiguous():
 
 def test_cells_end_where_contiguous_blocks_end():
     edges, _ = CASES["groups of 60"](np.random.default_rng(0))
-    layout = compiled(edges)._model.engine.layout
+    layout = model_of(compiled(edges)).engine.layout
     assert layout.ins.n_edges > 0.95 * layout.n_slots
     plain = unclustered_layout(edges)
     assert layout.n_explicit_zeros < 0.7 * plain.n_explicit_zeros
@@ -315,7 +316,7 @@ def test_cells_end_where_contiguous_blocks_end():
 def test_rows_in_no_block_keep_their_order():
     """Blocks come first in their level, in the order of their first nodes, then the rest."""
     edges, _ = shuffled("core")
-    plan = compiled(edges)._model.engine.plan
+    plan = model_of(compiled(edges)).engine.plan
     moved = plan.cluster > 0
     assert moved.sum() == 2 * 96
     for level in range(3):

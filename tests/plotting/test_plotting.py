@@ -30,6 +30,7 @@ from strategies import networks, random_samples
 
 import dagbp
 from dagbp import DataError, MissingPackageError, OptionError, plotting
+from dagbp._network import model_of
 from dagbp.plotting import _inline
 from dagbp.plotting._groups import group
 from dagbp.plotting._histograms import _power_of_ten
@@ -324,7 +325,7 @@ def test_boxes_have_the_mean_magnitude():
 def test_spy_marks_every_slot():
     net, ax = blocks(), new_axes()
     plotting.spy(net, ax=ax)
-    layout = net._model.engine.layout
+    layout = model_of(net).engine.layout
     assert layout.n_explicit_zeros > 0
     dense, held = layout.ins.n_edges, layout.n_explicit_zeros
     assert legend(ax) == [
@@ -332,7 +333,7 @@ def test_spy_marks_every_slot():
         f"edge in a dense panel ({dense - held:,})",
         f"explicit zero ({held:,})",
     ]
-    row = {v: net._model.names.row(v) for v in net.forward(np.zeros((1, 48))).x}
+    row = {v: model_of(net).names.row(v) for v in net.forward(np.zeros((1, 48))).x}
     expected = {(row[u], row[v]) for u, v in net.weights}
     *marks, zeros, bounds = ax.collections
     drawn = {tuple(p.vertices[:4].mean(axis=0).round()) for m in marks for p in m.get_paths()}
@@ -352,10 +353,10 @@ def test_spy_counts_where_marks_would_be_too_many():
     size = 4
     cells = image.get_array().filled(0)
     for u, v in list(net.weights)[:50]:
-        assert cells[net._model.names.row(v) // size, net._model.names.row(u) // size] > 0
+        assert cells[model_of(net).names.row(v) // size, model_of(net).names.row(u) // size] > 0
     dense = dagbp.compile(dagbp.layered([200, 200, 200], density=0.95, seed=0), seed=0)
     ax = plotting.spy(dense, ax=new_axes())
-    layout = dense._model.engine.layout
+    layout = model_of(dense).engine.layout
     assert layout.n_explicit_zeros > 0
     assert legend(ax) == [
         f"mostly dense panels: {layout.ins.n_edges:,} slots",

@@ -9,6 +9,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import DataError, OptionError, activations
+from dagbp._network import model_of
 from dagbp.testing import gradcheck
 
 CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
@@ -23,7 +24,7 @@ def test_a_right_gradient_passes(dtype, loss):
     report = gradcheck(net, X, Y, loss, sample_weight=[1, 2, 3, 4, 5])
     assert report.passed
     assert 0 <= report.error <= report.tolerance
-    assert report.n_checked + report.n_kinks == net._model.engine.parameters.trained.sum()
+    assert report.n_checked + report.n_kinks == model_of(net).engine.parameters.trained.sum()
     assert "agrees with differences" in str(report)
     assert np.array_equal(net.parameters, before)
 

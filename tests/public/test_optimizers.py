@@ -11,6 +11,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import OptionError, optimizers
+from dagbp._network import model_of
 from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, Rprop
 
 #: id -> (record, rule of `naive`, its hyper-parameters)
@@ -92,7 +93,7 @@ class Textbook:
 
     def __init__(self, net):
         self.net = net
-        self.trained = net._model.engine.parameters.trained.astype(bool)
+        self.trained = model_of(net).engine.parameters.trained.astype(bool)
         self.parameters = net.parameters
 
     def descend(self, rule, hyper, clip=same, steps=STEPS):

@@ -13,6 +13,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import CallbackError, DivergenceError, OptionError, callbacks
+from dagbp._network import model_of
 from dagbp.callbacks import (
     Callback,
     CosineDecay,
@@ -100,9 +101,9 @@ def test_callbacks_change_no_bit(hooks):
 
 def test_no_step_callback_means_no_return_from_compiled_code(monkeypatch):
     net, calls = network(), []
-    train = net._model.engine.train
+    train = model_of(net).engine.train
     monkeypatch.setattr(
-        net._model.engine, "train", lambda *a, **k: (calls.append(1), train(*a, **k))
+        model_of(net).engine, "train", lambda *a, **k: (calls.append(1), train(*a, **k))
     )
     net.fit(X, Y, epochs=50, callbacks=[TerminateOnNaN(), CosineDecay()], **OPTIONS)
     assert len(calls) == 1

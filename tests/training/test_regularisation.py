@@ -12,6 +12,7 @@ from strategies import random_network, random_samples
 import dagbp
 from dagbp import OptionError, Penalty
 from dagbp._kernels.formulas.dropout import drop
+from dagbp._network import model_of
 from dagbp.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from dagbp.optimizers import SGD
 
@@ -109,7 +110,7 @@ def test_penalties_add_up_and_come_before_the_clipping():
     ):
         _, weight, _ = penalty_by_hand(start, penalty, edges)
         for e, slope in weight.items():
-            gradient[start._model.names.slot(e)] += slope
+            gradient[model_of(start).names.slot(e)] += slope
     assert_near(moved, -RATE * 0.01 * gradient / np.linalg.norm(gradient), 1e-10)
 
 
@@ -126,7 +127,7 @@ def test_a_mask_of_edges():
     net.fit(X, Y, penalties=[Penalty(l2=0.5, edges=mask)], **ONE_STEP)
     other.fit(X, Y, **ONE_STEP)
     start, chosen = network().parameters, np.append(mask, np.zeros(len(net.biases), np.bool_))
-    chosen &= net._model.engine.parameters.trained
+    chosen &= model_of(net).engine.parameters.trained
     assert_near(net.parameters, other.parameters - RATE * 0.5 * start * chosen, 1e-12)
 
 
@@ -142,7 +143,7 @@ def test_held_zeros_and_the_frozen_are_not_penalised():
     G = dagbp.layered([40, 48, 3], density=0.9, activation="tanh", seed=0)
     data = np.random.default_rng(0).normal(size=(2, 30, 40))
     nets = [dagbp.compile(G, seed=0, dtype="float64", dense_above=d) for d in (0.5, 1.0)]
-    assert nets[0]._model.engine.layout.n_explicit_zeros > 0
+    assert model_of(nets[0]).engine.layout.n_explicit_zeros > 0
     options = {"penalties": [Penalty(l1=0.01, l2=0.1)], "max_norm": 0.8, "epochs": 3, "verbose": 0}
     histories = [net.fit(data[0], data[1, :, :3], seed=0, **options) for net in nets]
     assert_near(histories[0].loss, histories[1].loss, 1e-10)
@@ -195,7 +196,7 @@ def test_max_norm(limit, n_threads, dtype):
     assert all(net.weights[e] == start.weights[e] for e in frozen)
     assert np.array_equal(
         net.parameters,
-        net._model.engine.parameters.in_user_order(net._model.engine.parameters.by_source),
+        model_of(net).engine.parameters.in_user_order(model_of(net).engine.parameters.by_source),
     )
 
 
@@ -290,7 +291,7 @@ def test_the_gradient_is_that_of_the_masked_network():
     assert loss == loss_at(start)
     assert abs(loss - network().evaluate(X, Y)) > 1e-3
     gradient, h = (start - net.parameters) / RATE, 1e-5
-    trained = np.flatnonzero(net._model.engine.parameters.trained)
+    trained = np.flatnonzero(model_of(net).engine.parameters.trained)
     for k in trained:
         up, down = start.copy(), start.copy()
         up[k] += h

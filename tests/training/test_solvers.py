@@ -9,6 +9,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import CallbackError, DivergenceError, OptionError, Penalty
+from dagbp._network import model_of
 from dagbp.callbacks import (
     Callback,
     CosineDecay,
@@ -37,13 +38,13 @@ def test_every_method_lowers_the_loss(name):
     assert net.evaluate(X, Y) < before
     assert 1 <= len(history.loss) <= 15
     assert_near(history.loss[-1], net.evaluate(X, Y), 1e-6)
-    fixed = ~net._model.engine.parameters.trained
+    fixed = ~model_of(net).engine.parameters.trained
     assert np.array_equal(net.parameters[fixed], start[fixed])
 
 
 def test_it_is_scipys_own_result():
     net = network()
-    trained = net._model.engine.parameters.trained
+    trained = model_of(net).engine.parameters.trained
     start, other = net.parameters.copy(), network()
 
     def objective(x):
@@ -82,7 +83,7 @@ def test_least_squares_by_lbfgs():
 def test_bounds_hold(name):
     net = network()
     net.fit(X, Y, optimizer=Solver(name, bounds=(-0.1, 0.2)), epochs=10)
-    free = net.parameters[net._model.engine.parameters.trained]
+    free = net.parameters[model_of(net).engine.parameters.trained]
     assert free.min() >= -0.1
     assert free.max() <= 0.2
 

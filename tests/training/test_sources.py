@@ -12,6 +12,7 @@ from dagbp._data.problem import read_problem
 from dagbp._engine.clock import Clock, Position
 from dagbp._kernels.frames import UPDATES
 from dagbp._model.model import Model
+from dagbp._network import model_of
 from dagbp._training.minibatches import Minibatches
 from dagbp._training.stream import Batches
 from dagbp.callbacks import Callback
@@ -21,7 +22,7 @@ X, Y = random_samples(0, CASE, 23)
 
 
 def model():
-    return CASE.compile(dtype="float64", seed=0)._model
+    return model_of(CASE.compile(dtype="float64", seed=0))
 
 
 def problem(X, Y):
@@ -145,13 +146,13 @@ def test_a_run_under_way_is_asked_for_its_state():
 
     class Ask(Callback):
         def on_step_end(self, progress):
-            state = progress.network._model.last_run
+            state = model_of(progress.network).last_run
             seen.append((state.epoch, state.step, state.n_updates))
 
     net.fit(X, Y, epochs=1, batch_size=12, callbacks=[Ask()])
-    assert isinstance(net._model, Model)
+    assert isinstance(model_of(net), Model)
     assert seen == [(0, 1, 1), (1, 0, 2)]
-    assert net._model.last_run.n_updates == 2
+    assert model_of(net).last_run.n_updates == 2
 
 
 @pytest.mark.parametrize("form", ["arrays", "stream"])
