@@ -1,4 +1,4 @@
-"""Back-propagation over arbitrary DAGs: drawn in NetworkX, compiled once, trained by Numba kernels.
+"""Back-propagation over arbitrary DAGs: compiles a NetworkX graph and trains it with Numba kernels.
 
 >>> import networkx as nx
 >>> import dagbp
@@ -30,14 +30,9 @@ from dagbp._errors import (
     OptionError,
     UnreachableWarning,
 )
-from dagbp._graph.builders import (
-    barabasi_albert,
-    from_adjacency,
-    layered,
-    random_dag,
-    residual,
-    watts_strogatz,
-)
+from dagbp._graph.builders import from_adjacency
+from dagbp._graph.layers import layered, residual
+from dagbp._graph.random_graphs import barabasi_albert, random_dag, watts_strogatz
 from dagbp._history import History
 from dagbp._model.views import Backprop, Forward
 from dagbp._network import Network
@@ -84,7 +79,7 @@ __all__ = [
     "watts_strogatz",
 ]
 
-# Imported when they are used. Not in __all__, so that `from dagbp import *` needs no scikit-learn.
+# Imported at first use. They are not in __all__, so `from dagbp import *` needs no scikit-learn.
 _ESTIMATORS = ("DAGClassifier", "DAGRegressor")
 _LEAVES = ("estimators", "plotting", "reference", "testing")
 

@@ -1,4 +1,4 @@
-"""From a graph to a network."""
+"""Compiles a NetworkX graph to a network."""
 
 import os
 import warnings
@@ -41,30 +41,32 @@ def compile(
         initial value, or None for no bias (default: trained from 0); ``trainable``, False to fix
         the bias; ``input_column`` and ``output_column``, the node's column of X or of Y. Edge
         attributes: ``weight``, its initial value (default: drawn by `init`); ``trainable``, False
-        to fix it. Others are kept for `Network.to_networkx`.
+        to fix it. Other attributes are kept for `Network.to_networkx`.
     inputs, outputs : iterable of nodes, optional
-        In the order of the columns of X and Y. Default: the nodes whose attributes say so; if none
-        do, those without in-edges, and those without out-edges, in graph order. An output may feed
-        other nodes. A node without in-edges that is no input is the constant theta(bias).
+        In the order of the columns of X and Y. Default: the nodes with ``input_column`` or
+        ``output_column``; without any, the nodes without in-edges, and the nodes without out-edges,
+        in graph order. An output may feed other nodes. A node without in-edges that is no input
+        outputs the constant theta(bias).
     activation, output_activation : str, optional
-        Of hidden nodes and outputs without that attribute, which builders give to all of theirs.
+        For hidden nodes and outputs without the attribute. Builders set it on all of their nodes.
         Default: "tanh" and "identity".
     dtype : {"float32", "float64"}
     seed : int or numpy.random.Generator, optional
-        Of the initial weights; a Generator is left as it is if all are given.
+        For the initial weights. A Generator is not used if all weights are given.
     init : {"auto", "glorot", "he", "lecun", "zeros"}
-        Their distribution, scaled by in-degree; "auto" suits it to each target's activation.
+        Distribution of the initial weights, scaled by in-degree; "auto" chooses it by the
+        activation of each target.
     n_threads : int, optional
-        Most threads to use, from 1 to the cores that this process may use; default: as many of
-        them as the work keeps busy.
+        Maximum number of threads, from 1 to the cores that this process may use; default: as many
+        of them as have enough work.
     dense_above : float, optional
-        Blocks of edges fuller than this run as dense, their absent edges held at exactly zero:
-        results differ in their rounding alone. At least 0.05; 1 for full ones only; default: where
-        it is faster, see `summary`.
+        Blocks with a larger share of their edges than this run as dense blocks. Their absent edges
+        become weights of exactly zero, so only the rounding of results changes. At least 0.05; 1:
+        full blocks only; default: where it is faster, see `summary`.
     schedule : {"auto", "tiles", "levels"}
-        How threads share a batch: "tiles", each takes samples of its own; "levels", together
-        through each level of the net, with the same bits on any number of threads; "auto", the
-        faster way, but "levels" where it costs less than 5 %.
+        The way threads share a batch. "tiles": each takes samples of its own. "levels": all work
+        on each level of the net together; results have the same bits on any number of threads.
+        "auto": the faster way, or "levels" where it costs less than 5 %.
 
     Returns
     -------
@@ -73,17 +75,17 @@ def compile(
     Raises
     ------
     GraphError
-        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or an attribute does
-        not fit; it names the node or edge.
+        If the graph is no DiGraph, is empty, or has a self-loop or a cycle, or if an attribute is
+        not valid; the message names the node or edge.
     OptionError
-        If another argument has a value that does not exist.
+        If another argument is not valid.
 
     Warns
     -----
     UnreachableWarning
         If no input reaches some output.
     IgnoredArgumentWarning
-        If an activation is given, and all nodes that it is for have their own.
+        If an activation is given, but each node that it is for has its own.
 
     Examples
     --------
@@ -137,7 +139,9 @@ def load(path: str | os.PathLike[str]) -> Network:
     ------
     CheckpointError
         If the file is not a checkpoint, has a newer format, or is damaged. Nothing in it is
-        executed, and no more memory is allocated than its size.
+        executed.
+    MemoryLimitError
+        If its content does not fit into the available memory; nothing of it has been read then.
     OSError
         If there is no such file, or it cannot be read.
     """

@@ -1,23 +1,23 @@
-"""Errors and warnings: each text names the thing, what it must be, and what came."""
+"""Errors and warnings. Each text names the thing, the requirement, and the value that came."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class DagbpError(ValueError):
-    """Base of the library's errors; a `ValueError`, so that broad handlers still work."""
+    """Base class of all errors of this package. It is a `ValueError`."""
 
 
 class GraphError(DagbpError):
-    """The drawn graph, or an attribute of a node or an edge, cannot be compiled."""
+    """A graph, or an attribute of a node or edge, cannot be compiled."""
 
 
 class DataError(DagbpError):
-    """An array of samples, targets, labels, weights or parameters does not fit the network."""
+    """Samples, targets, labels, weights or parameters do not fit the network."""
 
 
 class OptionError(DagbpError):
-    """An argument has a value, or a name, that does not exist."""
+    """An argument has an invalid value, or an unknown name."""
 
 
 class DerivativeError(DagbpError):
@@ -25,39 +25,39 @@ class DerivativeError(DagbpError):
 
 
 class DivergenceError(DagbpError, ArithmeticError):
-    """Training produced a loss that is not finite; the last finite parameters are kept."""
+    """A loss of training is not finite. The network keeps its last finite parameters."""
 
 
 class CallbackError(DagbpError, RuntimeError):
-    """A callback of a training run failed; its `__cause__` is what it raised."""
+    """A callback raised an exception, which is the `__cause__` of this one."""
 
 
 class CheckpointError(DagbpError):
-    """A file is no checkpoint, is damaged, or holds what cannot be kept or brought back."""
+    """A file is not a checkpoint or is damaged, or a value cannot be saved or restored."""
 
 
 class MemoryLimitError(DagbpError, MemoryError):
-    """Something would not fit the memory there is; nothing has been allocated."""
+    """A request is larger than the available memory. Nothing has been allocated."""
 
 
 class MissingPackageError(DagbpError, ImportError):
-    """Something optional needs a package that is not installed; the text names the extra."""
+    """A package is not installed. The text names the extra that installs it."""
 
 
 class DagbpWarning(UserWarning):
-    """Base of the library's warnings."""
+    """Base class of all warnings of this package."""
 
 
 class UnreachableWarning(DagbpWarning):
-    """An output that no input reaches: its prediction is a constant."""
+    """No input reaches an output, so its prediction is a constant."""
 
 
 class IgnoredArgumentWarning(DagbpWarning):
-    """An argument that says nothing about this graph."""
+    """An argument has no effect on this graph."""
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return the tail of an error text: the nearest known name, then all of them."""
+    """Return the end of an error text: the most similar known name, then all known names."""
     names = [str(k) for k in known]
     folded = {_fold(known_name): known_name for known_name in reversed(names)}
     near = get_close_matches(_fold(str(name)), folded, n=1)
@@ -66,5 +66,5 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def _fold(name: str) -> str:
-    """Return a name without case and separators, as people mistype those first."""
+    """Return a name without case and separators, in which most mistakes are made."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")

@@ -1,8 +1,9 @@
 """Facts about the processor: registers, caches, and every measured cost.
 
-All other modules take these numbers from here. Where a number depends on the processor, one table
-below has a row for each processor it was measured on, so that support of another one is one row.
-Costs are ratios of each other: only which alternative is cheaper matters.
+All other modules take these numbers from here, and no other module branches on the processor. A
+number that depends on the processor stands in one of two tables: `TILE_COST` by the width of its
+registers, or `_Measured`, which has a row for each processor it was measured on. Costs are
+compared with each other only, so their ratios count.
 """
 
 from typing import NamedTuple
@@ -10,21 +11,29 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 from numba import config
 
-# What Numba compiles for: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, or the host.
+# The processor that Numba compiles for: NUMBA_CPU_NAME, or the host.
 CPU: str = config.CPU_NAME or llvm.get_host_cpu_name()  # type: ignore[attr-defined]
 
 
-def _features() -> str:
+def _features() -> set[str]:
+    """Return the instruction sets that Numba names to LLVM, as "+avx" or "-avx".
+
+    As Numba has it, without NUMBA_CPU_FEATURES these are the host's, NUMBA_CPU_NAME or not.
+    """
     given: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
     if given is not None:
-        return str(given)
-    if config.CPU_NAME:  # type: ignore[attr-defined]
-        return ""  # LLVM takes those of the name
-    return str(llvm.get_host_cpu_features().flatten())
+        return set(given.split(","))
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this processor's
+        return set()
+    if not config.ENABLE_AVX:  # type: ignore[attr-defined]
+        features.update({name: False for name in features if name.startswith("avx")})
+    return set(features.flatten().split(","))
 
 
 def _register_bytes() -> int:
-    """Return the width of the widest vector register that Numba compiles for."""
+    """Return the bytes of the widest vector register that Numba compiles for."""
     features = _features()
     if "+avx512f" in features or CPU in ("skylake-avx512", "icelake-server", "znver4"):
         return 64
@@ -33,19 +42,28 @@ def _register_bytes() -> int:
 
 REGISTER_BYTES = _register_bytes()
 CACHE_LINE = 64
-L1_BYTES = 2**15
+L1_BYTES = 2**15  # of data; the smallest of the measured processors
 
-# Rows of a dense panel, and how many bytes of each are summed at once: the sums take 24 of
-# AVX-512's 32 registers, or 12 of 16, and leave room for the factors.
+# Register blocking: the rows of a dense panel, and the bytes of each row that are summed at once.
+# The sums take 24 of AVX-512's 32 registers, or 12 of 16; the others hold the factors.
 PANEL_ROWS = 6
 PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
+# Multiply-adds that run at the same time: two begin in a cycle, and each takes four cycles.
+FMAS_IN_FLIGHT = 8
+# Bytes of a gathered vector: with 64, a gather moved a fifth fewer elements a cycle than with 32.
+GATHER_BYTES = min(32, REGISTER_BYTES)
+# Sources that are copied together into the weights by source: the fastest of 16 ... 1,024.
+COPY_WINDOW = 256
+# Looks at a barrier before a thread yields: some microseconds, as shares of work are nearly equal.
+SPINS = 2000
 
 # Bytes of a tile's row, and the cost of such a tile relative to the widest. The widest row is four
-# vector registers, but at least two cache lines. `benchmarks/scaling.py` shows small batches.
+# vector registers, but at least two cache lines. The benchmark `scaling` shows small batches.
 TILE_COST = {64: 0.4, 128: 0.67, 256: 1.0} if REGISTER_BYTES == 64 else {64: 0.6, 128: 1.0}
 NARROW_ROW, WIDE_ROW = min(TILE_COST), max(TILE_COST)
 
-# Costs of a wide tile in ns, from `Network.profile` on AVX-512; those of barriers are assumed.
+# Costs of a wide tile in ns, as `Network.profile` measures them on AVX-512. Those of barriers are
+# assumed, and all of these for AVX2.
 SPARSE_NS, DENSE_NS = 4.5, 2.0  # an edge, forward and backward, as a sparse one or in a panel
 NODE_NS = 40.0  # a node's activation and its share of calls
 SINGLE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
@@ -55,24 +73,27 @@ BARRIER_NS = 800.0
 # batch 1,024, schedule="levels", took two threads 85 to 140 us a tile more than half of one's time.
 EXCHANGE_NS = 35.0
 WORTH_THREAD_NS = 50_000.0  # work that makes it worthwhile to wake another thread
-WORTH_BARRIER = 16_384  # edges times samples of a thread that make a barrier worthwhile; assumed
+# Edges times samples of each thread in a level that make a barrier worthwhile; fewer are left to
+# the first thread. Assumed to be the cost of a few barriers, not fitted.
+WORTH_BARRIER = 16_384
 
 
 class _Measured(NamedTuple):
-    """What differs between processors.
+    """Measurements that differ between processors.
 
     Attributes
     ----------
     streaming_group : int
-        Tiles side by side that share what full blocks read of weights and gradients beyond L2:
-        `layers.py` at 100 %.
+        Tiles that are computed together if the weights and gradients of full blocks do not fit L2,
+        so that these are read once for all. `layers.py` at 100 %.
     block_edge_ns : dict of int to float
-        Forward edge by the bytes of a source block that stays in L1; `layers.py`, 2 to 50 %.
+        Forward edge, by the bytes of a source block.
     far_edge_ns, piece_ns : float
-        Forward edge whose source comes from L2, and the extra cost of each piece.
+        Forward edge with a source in L2, beyond those blocks, and the extra cost of each piece.
     far_share, near_share : float
-        The share of its edges from which a block is faster filled, with many sources and with few:
-        `layers.py` from 50 % to 100 % (784 and 1,024 sources), `blocks.py` (16 to 128 sources).
+        The share of its edges from which a block is faster filled, with many sources and with few.
+        Measured with 784 and 1,024 sources (`layers.py`, from 50 % to 100 %), and with 16 to 128
+        (`blocks.py`); in between assumed.
     """
 
     streaming_group: int
@@ -83,11 +104,15 @@ class _Measured(NamedTuple):
     near_share: float
 
 
-# Zen 4: 32 KiB L1, 1 MiB L2; multiply-adds take twice the time of the Intel's, loads do not.
+# Zen 4 of 32 KiB L1 and 1 MiB L2. Eight tiles take 0.93 of the time of one. Multiply-adds take
+# twice the time of the Intel's, loads do not. The costs of source blocks were fitted for the
+# shortest steps of `layers.py`, from 2 % to 50 %.
 _ZEN4 = _Measured(8, {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0, 0.66, 0.8)
-# AVX-512 on an Intel of 48 KiB L1 and 2 MiB L2, where one tile takes 0.8 of the time of four.
+# AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. One tile takes 0.8 of the time of
+# four. The costs of source blocks were measured edge by edge.
 _AVX512 = _Measured(1, {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5, 0.58, 0.83)
-# AVX2 on a Zen 3 of 32 KiB L1. Eight tiles, half as wide, take 0.9 of the time of one.
+# AVX2, rows of 128 bytes: a Zen 3 of 32 KiB L1. Eight tiles, half as wide, take 0.9 of the time of
+# one. The costs of source blocks were measured edge by edge.
 _AVX2 = _Measured(8, {2**15: 0.6, 2**16: 0.7}, 1.0, 12.0, 0.6, 0.82)
 
 _HERE = _ZEN4 if CPU == "znver4" else _AVX512 if REGISTER_BYTES == 64 else _AVX2

@@ -65,10 +65,10 @@ def _machine() -> int | None:
         return None
 
 
-def _container() -> int | None:
+def _container(folder: Path = CONTAINER) -> int | None:
     try:
         limit, used, *facts = (
-            (CONTAINER / f"memory.{name}").read_text() for name in ("max", "current", "stat")
+            (folder / f"memory.{name}").read_text() for name in ("max", "current", "stat")
         )
         # The kernel's file cache counts as used, but it is freed on demand.
         kept = dict(line.split() for line in facts[0].splitlines())["inactive_file"]

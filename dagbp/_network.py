@@ -15,7 +15,12 @@ from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_
 from dagbp._engine.profile import Profile, take_profile
 from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
-from dagbp._graph.from_networkx import EDGE_BYTES, NODE_BYTES, draw, write_networkx
+from dagbp._graph.from_networkx import (
+    NETWORKX_EDGE_BYTES,
+    NETWORKX_NODE_BYTES,
+    draw,
+    write_networkx,
+)
 from dagbp._history import History
 from dagbp._model.checkpoint import write_checkpoint
 from dagbp._model.model import Model, new_model
@@ -676,7 +681,7 @@ class Network:
         check_whole("batch_size", batch_size, 1)
         model, graph_bytes = self._model, 0
         if model.nx_graph is not None:
-            graph_bytes = NODE_BYTES * self.n_nodes + EDGE_BYTES * self.n_edges
+            graph_bytes = NETWORKX_NODE_BYTES * self.n_nodes + NETWORKX_EDGE_BYTES * self.n_edges
         return summarise(model.engine, model.graph, self.n_threads, int(batch_size), graph_bytes)
 
     def __repr__(self) -> str:

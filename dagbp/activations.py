@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numba.core.errors import NumbaError
+from numba import NumbaError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dagbp._checks import real_array

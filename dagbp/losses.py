@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from numba.core.errors import NumbaError
+from numba import NumbaError
 
 from dagbp._compiler.decorators import compiled
 from dagbp._errors import OptionError

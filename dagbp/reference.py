@@ -1,4 +1,4 @@
-r"""The lecture's matrix recursion in plain NumPy, to read beside its formulas.
+r"""The lecture's matrix recursion in plain NumPy, for comparison with its formulas.
 
 A layered, fully connected network has layers :math:`l = 0, \ldots, L` of :math:`d^{(l)}` nodes.
 Layer 0 holds the features. Layer l has a matrix :math:`W^{(l)}` of shape
@@ -15,12 +15,12 @@ Layer 0 holds the features. Layer l has a matrix :math:`W^{(l)}` of shape
 
     \partial e / \partial W^{(l)} &= x^{(l-1)} (\delta^{(l)})^T
 
-where :math:`\hat W` is W without its row 0. Lists run over the layers in order: ``W[0]``,
-``s[0]``, ``delta[0]`` belong to layer 1, but ``x[0]`` to layer 0, so that ``x[l]`` is
-:math:`x^{(l)}`. Every ``x[l]`` but the last carries the constant 1 in front.
+where :math:`\hat W` is W without its row 0. Lists run over the layers in order. ``W[0]``, ``s[0]``
+and ``delta[0]`` belong to layer 1, ``x[0]`` to layer 0, so ``x[l]`` is :math:`x^{(l)}`. Every
+``x[l]`` except the last begins with the constant 1.
 
-The functions ending in ``_batch`` do the same for the rows of a matrix at once. Nothing here is
-used by the library, and nothing here uses it: this module is for people, and for tests.
+The functions ending in ``_batch`` compute the same for all rows of a matrix. This module is for
+readers and tests: the library does not use it, and it does not use the library.
 
 Examples
 --------
@@ -57,11 +57,11 @@ class Theta(NamedTuple):
 
 
 def _sigmoid(s: Array) -> Array:
-    # (1 + tanh(s / 2)) / 2 is the logistic function, and does not overflow
+    # The logistic function is (1 + tanh(s / 2)) / 2, which does not overflow.
     return (1 + np.tanh(s / 2)) / 2
 
 
-#: Activations by name, each with the derivative as a textbook gives it.
+#: Activations by name, with the derivatives of a textbook.
 THETA: dict[str, Theta] = {
     "identity": Theta(lambda s: s, np.ones_like),
     "tanh": Theta(np.tanh, lambda s: 1 - np.tanh(s) ** 2),
@@ -187,7 +187,7 @@ def gradient(x: Sequence[Array], delta: Sequence[Array]) -> list[Array]:
 
 
 # ---------------------------------------------------------------------------- a batch
-# A sample is a row, so every formula is the transpose of the one above.
+# A sample is a row, so every formula is the transpose of the formula for one sample.
 
 
 def forward_batch(
@@ -224,7 +224,7 @@ def forward_batch(
 
 
 def error_batch(x: Sequence[Array], Y: Array) -> float:
-    """Return the error averaged over the samples; summed, not averaged, over the outputs.
+    """Return the error: the mean over samples of the sum over outputs.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def backward_batch(
 ) -> list[Array]:
     """Propagate a batch's sensitivities backward: `backward` of each row.
 
-    Each row is the sensitivity of that sample's own error, not divided by the batch size.
+    A row is the sensitivity of the error of one sample. It is not divided by the batch size.
 
     Parameters
     ----------
@@ -297,11 +297,11 @@ def gradient_batch(x: Sequence[Array], delta: Sequence[Array]) -> list[Array]:
 
 
 def graph_from_weights(W: Sequence[Array], activation: Sequence[str]) -> Graph:
-    """Draw the layered network of these weights.
+    """Return the layered network with these weights as a graph.
 
-    Node ``(l, i)`` is node i of layer l, both counted from 0, as `dagbp.layered` labels them; the
-    lecture's node i of layer l >= 1 is ``(l, i - 1)``, since its node 0, the constant 1, is no
-    node here but the attribute ``bias``.
+    Node ``(l, i)`` is node i of layer l, both counted from 0, as in `dagbp.layered`. The lecture's
+    node 0 of a layer is the constant 1. Here the attribute ``bias`` replaces it, so the lecture's
+    node i of layer l >= 1 is ``(l, i - 1)``.
 
     Parameters
     ----------
@@ -313,14 +313,14 @@ def graph_from_weights(W: Sequence[Array], activation: Sequence[str]) -> Graph:
     Returns
     -------
     networkx.DiGraph
-        With ``layer`` on every node, ``activation`` and ``bias`` on all but the inputs, and
-        ``weight`` on every edge.
+        Every node has the attribute ``layer``, every node except inputs also ``activation`` and
+        ``bias``, and every edge ``weight``.
 
     Raises
     ------
     ValueError
-        If a matrix has not a row for the biases and one for each node of the layer before, or
-        there are not as many activations as matrices.
+        If the number of activations differs from the number of matrices, or a matrix does not have
+        one row for the biases and one for each node of the previous layer.
 
     Examples
     --------
@@ -355,13 +355,13 @@ def graph_from_weights(W: Sequence[Array], activation: Sequence[str]) -> Graph:
 
 
 def weights_from_graph(G: Graph) -> list[Array]:
-    """Return the weights of a layered network: `graph_from_weights` backwards.
+    """Return the weights of a layered network, the inverse of `graph_from_weights`.
 
     Parameters
     ----------
     G : networkx.DiGraph
-        Nodes ``(l, i)``, counted from 0 without gaps, with edges from each layer to the next. A
-        missing edge, or a bias that is absent, None or False, reads as 0.
+        Nodes ``(l, i)``, counted from 0 without gaps, and edges from each layer to the next. The
+        weight of a missing edge is 0, and so is a bias that is missing, None or False.
 
     Returns
     -------
@@ -370,7 +370,7 @@ def weights_from_graph(G: Graph) -> list[Array]:
     Raises
     ------
     ValueError
-        If an edge does not lead from a layer to the next.
+        If an edge does not join a layer to the next one.
 
     Examples
     --------
@@ -388,6 +388,6 @@ def weights_from_graph(G: Graph) -> list[Array]:
     for u, v, attributes in G.edges(data=True):
         (before, i), (layer, j) = u, v
         if layer != before + 1:
-            raise ValueError(f"edge {u!r} -> {v!r} must join a layer to the next.")
+            raise ValueError(f"edge {u!r} -> {v!r} must join a layer to the next one")
         W[layer - 1][i + 1, j] = attributes["weight"]
     return W

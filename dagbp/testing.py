@@ -1,4 +1,4 @@
-"""Checks for networks of your own."""
+"""Checks of the gradients of your own networks."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -17,33 +17,37 @@ __all__ = ["GradientReport", "gradcheck"]
 
 Float64 = npt.NDArray[np.float64]
 
-STEP = 1e-5  # of a parameter, or of 1: the difference's own error is about 1e-10 of the loss
+# Relative to max(1, |parameter|). A central difference is then exact to about 1e-10 of the loss.
+STEP = 1e-5
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
-# Near a minimum slopes are all rounding: errors are held against the slope so far from there.
+# Near a minimum slopes are mostly rounding errors. Errors are then relative to the slope at this
+# distance from the minimum.
 NEAR = {"float32": 0.1, "float64": 1e-3}
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `gradcheck` found; `print` shows it.
+    """The result of `gradcheck`. `print` shows it, `bool` is `passed`.
 
     Attributes
     ----------
     passed : bool
-        Whether no error is above the tolerance.
+        Whether no error exceeds the tolerance, and at least one parameter was compared.
     worst : node or (source, target)
-        The parameter with the largest error: an edge for its weight, a node for its bias; None if
-        none could be compared.
+        The parameter with the largest error: an edge for its weight, a node for its bias. None if
+        no parameter was compared.
     kind : {"weight", "bias"}
+        The kind of the worst parameter.
     gradient, difference : float
-        What back-propagation says of it, and what differences of the loss do.
-    error, tolerance : float
-        The largest error, over the largest magnitude of any difference; near a minimum, over what
-        it would be a little further away.
+        Its derivative by back-propagation, and by differences of the loss.
+    error : float
+        Its error, divided by the largest magnitude of all differences. Near a minimum the divisor
+        is the slope at a small distance from the minimum.
+    tolerance : float
     n_checked : int
-        Parameters compared.
+        Number of parameters that were compared.
     n_kinks : int
-        Parameters left out: the loss has a kink within a step of their value, as with ReLUs.
+        Number of parameters that were left out: the loss has a kink within one step, as with ReLUs.
     """
 
     passed: bool
@@ -85,21 +89,22 @@ def gradcheck(
 ) -> GradientReport:
     """Compare a network's gradient with central differences of its loss.
 
-    The differences are those of a copy of the network in float64, so a float32 network is held to
-    the exact gradient within its own rounding.
+    The differences are computed by a copy of the network in float64. So the gradient of a float32
+    network is compared with the exact one, within its own rounding errors.
 
     Parameters
     ----------
     net : Network
-        Its parameters stay as they are.
+        Its parameters do not change.
     X, Y, loss, sample_weight
-        As in `Network.fit`. A few samples do.
+        As in `Network.fit`. A few samples are enough.
     most : int
-        Most parameters to check, drawn at random from those that train; each takes four passes.
+        Largest number of parameters to check. They are drawn at random from the trainable ones.
+        Each takes four forward passes.
     tolerance : float, optional
-        Of the errors, over the largest difference; default: 1e-6, for float32 1e-4.
+        Largest error, relative to the largest difference; by default 1e-6, or 1e-4 in float32.
     seed : int or numpy.random.Generator
-        Of the draw.
+        Seed of the random choice of parameters.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def gradcheck(
     Raises
     ------
     DataError, OptionError
-        If an argument does not fit, or no parameter trains.
+        If an argument is invalid, or no parameter is trainable.
 
     Examples
     --------
@@ -133,17 +138,37 @@ def gradcheck(
         trained = np.sort(generator(seed).choice(trained, int(most), replace=False))
     slopes, jumps, scale = _differences(net, trained, X, Y, loss, sample_weight)
     smooth = jumps <= limit / 4 * scale
-    checked = trained[smooth]
-    expected, found = slopes[smooth], gradient[checked].astype(np.float64)
-    errors = np.abs(found - expected) / scale
-    n_kinks = len(trained) - len(checked)
+    n_kinks = int(len(trained) - smooth.sum())
+    return _report(net, trained[smooth], gradient, slopes[smooth], scale, limit, n_kinks)
+
+
+def _report(
+    net: Network,
+    checked: npt.NDArray[np.intp],
+    gradient: npt.NDArray[Any],
+    slopes: Float64,
+    scale: float,
+    limit: float,
+    n_kinks: int,
+) -> GradientReport:
+    """Return the report on the parameters `checked`, with their slopes by differences."""
     if len(checked) == 0:
         return GradientReport(False, None, "weight", 0.0, 0.0, np.inf, limit, 0, n_kinks)
+    found = gradient[checked].astype(np.float64)
+    errors = np.abs(found - slopes) / scale
     k = int(np.argmax(errors))
-    worst, kind = net.parameter_names[checked[k]], "weight" if checked[k] < net.n_edges else "bias"
     error = float(errors[k])
-    numbers = float(found[k]), float(expected[k]), error, limit
-    return GradientReport(error <= limit, worst, kind, *numbers, len(checked), n_kinks)
+    return GradientReport(
+        passed=error <= limit,
+        worst=net.parameter_names[checked[k]],
+        kind="weight" if checked[k] < net.n_edges else "bias",
+        gradient=float(found[k]),
+        difference=float(slopes[k]),
+        error=error,
+        tolerance=limit,
+        n_checked=len(checked),
+        n_kinks=n_kinks,
+    )
 
 
 def _differences(
@@ -154,30 +179,33 @@ def _differences(
     loss: str | Loss,
     sample_weight: npt.ArrayLike | None,
 ) -> tuple[Float64, Float64, float]:
-    """Return the slope of the loss by each parameter, how far it jumps there, and a scale for both.
+    """Return the loss's slope by each parameter, its jump there, and a scale for both.
 
-    The scale is what errors are held against.
+    The slope is a central difference. The jump is its change within one step: large at a kink.
+    Errors are relative to the scale.
     """
     saved = take_snapshot(model_of(net), training=False)
     exact = Network(restore(replace(saved, parameters=saved.parameters.astype(np.float64))))
     origin = np.array(exact.parameters)
-    slopes, bends = np.empty((2, 2, len(parameters)))
+
+    def loss_at(parameter: int, change: float) -> float:
+        moved = origin.copy()
+        moved[parameter] += change
+        exact.parameters = moved
+        return exact.evaluate(X, Y, loss, sample_weight=sample_weight)
+
+    slopes, curvatures = np.empty((2, 2, len(parameters)))
     here = exact.evaluate(X, Y, loss, sample_weight=sample_weight)
-    for k, parameter in enumerate(parameters.tolist()):
-        for way, part in enumerate((1.0, 0.5)):
-            step = part * STEP * max(1.0, abs(origin[parameter]))
-            ends = []
-            for sign in (1, -1):
-                moved = origin.copy()
-                moved[parameter] += sign * step
-                exact.parameters = moved
-                ends.append(exact.evaluate(X, Y, loss, sample_weight=sample_weight))
-            slopes[way, k] = (ends[0] - ends[1]) / (2 * step)
-            bends[way, k] = (ends[0] - 2 * here + ends[1]) / step**2
-    smooth = np.abs(bends[0] - bends[1]) < 0.2 * np.abs(bends).max(axis=0)
-    bend = float(np.median(np.abs(bends[1, smooth]))) if smooth.any() else 0.0
-    scale = max(np.abs(slopes).max(), NEAR[net.dtype.name] * bend, 1e-300)
-    # At a kink half the step bends twice as much, or the slope is another.
     steps = STEP * np.maximum(1.0, np.abs(origin[parameters]))
-    jumps = np.where(smooth, 0.0, np.abs(bends[0]) * steps)
+    for k, parameter in enumerate(parameters.tolist()):
+        for half, step in enumerate((steps[k], steps[k] / 2)):
+            above, below = loss_at(parameter, step), loss_at(parameter, -step)
+            slopes[half, k] = (above - below) / (2 * step)
+            curvatures[half, k] = (above - 2 * here + below) / step**2
+    # At a kink the half step has twice the curvature, or another slope.
+    whole, half_ = curvatures
+    smooth = np.abs(whole - half_) < 0.2 * np.abs(curvatures).max(axis=0)
+    curvature = float(np.median(np.abs(half_[smooth]))) if smooth.any() else 0.0
+    scale = max(np.abs(slopes).max(), NEAR[net.dtype.name] * curvature, 1e-300)
+    jumps = np.where(smooth, 0.0, np.abs(whole) * steps)
     return slopes[1], np.maximum(jumps, np.abs(slopes[0] - slopes[1])), scale

@@ -1,5 +1,6 @@
 """Draw the pictures of the pages, for light and for dark, and the page that steps through a net."""
 
+import internals_pictures
 import networkx as nx
 import numpy as np
 from docutils import nodes
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 import dagbp
+from benchmarks.harness import charts, results
 from dagbp import plotting
 
 BACK = {"light": "#ffffff", "dark": "#131416"}  # the theme's
@@ -43,6 +45,14 @@ def draw_all(folder):
         for mode in BACK:
             with rc_context(dict.fromkeys(LETTERING, INK[mode])):
                 draw(mode).savefig(folder / f"{draw.__name__}-{mode}.svg", facecolor=BACK[mode])
+    for draw in internals_pictures.ALL:
+        for mode in BACK:
+            draw(mode).savefig(folder / f"{draw.__name__}-{mode}.svg", facecolor=BACK[mode])
+    for name in charts.CHARTS:
+        for mode in BACK:
+            with rc_context(dict.fromkeys(LETTERING, INK[mode])):
+                figure = chart(name, mode)
+                figure.savefig(folder / f"chart-{name}-{mode}.svg", facecolor=BACK[mode])
     plotting.animate_backprop(
         dagbp.compile(skipping(), activation="tanh", seed=3),
         x=[1.0, -0.5],
@@ -155,6 +165,19 @@ def cut(mode):
     G = dagbp.random_dag(14, 30, 3, 2, depth=5, seed=5)
     plotting.draw_network(dagbp.compile(G, seed=0), ax=ax, labels=True)
     ax.axvline(2.5, color=ORANGE[mode], linestyle="--", linewidth=2)
+    return figure
+
+
+# --- charts of the benchmarks ---
+
+
+def chart(name, mode):
+    """Draw a chart from the results of a suite."""
+    draw, size = charts.CHARTS[name]
+    figure = Figure(figsize=size, layout="constrained")
+    draw(results.read(name), figure, INK[mode])
+    for ax in figure.axes:
+        ax.set_facecolor(BACK[mode])
     return figure
 
 

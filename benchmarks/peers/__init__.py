@@ -1,29 +1,27 @@
-"""What dagbp is measured against: what a peer is, which there are, and whether one is right.
+"""Libraries that dagbp is compared with: the interface of a peer, the list, and the check.
 
-A peer is a class in a module here, with
+A peer is a class in a module of this folder, with
 
-- ``name``, what tables call it, and ``package``, what must be installed (None: NumPy and SciPy);
-- ``__init__(case, parameters, threads)``: a `networks.Case`; flat float32 parameters, weights in
-  the order of the case's edges, then the computed nodes' biases, ascending;
-- ``set_batch(X, Y)``: what the steps train on;
-- ``step()``: one training step, done when it returns: forward, squared error (summed over outputs,
-  averaged over samples, no ½), backward, the gradient of every weight and bias, and plain SGD at
-  `LEARNING_RATE`;
+- ``name``, its name in tables, and ``package``, the package it needs (None: NumPy and SciPy);
+- ``__init__(case, parameters, threads)``: a `networks.Case`; flat float32 parameters: weights in
+  the order of the case's edges, then biases of the computed nodes, ascending;
+- ``set_batch(X, Y)``: the batch of all steps;
+- ``step()``: one training step, finished on return: forward, squared error (summed over outputs,
+  averaged over samples, without ½), backward, the gradient of every weight and bias, and plain SGD
+  at `LEARNING_RATE`;
 - ``gradient()``: that gradient, flat, in the order of the parameters;
-- ``raw_gradient()``: that gradient, left in whatever layout the peer has it;
+- ``raw_gradient()``: that gradient in the peer's own layout;
 - ``predict(X)``: the outputs.
 
-It may have ``steps(count)`` where several steps in one call are what its users do;
-``activation = "sigmoid"`` where it has nothing else; ``forward_only = True`` where ``predict`` is
-all that it has; and ``exact = False`` where its arithmetic is less than float32, so that its
-gradients are told and not required.
+It may have ``steps(count)`` if its users take several steps in one call; ``activation = "sigmoid"``
+if it has no other; ``forward_only = True`` if it has ``predict`` alone; and ``exact = False`` if it
+computes in less than float32: its gradients are then reported and not checked.
 
-A module that does not import, for want of its package, leaves its peers out, which is told.
+A peer with a missing package is left out, and a line says so.
 """
 
 import importlib
 import time
-import warnings
 
 import numpy as np
 
@@ -54,33 +52,37 @@ DAGS = (
     "ffnet_.Ffnet",
 )
 
-# Updates are computed, and parameters stay. A small rate does not do: 1e-9 moves last bits, by
-# which a signal may pass a kink, and 1e-15 leaves in the absent weights of dense layers what
-# becomes subnormal in products: at 1 % PyTorch's step then takes an Intel three times as long.
+# Updates are computed, and parameters keep their values. A small rate is no substitute: 1e-9
+# changes last bits, which can move a signal across a kink of relu; 1e-15 leaves tiny numbers in the
+# absent weights of dense layers, and their products are subnormal: at 1 % density PyTorch's step
+# then takes three times as long on an Intel.
 LEARNING_RATE = 0.0
 TOLERANCE = 2e-5  # of the largest entry of the gradient
 MANY, RARE = 10_000_000, 100
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+
+def find(place):
+    """Return the class at "module.Class"; raise ImportError if a package is missing."""
+    module, name = place.split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 def load(places, only=()):
-    """Return the classes at these places by name, and why others are left out, by place.
+    """Return the classes at these places by name, and the reasons of missing ones by place.
 
     Parameters
     ----------
     places : sequence of str
         "module.Class" each, such as `LAYERS`.
     only : sequence of str
-        If any: only places that contain one of these, in lower case.
+        If not empty: only places that contain one of these, in lower case.
     """
     found, left_out = {}, {}
     for place in places:
         if only and not any(part in place.lower() for part in only):
             continue
-        module, name = place.split(".")
         try:
-            peer = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            peer = find(place)
         except ImportError as error:
             left_out[place] = str(error)
             print(f"left out: {place} ({error})")
@@ -92,9 +94,9 @@ def load(places, only=()):
 def difference(gradient, reference):
     """Return the largest difference as a share of the largest entry.
 
-    Of very many entries the one in `RARE` that are off most are left out: among millions of ReLUs
-    some stand so near their kink that a rounding decides whether they pass anything back, for the
-    best peer as for the worst.
+    From `MANY` entries on, the largest differences are left out, one entry in `RARE`: among
+    millions of ReLUs some signals lie so near the kink that a rounding decides on their derivative,
+    in every library.
     """
     gaps = np.abs(gradient - reference)
     if len(gaps) >= MANY:
@@ -104,7 +106,7 @@ def difference(gradient, reference):
 
 
 def check(peer, reference_gradient):
-    """Return how far a peer's gradient is off; raise `WrongGradientError` if that is too far."""
+    """Return the difference of a peer's gradient; raise `WrongGradientError` if too large."""
     gap = difference(peer.gradient(), reference_gradient)
     if getattr(peer, "exact", True) and not gap < TOLERANCE:
         raise WrongGradientError(f"wrong gradients: {gap:.2g} of the largest")
@@ -121,7 +123,7 @@ def take_steps(peer, count):
 
 
 def steps_lasting(peer, seconds):
-    """Return how many steps, taken in one call, last so long, warm."""
+    """Return the number of steps for which one call, warm, takes at least so long."""
     take_steps(peer, 1)
     count = 1
     while True:
@@ -134,4 +136,4 @@ def steps_lasting(peer, seconds):
 
 
 class WrongGradientError(Exception):
-    """A peer's gradients are not those of the problem: it is shown, never timed."""
+    """A peer's gradient differs from the reference. Such a peer is shown, never timed."""

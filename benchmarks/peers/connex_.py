@@ -32,11 +32,11 @@ class Connex:
             for block, shape in zip(np.split(flat, ends), self.shapes, strict=True)
         ]
         model = eqx.tree_at(lambda m: m._weights_and_biases, model, blocks)
-        # Split once, not in every call: its wiring is static, and comparing it takes longer.
+        # Split once: the static part holds the edges, and comparing it in every call is slow.
         self.arrays, static = eqx.partition(model, eqx.is_inexact_array)
 
         def forward(arrays, X):
-            whole, key = eqx.combine(arrays, static), jax.random.PRNGKey(0)  # nothing drops out
+            whole, key = eqx.combine(arrays, static), jax.random.PRNGKey(0)  # no dropout
             return jax.vmap(lambda x: whole(x, key=key))(X)
 
         def loss(arrays, X, Y):
@@ -50,7 +50,7 @@ class Connex:
         self._update = jax.jit(update, donate_argnums=0)
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = jnp.asarray(X), jnp.asarray(Y)
 
     def step(self):
@@ -64,7 +64,7 @@ class Connex:
         return np.concatenate([np.asarray(block).ravel() for block in blocks])[self.cell]
 
     def raw_gradient(self):
-        """Return the gradient as a network of its own."""
+        """Return the gradient in the structure of a Connex network."""
         return jax.block_until_ready(self._gradient(self.arrays, self.X, self.Y))
 
     def predict(self, X):
@@ -73,19 +73,19 @@ class Connex:
 
 
 def _cells(model, case, shapes):
-    """Return where each weight and then each bias stands in the blocks, taken flat.
+    """Return the index of each weight, then of each bias, in the concatenated blocks.
 
-    A block has a row for each neuron of a topological batch, a column for each neuron between the
-    first and last that it reads, and the bias in the last column.
+    A block has a row for each neuron of a topological batch, a column for each neuron between its
+    first and its last source, and the biases in the last column.
     """
     number = np.array([model._neuron_to_id[node] for node in range(case.n_nodes)])
     start = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
     row = np.full(case.n_nodes, -1)  # of each neuron, by its number: first cell of its row
     low, width = np.zeros_like(row), np.zeros_like(row)
     for k, batch in enumerate(model._topo_batches):
-        team_size = np.asarray(batch)
-        row[team_size] = start[k] + np.arange(len(team_size)) * shapes[k][1]
-        low[team_size], width[team_size] = model._min_index[k], shapes[k][1]
+        members = np.asarray(batch)
+        row[members] = start[k] + np.arange(len(members)) * shapes[k][1]
+        low[members], width[members] = model._min_index[k], shapes[k][1]
     src, dst = number[case.src], number[case.dst]
     computed = number[case.computed]
     return np.concatenate([row[dst] + src - low[dst], row[computed] + width[computed] - 1])

@@ -1,4 +1,4 @@
-"""dagbp itself, as its users call it: `fit`, `predict` and `loss_and_gradient`."""
+"""dagbp through its public functions: `fit`, `predict` and `loss_and_gradient`."""
 
 import warnings
 from itertools import pairwise
@@ -42,7 +42,7 @@ class Dagbp:
             )
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = X, Y
 
     def step(self):
@@ -50,28 +50,26 @@ class Dagbp:
         self.steps(1)
 
     def steps(self, count):
-        """Take training steps; an epoch is one, of the whole batch."""
+        """Take training steps: epochs of one batch."""
         self.net.fit(self.X, self.Y, epochs=count, batch_size=len(self.X), **OPTIONS)
 
     def raw_gradient(self):
-        """Return the gradient as dagbp gives it, in the order of `Network.parameters`."""
+        """Return the gradient in the order of `Network.parameters`."""
         return self.net.loss_and_gradient(self.X, self.Y)[1]
 
     def gradient(self):
         """Return the gradient in the order of the case's parameters."""
-        theirs = self.raw_gradient()
-        gradient = np.empty_like(theirs)
-        gradient[self._order()] = theirs
-        return gradient
+        return self.in_order_of_case(self.raw_gradient())
 
-    def _order(self):
-        """Return which of the case's parameters each of the network's is.
+    def in_order_of_case(self, values):
+        """Reorder values from the order of `Network.parameters` to the order of the case.
 
-        A network whose parameters are the numbers 0, 1, 2, ... tells.
+        A network with the parameters 0, 1, 2, ... shows the permutation.
         """
-        size = self.case.n_edges + len(self.case.computed)
-        numbered = self._compile(np.arange(size, dtype=np.float64), "float64")
-        return numbered.parameters.astype(np.int64)
+        numbered = self._compile(np.arange(len(values), dtype=np.float64), "float64")
+        ordered = np.empty_like(values)
+        ordered[numbered.parameters.astype(np.int64)] = values
+        return ordered
 
     def predict(self, X):
         """Return the outputs, (n_samples, n_outputs)."""
@@ -79,7 +77,7 @@ class Dagbp:
 
 
 class DagbpDense:
-    """The layers of the case with the edges that are not there drawn too, at weight 0."""
+    """The layers of the case with all possible edges; absent ones have weight 0."""
 
     name = "dagbp, zeros drawn too"
     package = "dagbp"
@@ -92,7 +90,7 @@ class DagbpDense:
         self.filled = Dagbp(full, drawn, threads)
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.filled.set_batch(X, Y)
 
     def step(self):
@@ -113,7 +111,7 @@ class DagbpDense:
 
 
 def _fully_connected(case):
-    """Return the case with every edge between neighbouring layers, and where the case's are."""
+    """Return the case with all edges between neighbouring layers, and the places of its own."""
     sizes = np.array(case.levels)
     first = np.cumsum([0, *sizes])
     before = np.cumsum([0, *(sizes[:-1] * sizes[1:])])  # edges in the layers below

@@ -10,7 +10,7 @@ from . import LEARNING_RATE
 class Ffnet:
     """The gradient routine of `ffnet.train_*`, without their scaling of the data, plus SGD.
 
-    Compiling searches a list for each edge: minutes beyond 100,000 edges.
+    Its constructor searches a list for each edge, which takes minutes beyond 100,000 edges.
     """
 
     name = "ffnet (float64, sigmoid)"
@@ -21,7 +21,7 @@ class Ffnet:
         src = np.concatenate([case.src + 1, np.zeros_like(case.computed)])  # node 0 is the bias
         dst = np.concatenate([case.dst, case.computed]) + 1
         self.net = ffnet(list(zip(src.tolist(), dst.tolist(), strict=True)))
-        # It orders edges and ports its own way.
+        # ffnet has its own order of edges and ports.
         n = case.n_nodes + 1
         keys, order = src * n + dst, np.asarray(self.net.conec, np.int64) @ [n, 1]
         rank = np.argsort(keys)
@@ -31,7 +31,7 @@ class Ffnet:
         self.out_columns = _places(case.outputs, self.net.outno)
 
     def set_batch(self, X, Y):
-        """Keep a batch, in the layout that Fortran reads."""
+        """Store a batch in Fortran's layout."""
         self.X = np.asfortranarray(X[:, self.columns], np.float64)
         self.Y = np.asfortranarray(Y[:, self.out_columns], np.float64)
 
@@ -51,7 +51,7 @@ class Ffnet:
         return outputs[:, np.argsort(self.out_columns)]
 
     def raw_gradient(self):
-        """Return the gradient in ffnet's order; its routine's is of half the sum over samples."""
+        """Return the gradient in ffnet's order. ffnet's loss is half the sum over samples."""
         net = self.net
         ports = net.units, net.inno, net.outno
         gradient = propagation.grad(net.weights, net.conec, net.bconecno, *ports, self.X, self.Y)
@@ -60,6 +60,6 @@ class Ffnet:
 
 
 def _places(nodes, numbers):
-    """Return, for each of ffnet's port numbers, its place among the case's nodes."""
+    """Return the index, among the case's nodes, of each of ffnet's port numbers."""
     place = {int(node) + 1: k for k, node in enumerate(nodes)}
     return np.array([place[int(number)] for number in numbers])

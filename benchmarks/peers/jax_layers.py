@@ -8,11 +8,11 @@ import numpy as np
 from jax.experimental import sparse
 
 from . import LEARNING_RATE
-from .layers import Layers
+from .bases.layers import Layers
 
 
 class JaxStack(ABC):
-    """Layers under `jax.grad` and `jax.jit`; a step takes its parameters' memory over."""
+    """Layers under `jax.grad` and `jax.jit`; a step donates the memory of the parameters."""
 
     package = "jax"
 
@@ -30,7 +30,7 @@ class JaxStack(ABC):
 
     @abstractmethod
     def _weight(self, layer, w):
-        """Return what is trained of a layer, from its weights by slot."""
+        """Return the trained array of a layer, from its weights by slot."""
 
     @abstractmethod
     def _forward(self, parameters, X):
@@ -41,7 +41,7 @@ class JaxStack(ABC):
         """Return a weight's gradient by slot."""
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = jnp.asarray(X), jnp.asarray(Y)
 
     def step(self):
@@ -73,7 +73,7 @@ class JaxStack(ABC):
 
 
 class JaxDense(JaxStack):
-    """Dense layers with zeros where there is no edge, which train too."""
+    """Dense layers with zeros for absent edges. The zeros train too."""
 
     name = "JAX dense"
 

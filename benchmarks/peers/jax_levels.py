@@ -1,17 +1,17 @@
-"""JAX: one compiled step, as users write it with levels unrolled, and by hand as a loop."""
+"""JAX: one compiled step, with the levels unrolled, or in a loop written by hand."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from . import LEARNING_RATE
-from .levels import make_levels
+from .bases.levels import make_levels
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 
 class JaxUnrolledLevels:
-    """Each level is a few operations of its own shapes, differentiated by `jax.grad`."""
+    """Each level is a few operations with shapes of its own; `jax.grad` differentiates them."""
 
     name = "JAX jit, unrolled levels"
     package = "jax"
@@ -29,7 +29,7 @@ class JaxUnrolledLevels:
         self._predict = jax.jit(self._forward)
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = jnp.asarray(X), jnp.asarray(Y)
 
     def step(self):
@@ -52,7 +52,7 @@ class JaxUnrolledLevels:
     def _forward(self, parameters, X):
         w, b = parameters
         n_inputs = self.levels.n_inputs
-        padded_w = jnp.append(w, 0)  # a missing edge reads this weight
+        padded_w = jnp.append(w, 0)  # the weight of absent edges
         x = jnp.zeros((self.levels.n_nodes, len(X)), w.dtype).at[:n_inputs].set(X.T)
         for first, output, end, source, slot in self.layout:
             s = jnp.einsum("jk,jkb->jb", padded_w[slot], x[source])
@@ -72,8 +72,9 @@ class JaxUnrolledLevels:
 class JaxScanLevels:
     """A loop over levels padded to one width and one in-degree, both passes written by hand.
 
-    Autodiff of such a loop would keep every level's whole state. Level k has the padded rows
-    ``n_inputs + k * width`` onwards. Compiles in a second at any depth; a hub pads every node.
+    Automatic differentiation of such a loop would store the whole state at every level. Level k
+    begins at padded row ``n_inputs + k * width``. It compiles in a second at any depth. One node of
+    high degree pads all nodes.
     """
 
     name = "JAX jit, loop over levels"
@@ -90,7 +91,7 @@ class JaxScanLevels:
         self._predict = jax.jit(lambda *given: self._forward(*given)[given[1]["outputs"]].T)
 
     def _layout(self):
-        """Return the padded tables; arguments of the compiled step, so that none is a constant."""
+        """Return the padded tables: arguments of the compiled step, and so no constants of it."""
         levels, n_inputs = self.levels, self.levels.n_inputs
         row = np.arange(levels.n_nodes, dtype=np.int32)  # padded row of each row
         for k, (first, _, end) in enumerate(levels.spans):
@@ -126,7 +127,7 @@ class JaxScanLevels:
         }
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = jnp.asarray(X), jnp.asarray(Y)
 
     def step(self):
@@ -147,7 +148,7 @@ class JaxScanLevels:
         return np.asarray(self._predict(self.parameters, self.layout, X))
 
     def _forward(self, parameters, layout, X):
-        w, b = (jnp.append(p, 0) for p in parameters)  # what is missing reads the last
+        w, b = (jnp.append(p, 0) for p in parameters)  # absent edges read the last entry
         sources, slots = layout["in"]
         x = jnp.zeros((self.n_rows, len(X)), w.dtype).at[: self.levels.n_inputs].set(X.T)
 
@@ -191,7 +192,7 @@ class JaxScanLevels:
 def _padded(ptr, columns, first, end):
     """Return columns and slots of some rows as tables of one width.
 
-    What is missing has column 0 and slot ``len(columns)``, beyond all edges.
+    Absent entries have column 0 and slot ``len(columns)``, beyond all edges.
     """
     counts = np.diff(ptr[first : end + 1])
     slots = np.arange(ptr[first], ptr[end])

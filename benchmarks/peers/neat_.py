@@ -1,9 +1,9 @@
-"""neat-python: networks as lists of nodes in plain Python; it evolves, so it has no gradient."""
+"""neat-python: networks as lists of nodes in plain Python. It has no gradient, since it evolves."""
 
 from neat.activations import identity_activation, relu_activation
 from neat.nn import FeedForwardNetwork
 
-from .levels import make_levels
+from .bases.levels import make_levels
 
 
 class NeatPython:
@@ -28,11 +28,11 @@ class NeatPython:
         self.network = FeedForwardNetwork(list(range(n_inputs)), outputs, evaluations)
 
     def set_batch(self, X, Y):
-        """Keep the features."""
+        """Store the features."""
         self.X = X
 
     def step(self):
-        """Run the batch forward: all there is."""
+        """Run the batch forward; neat-python has no backward pass."""
         self.predict(self.X)
 
     def predict(self, X):

@@ -1,14 +1,14 @@
-"""NumPy, node by node: what a textbook's equations give when written with arrays over samples."""
+"""NumPy, node by node: a textbook's equations, with arrays over samples."""
 
 from itertools import pairwise
 
 import numpy as np
 
-from .by_hand import ByHand
+from .bases.by_hand import ByHand
 
 
 class NumpyNodes(ByHand):
-    """Each node gathers the rows it reads and takes one matrix-vector product."""
+    """Each node gathers the rows of its sources, and takes one matrix-vector product."""
 
     name = "NumPy per node"
 

@@ -1,4 +1,4 @@
-"""SciPy: a CSR product a layer each way, and NumPy for the weights' gradient."""
+"""SciPy: one CSR product a layer in each direction, and NumPy for the gradient of weights."""
 
 import time
 
@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import LEARNING_RATE
-from .layers import Layers
+from .bases.layers import Layers
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
@@ -31,7 +31,7 @@ class ScipyLayers:
         ]
 
     def set_batch(self, X, Y):
-        """Keep a batch, and find out how its weights' gradient is fastest."""
+        """Store a batch, and choose the fastest gradient of weights for each layer."""
         self.X, self.Y = np.ascontiguousarray(X.T), np.ascontiguousarray(Y.T)
         self.weight_gradient = [_fastest(layer, len(X)) for layer in self.layers]
 
@@ -55,7 +55,7 @@ class ScipyLayers:
         return self._forward(X.T)[-1].T
 
     def _forward(self, x):
-        """Return every layer's activations, the inputs' first."""
+        """Return the activations of every layer, from the inputs on."""
         xs = [x]
         for k, (W, b) in enumerate(zip(self.W, self.b, strict=True)):
             s = W @ xs[-1]
@@ -66,7 +66,7 @@ class ScipyLayers:
         return xs
 
     def _gradients(self):
-        """Yield (k, (dw, db)) from the last layer to the first, each done with its weights."""
+        """Yield (k, (dw, db)) from the last layer to the first. Layer k is not read after that."""
         xs = self._forward(self.X)
         delta = (xs[-1] - self.Y) * np.float32(2 / self.Y.shape[1])
         for k in reversed(range(len(self.layers))):
@@ -78,12 +78,12 @@ class ScipyLayers:
 
 
 def by_dense_product(layer, x, delta):
-    """Return dw_ij = sum over samples of δ_i x_j by slot, out of the whole matrix."""
+    """Return dw_ij = sum over samples of δ_i x_j by slot, from the whole matrix."""
     return (delta @ x.T)[layer.target, layer.source]
 
 
 def by_gathering(layer, x, delta):
-    """Return the same at the pattern only."""
+    """Return the same, computed at existing edges only."""
     dw = np.empty(len(layer.edge), x.dtype)
     for k in range(0, len(dw), GATHERED):
         piece = slice(k, k + GATHERED)
@@ -93,7 +93,7 @@ def by_gathering(layer, x, delta):
 
 
 def _fastest(layer, n_samples):
-    """Return the way that is faster for this layer and batch: dense ones have the better one."""
+    """Return the faster of two functions for this layer and batch."""
     x, delta = (np.ones((n, n_samples), np.float32) for n in (layer.n_in, layer.n_out))
     took = {}
     for way in (by_dense_product, by_gathering):

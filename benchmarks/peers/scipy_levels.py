@@ -3,13 +3,13 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .by_hand import ByHand
+from .bases.by_hand import ByHand
 
 GATHERED = 1024  # edges whose rows are gathered at a time: both factors stay in a core's L2 cache
 
 
 class ScipyLevels(ByHand):
-    """One matrix a level in each direction, its values views of the weights."""
+    """One matrix a level in each direction. Its values are views of the weights."""
 
     name = "SciPy CSR per level"
 
@@ -38,9 +38,9 @@ class ScipyLevels(ByHand):
         self._weight_gradient()
 
     def _weight_gradient(self):
-        """dw_e = sum over samples of x_source delta_target, at the edges only.
+        """dw_e = sum over samples of x_source delta_target, at existing edges only.
 
-        Faster on every graph here than a level's dense product, of which most would go unused.
+        This is faster on all graphs here than a dense product a level.
         """
         sources, targets = self.levels.in_src, self.levels.target
         for k in range(0, len(self.w), GATHERED):
@@ -51,7 +51,7 @@ class ScipyLevels(ByHand):
 
 
 def _products(ptr, columns, values, spans):
-    """Return a matrix of each span of rows; its values stay views, so that updates reach them."""
+    """Return a matrix of each span of rows. Its values are views, so updates change them."""
     matrices = []
     for first, end in spans:
         slots = slice(ptr[first], ptr[end])

@@ -1,18 +1,18 @@
-"""SparseLab, a C++ extension of PyTorch; and its best kernel in the PyTorch expert's place."""
+"""SparseLab, a C++ extension of PyTorch; and its fastest kernel within `ExpertStack`."""
 
 import numpy as np
 import torch
 from sparselab import PaddedCSR, SparseLinear, _core, ops
 
+from .bases.torch_stack import TorchStack
 from .torch_expert import ExpertStack, csr
-from .torch_stack import TorchStack
 
 
 class SparseLab(TorchStack):
-    """`SparseLinear` layers. Their values stand in rows with room to grow, as its users have them.
+    """`SparseLinear` layers, with SparseLab's default of spare room in each row.
 
-    Its cache of transposes is keyed on ``id(W)`` and would hand a new layer the matrix of one that
-    is gone: it is emptied here.
+    SparseLab keeps a cache of transposes by ``id(W)``. A new layer could get the transpose of a
+    deleted one, so the cache is cleared here.
     """
 
     name = "SparseLab"
@@ -46,7 +46,7 @@ class TorchComposite(ExpertStack):
 
     def _weight_gradient(self, layer):
         matrix, slots = padded(layer, np.zeros(len(layer.edge), np.float32), 0.0)
-        has_gaps = len(slots) < len(matrix.values)  # a row without edges has room for one
+        has_gaps = len(slots) < len(matrix.values)  # a row without edges has room for one edge
 
         def product(dy, x):
             dw = _core.spmm_grad_w_simd(matrix, dy.contiguous().numpy(), x.contiguous().numpy())
@@ -56,7 +56,7 @@ class TorchComposite(ExpertStack):
 
 
 def padded(layer, w, padding_ratio=0.2):
-    """Return SparseLab's matrix of a layer, and where in it each slot's value is."""
+    """Return SparseLab's matrix of a layer, and the place of each slot's value in it."""
     tight = csr(layer.ptr, layer.source, torch.from_numpy(w), layer.shape)
     matrix = PaddedCSR.from_torch_sparse_csr(tight, padding_ratio=padding_ratio)
     within = np.arange(len(w)) - layer.ptr[layer.target]

@@ -1,18 +1,18 @@
-"""PyTorch by an expert: an `autograd.Function` over MKL's sparse products.
+"""PyTorch, optimised: an `autograd.Function` over MKL's sparse products.
 
-Of what PyTorch offers this is the fastest sparse layer we know of: the transpose is kept, with its
-values permuted anew in each step, and the weight's gradient is taken at the pattern only.
+This is the fastest sparse layer that we know of in PyTorch. It stores the transpose and permutes
+its values in each step, and it computes the gradient of weights at existing edges only.
 """
 
 from abc import abstractmethod
 
 import torch
 
-from .torch_stack import TorchStack
+from .bases.torch_stack import TorchStack
 
 
 class ExpertStack(TorchStack):
-    """Weights by slot; the products read CSR matrices that share them."""
+    """Weights by slot. The products read CSR matrices that share their memory."""
 
     by_row = False
 
@@ -22,7 +22,7 @@ class ExpertStack(TorchStack):
 
     @abstractmethod
     def _weight_gradient(self, layer):
-        """Return a callable that takes dy and x and returns dy xᵀ at the pattern, by slot."""
+        """Return a callable that takes dy and x and returns dy xᵀ at existing edges, by slot."""
 
     def _weight(self, layer, w):
         values = torch.from_numpy(w)
@@ -59,14 +59,14 @@ class SparseProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        """Take dW = dy xᵀ at the pattern, and dx = Wᵀ dy if anything below trains."""
+        """Return dW = dy xᵀ at existing edges, and dx = Wᵀ dy if a layer below needs it."""
         (x,), products = ctx.saved_tensors, ctx.products
         dx = products.transposed() @ dy if ctx.needs_input_grad[1] else None
         return products.weight_gradient(dy, x), dx, None
 
 
 class Products:
-    """A layer's matrix and its transpose, over values that are updated in place.
+    """The matrix of a layer and its transpose. The values are updated in place.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Products:
     values : tensor (E,)
         By slot; not copied.
     weight_gradient : callable
-        Takes dy and x, returns dy xᵀ at the pattern, by slot.
+        Takes dy and x, returns dy xᵀ at existing edges, by slot.
     """
 
     def __init__(self, layer, values, weight_gradient):
@@ -85,7 +85,7 @@ class Products:
         self.W_out = csr(layer.out_ptr, layer.out_target, self.out_values, layer.shape[::-1])
 
     def transposed(self):
-        """Return the transpose with today's values."""
+        """Return the transpose with the current values."""
         torch.index_select(self.values.detach(), 0, self.out_slot, out=self.out_values)
         return self.W_out
 

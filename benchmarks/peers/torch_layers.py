@@ -1,15 +1,15 @@
-"""PyTorch as its users write sparse layers: dense, dense in bfloat16, masked, and CSR."""
+"""PyTorch layers: dense, dense in bfloat16, masked, and CSR."""
 
 import numpy as np
 import torch
 from torch.nn.functional import linear
 
 from . import LEARNING_RATE
-from .torch_stack import TorchStack
+from .bases.torch_stack import TorchStack
 
 
 class TorchMatrices(TorchStack):
-    """Dense matrices with zeros where there is no edge; how they are applied is left open."""
+    """Dense matrices with zeros for absent edges. Subclasses define the product."""
 
     def __init__(self, case, parameters, threads):
         self.masks = []
@@ -34,7 +34,7 @@ class TorchDense(TorchMatrices):
 
 
 class TorchBfloat16(TorchMatrices):
-    """The same under autocast: products in bfloat16, where processors have units for them."""
+    """The same under autocast: products in bfloat16."""
 
     name = "PyTorch dense, bf16 autocast"
     exact = False
@@ -45,7 +45,7 @@ class TorchBfloat16(TorchMatrices):
 
 
 class TorchMasked(TorchMatrices):
-    """The matrices times a mask: what pruning libraries do."""
+    """The matrices times a mask, as in pruning libraries."""
 
     name = "PyTorch masked"
 
@@ -54,9 +54,9 @@ class TorchMasked(TorchMatrices):
 
 
 class TorchCSR(TorchStack):
-    """`torch.sparse.mm` of a CSR weight: the one whose gradient keeps to the pattern.
+    """`torch.sparse.mm` of a CSR weight. Its gradient is sparse.
 
-    `linear(x, W)` and ``W @ x`` give a dense gradient.
+    The gradients of `linear(x, W)` and ``W @ x`` are dense.
     """
 
     name = "torch.sparse CSR"

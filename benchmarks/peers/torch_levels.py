@@ -1,16 +1,16 @@
-"""PyTorch: by hand with MKL's sparse products, and level by level as autograd users write it."""
+"""PyTorch level by level: with MKL's sparse products by hand, and with autograd."""
 
 import torch
 
 from . import LEARNING_RATE
-from .levels import make_levels
+from .bases.levels import make_levels
 
 
 class TorchExpertLevels:
     """A CSR product a level each way, and all weight gradients in one `sampled_addmm`.
 
     Forward and backward are written by hand, since autograd would record every level. Activations
-    and sensitivities are rows (n_nodes, batch), and every product writes into them.
+    and sensitivities are arrays (n_nodes, batch), and every product writes into them.
     """
 
     name = "PyTorch expert per level"
@@ -32,7 +32,7 @@ class TorchExpertLevels:
         self.dw = _rows(levels.in_ptr, levels.in_src, torch.zeros_like(self.w), 0, n, n)
 
     def set_batch(self, X, Y):
-        """Keep a batch, and make the buffers for its size."""
+        """Store a batch, and allocate the buffers for its size."""
         self.X, self.Y = torch.from_numpy(X), torch.from_numpy(Y)
         self.x = torch.zeros(self.levels.n_nodes, len(X))
         self.delta = torch.zeros_like(self.x)
@@ -59,7 +59,7 @@ class TorchExpertLevels:
         n_inputs = self.levels.n_inputs
         x[:n_inputs] = X.T
         for (first, output, end), W in zip(self.levels.spans, self.forward, strict=True):
-            # The columns of W are all rows, but it reads only those before `first`.
+            # W has a column for every row, but its entries lie in columns before `first`.
             bias = self.b[first - n_inputs : end - n_inputs].expand(-1, x.shape[1])
             torch.addmm(bias, W, x, out=x[first:end])
             x[first:output].relu_()
@@ -82,7 +82,7 @@ class TorchExpertLevels:
 
 
 def _rows(ptr, columns, values, first, end, n_columns):
-    """Return some rows of a CSR matrix; its values stay a view, so that an update reaches them."""
+    """Return some rows of a CSR matrix. Its values are a view, so updates change them."""
     slots = slice(ptr[first], ptr[end])
     return torch.sparse_csr_tensor(
         torch.from_numpy(ptr[first : end + 1] - ptr[first]),
@@ -115,7 +115,7 @@ class TorchEagerLevels:
             self.layout.append((first, output, end, slots, source, target))
 
     def set_batch(self, X, Y):
-        """Keep a batch."""
+        """Store a batch."""
         self.X, self.Y = torch.from_numpy(X), torch.from_numpy(Y)
 
     def step(self):

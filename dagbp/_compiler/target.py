@@ -1,9 +1,11 @@
-"""Numba's target for kernels: its processor is Numba's, its Python what kernels are made of.
+"""Numba's target for kernels: the same processor as Numba's own target, but a smaller language.
 
-For its own, Numba first imports all that it can compile, SciPy's linear algebra too; counts the
-turns of each loop before the first; and hands a status from callee to caller, for exceptions. But
-kernels are made of numbers, pointers, tuples and arrays, their loops over sizes count up, and they
-raise nothing. What users write is compiled for Numba's own target.
+Kernels use numbers, pointers, tuples and arrays. They raise nothing, and their loops over sizes
+count up. So this target differs from Numba's own one in three ways. It imports only what kernels
+use (Numba imports SciPy's linear algebra, among others). A function returns its result, without a
+status for exceptions. A loop compares its counter with the end, while Numba first computes the
+number of iterations. Functions of users are compiled for Numba's own target.
+FIGURES
 """
 
 from functools import cache
@@ -11,7 +13,6 @@ from functools import cache
 from llvmlite import ir
 from numba.core import cgutils, fastmathpass, types
 from numba.core.callconv import BaseCallConv, Status
-from numba.core.ccallback import CFunc
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import RefType, Registry, iternext_impl
@@ -29,7 +30,7 @@ from numba.core.utils import threadsafe_cached_property
 
 @cache
 def _typed():
-    """Import what says of which types expressions are."""
+    """Import and return the registries of types of expressions."""
     from numba.core.typing import mathdecl, npydecl
 
     return mathdecl.registry, npydecl.registry
@@ -37,10 +38,10 @@ def _typed():
 
 @cache
 def _lowered():
-    """Import what turns expressions into LLVM's.
+    """Import and return the registries of the code of expressions.
 
-    Complex numbers because Numba 0.62 keeps the code of intrinsics in the first registry of the
-    target that asks last, which must be the same for both.
+    Complex numbers come first because Numba 0.62 puts the code of an intrinsic into the first
+    registry of the target that uses it last. That registry must be the same for both targets.
     """
     from numba.core import optional  # noqa: F401
     from numba.cpython import (  # noqa: F401
@@ -57,7 +58,7 @@ def _lowered():
 
 
 class _Convention(BaseCallConv):
-    """How functions call each other: arguments and results by value, and no status."""
+    """The calling convention: arguments and results by value, no status."""
 
     def _make_call_helper(self, builder):
         return None
@@ -74,7 +75,7 @@ class _Convention(BaseCallConv):
         pass
 
     def call_function(self, builder, callee, resty, argtys, args, attrs=()):
-        """Return a status, always the same, and the result."""
+        """Return the status, which is always the same, and the result."""
         values = self._get_arg_packer(argtys).as_arguments(builder, args)
         result = builder.call(callee, list(values), attrs=attrs)
         return _OK, self.context.get_returned_value(builder, resty, result)
@@ -119,7 +120,7 @@ class _Context(CPUContext):
     def refresh(self):
         with target_override(self.target_name):
             super().refresh()
-        self.install_registry(_loops)  # last, so that it counts
+        self.install_registry(_loops)  # last: the latest definition wins
 
     @property
     def call_conv(self):
@@ -150,7 +151,7 @@ class _Context(CPUContext):
             fastmathpass.rewrite_module(mod, self.fastmath)
 
 
-# --- loops over sizes: up to the end, which is less than 2**64 by more than a step ----------------
+# --- loops over sizes: the end plus a step must be less than 2**64 ---
 
 _loops = Registry("dagbp's loops")
 _RANGE, _LOOP = types.unsigned_range_state64_type, types.unsigned_range_iter64_type
@@ -175,7 +176,7 @@ def _advance(context, builder, sig, args, result):
     builder.store(builder.add(value, loop.step, flags=["nuw"]), loop.iter)
 
 
-# --- what is compiled for it ----------------------------------------------------------------------
+# --- the target and its dispatchers ---
 
 
 class Kernels(CPU):
@@ -192,25 +193,19 @@ class _Target(CPUTarget):
         return _Typing()
 
 
-target_registry.pop("dagbp", None)  # of a package that was imported before, and is now once more
+target_registry.pop("dagbp", None)  # if the package was imported before, and now again
 target_registry["dagbp"] = Kernels
-_TARGET = _Target("dagbp")
+TARGET = _Target("dagbp")
 
 
 class KernelDispatcher(Dispatcher):
     """A kernel that other kernels or Python call."""
 
-    targetdescr = _TARGET
-
-
-class KernelCallback(CFunc):
-    """A kernel as a C function."""
-
-    _targetdescr = _TARGET
+    targetdescr = TARGET
 
 
 def _jit(**options):
-    """Return a decorator for functions that Numba itself has written in Python."""
+    """Return a decorator for Numba's own functions that are written in Python."""
     return lambda function: KernelDispatcher(function, targetoptions=options)
 
 

@@ -1,7 +1,7 @@
-"""Targets, weights and numbers, checked and brought to the one form that kernels read.
+"""Checks targets, weights and other arrays, and brings them to the form that kernels read.
 
-Every array leaves here C-contiguous, aligned and of the network's dtype; one that is so already is
-passed on without a copy.
+Returned arrays are C-contiguous, aligned and of the network's dtype. An array that is so already
+is not copied.
 """
 
 from collections.abc import Hashable, Sequence
@@ -17,11 +17,11 @@ from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 
-FEW = 10_000  # numbers; with more, looking at them takes longer than what surrounds it
+FEW = 10_000  # numbers; in a smaller array, the general checks take longer than the check of values
 
 
 class Targets(NamedTuple):
-    """Real targets (N, n_outputs), or class labels (N,) in their place."""
+    """Real targets (N, n_outputs), or class labels (N,)."""
 
     values: Array | None
     labels: npt.NDArray[np.int64] | None = None
@@ -30,9 +30,9 @@ class Targets(NamedTuple):
 def targets(
     Y: Any, labels: Sequence[Hashable], n_samples: int, loss: Loss, dtype: np.dtype[Any]
 ) -> Targets:
-    """Return Y as targets (n_samples, n_outputs), or as class labels where the loss takes them."""
+    """Return Y as targets (n_samples, n_outputs), or as class labels if the loss takes them."""
     if is_frame(Y):
-        alone = len(labels) == 1 or loss.labels == "classes"  # whatever its name
+        alone = len(labels) == 1 or loss.labels == "classes"  # a single column may have any name
         names = list(Y.columns) if alone and len(Y.columns) == 1 else labels
         Y = columns_by_label(Y, names, "Y")
         Y = Y[:, 0] if names is not labels else Y
@@ -56,7 +56,7 @@ def targets(
 
 
 def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None:
-    """Return the weights scaled to a mean of one; None stands for ones."""
+    """Return the weights scaled to a mean of 1; None stays None and means equal weights."""
     if weight is None:
         return None
     values = numeric(weight, np.dtype(np.float64), "sample_weight")
@@ -67,26 +67,26 @@ def sample_weight(weight: Any, n_samples: int) -> npt.NDArray[np.float64] | None
         raise DataError(f"sample_weight must be >= 0, got {values[k]} at sample {k}")
     if not values.any():
         raise DataError("sample_weight must have a positive sum, got zeros only")
-    scaled: npt.NDArray[np.float64] = values / values.max()  # whose sum cannot overflow
+    scaled: npt.NDArray[np.float64] = values / values.max()  # so that the sum cannot overflow
     scaled /= scaled.mean()
     return scaled
 
 
 def is_frame(values: Any) -> bool:
-    """Return whether `values` has named columns: pandas, polars and their like."""
+    """Return whether `values` has named columns, as a DataFrame of pandas or polars has."""
     return hasattr(values, "columns") and hasattr(values, "__getitem__")
 
 
 def columns_by_label(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
-    """Return the columns of a DataFrame that labels name, side by side.
+    """Return an array of the columns of a DataFrame that `labels` name.
 
-    Columns 0, 1, ..., which pandas makes up where nobody names them, go by their order.
+    Columns with the names 0, 1, ..., which pandas gives by default, are taken in their order.
     """
     present = set(frame.columns)
     if list(frame.columns) == list(range(len(labels))) != list(labels):
         if present == set(labels):
             raise DataError(
-                f"{name} is a DataFrame whose columns are numbered from 0, and the nodes have the "
+                f"{name} is a DataFrame with columns numbered from 0, but the nodes have the "
                 f"same numbers in another order, {', '.join(map(repr, labels[:5]))}...; pass "
                 f"{name}.to_numpy() with the columns in the order of the nodes"
             )
@@ -103,10 +103,10 @@ def columns_by_label(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
 
 
 def _checked_column(column: Any, label: Hashable, name: str) -> Array:
-    """Return a DataFrame's column as an array, if it may be one of finite real numbers."""
+    """Return a DataFrame's column as an array; refuse text and numbers that are not finite."""
     values = np.asarray(column)
     if values.ndim != 1:
-        raise DataError(f"{name} has {values.shape[1]} columns {label!r}; it must have one")
+        raise DataError(f"{name} must have one column {label!r}, got {values.shape[1]}")
     text = values.dtype == object and any(isinstance(one, (str, bytes)) for one in values)
     if text or values.dtype.kind not in "biufO":
         kind = "text" if text or values.dtype.kind in "US" else f"dtype {values.dtype}"
@@ -120,9 +120,10 @@ def _checked_column(column: Any, label: Hashable, name: str) -> Array:
 
 
 def _is_ready(values: Any, dtype: np.dtype[Any]) -> bool:
-    """Return whether `values` are a few numbers, as they should be; there is no time to lose.
+    """Return whether `values` is a small array that needs no conversion. A fast check.
 
-    Their squares' sum is a third of the work of `isfinite` and `all`, and finite only if they are.
+    The sum of squares is finite only if all values are. It takes a third of the time of `isfinite`
+    and `all`.
     """
     return (
         type(values) is np.ndarray
@@ -134,7 +135,7 @@ def _is_ready(values: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
-    """Return `values` as finite numbers of `dtype`, C-contiguous and aligned."""
+    """Return `values` as a C-contiguous and aligned array of finite numbers of `dtype`."""
     if _is_ready(values, dtype):
         return values  # type: ignore[no-any-return]
     array = real_array(values, name)
@@ -146,7 +147,7 @@ def numeric(values: Any, dtype: np.dtype[Any], name: str) -> Array:
 
 def _check_finite(result: Array, given: Array, name: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        # A sum can only be finite if each term is; einsum adds in vectors, and converts nothing.
+        # A sum is finite only if each term is. `einsum` is vectorised and does not convert.
         if isfinite(np.einsum("i->", result.ravel())):
             return
     bad = np.flatnonzero(~np.isfinite(result.ravel()))

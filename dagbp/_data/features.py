@@ -1,8 +1,8 @@
-"""Features, checked and brought to a form that kernels read: no large source is copied whole.
+"""Checks X and brings it to a form that kernels read, without a copy of a large array.
 
-An array of the network's dtype, C-contiguous and aligned, is passed on as it is, and a small array
-of another kind converted. What is large or memory-mapped, and every sparse matrix, stays where it
-is: a reader (`_kernels.readers`) copies its rows into tiles.
+An array of the network's dtype that is C-contiguous and aligned is used as it is. Another small
+array is converted. Large and memory-mapped arrays and sparse matrices are not converted: a reader
+(`_kernels.passes.readers`) copies their rows into tiles.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,26 +21,26 @@ from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 
-LARGE = 2**24  # bytes of a converted copy that are worth a reader
-AT_ONCE = 2**20  # numbers looked at together, of what may not fit the memory
-READABLE = frozenset("bhilqBHILQfd")  # type codes
+LARGE = 2**24  # bytes of a converted copy; an array of this size is read in place
+AT_ONCE = 2**20  # numbers to check at once, since an array may be larger than the memory
+READABLE = frozenset("bhilqBHILQfd")  # type codes that readers support
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Samples (n_samples, n_inputs), in one of three forms.
+    """Samples (n_samples, n_inputs): a direct array, an array for a reader, or a sparse matrix.
 
     Attributes
     ----------
     values : array
-        (n_samples, n_inputs); or the entries of a sparse matrix, (nnz,).
+        (n_samples, n_inputs), or the entries of a sparse matrix, (nnz,).
     n_samples : int
     stride : int
         Elements from one row to the next.
     direct : bool
         Whether `values` are C-contiguous and of the network's dtype.
     indptr, indices : int64 (n_samples + 1,), int32 (nnz,), or None
-        Of a sparse matrix in CSR form.
+        Structure of a sparse matrix in CSR form.
     """
 
     values: Array
@@ -55,7 +55,7 @@ class Features:
 
 
 class Problem(NamedTuple):
-    """What to learn, checked: features, targets, the loss's row function, sample weights."""
+    """Checked data of a training run or an evaluation."""
 
     features: Features
     targets: Targets
@@ -66,14 +66,14 @@ class Problem(NamedTuple):
 def read_features(
     X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X"
 ) -> Features:
-    """Return X as features (n_samples, n_inputs); a DataFrame's columns are taken by label.
+    """Check X and return it as features; columns of a DataFrame are selected by label.
 
     Raises
     ------
     DataError
-        If X has another shape, or holds what is not a finite number of `dtype`.
+        If X has another shape, or holds anything but finite numbers of `dtype`.
     """
-    if hasattr(X, "tocsr"):  # SciPy's; its import would take longer than ours
+    if hasattr(X, "tocsr"):  # of SciPy, which takes longer to import than this package
         return _read_sparse(X, labels, dtype, name)
     if is_frame(X):
         X = columns_by_label(X, labels, name)
@@ -109,7 +109,7 @@ def _is_mapped(X: Any) -> bool:
 
 
 def _is_readable(array: Array) -> bool:
-    """Return whether rows are contiguous numbers of a machine type, any distance apart."""
+    """Return whether a reader supports the array: each row contiguous, of a native type."""
     size = array.itemsize
     return (
         array.dtype.isnative
@@ -122,7 +122,7 @@ def _is_readable(array: Array) -> bool:
 
 
 def _check_in_range(array: Array, dtype: np.dtype[Any], name: str) -> None:
-    """Refuse what is not a finite number of `dtype`, looking at a part at a time."""
+    """Refuse numbers that are not finite in `dtype`; check a part of the rows at a time."""
     if array.dtype.kind != "f":
         return
     largest = np.finfo(dtype).max
@@ -144,19 +144,17 @@ def _read_sparse(X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name:
     _check_shape(X.shape, labels, name)
     if X.dtype.kind not in "biuf":
         raise DataError(f"{name} must hold real numbers, got dtype {X.dtype}")
-    from scipy.sparse import csr_array
-
     rows = X.tocsr()
     try:
-        # A copy of all but the entries: kernels follow them without a look, whatever becomes of X.
+        # A copy of the structure, which kernels do not check again: the user may change X later.
         ends = rows.indices.copy(), rows.indptr.copy()
-        rows = csr_array((rows.data, *ends), shape=rows.shape)
+        rows = type(rows)((rows.data, *ends), shape=rows.shape)
         rows.check_format(full_check=True)
     except ValueError as error:
-        raise DataError(f"{name} is no valid sparse matrix: {error}") from error
+        raise DataError(f"{name} must be a valid sparse matrix: {error}") from error
     if rows.dtype.kind == "f" and not rows.has_canonical_format:
         rows = rows.copy()
-        rows.sum_duplicates()  # of which only the sum may be beyond the dtype
+        rows.sum_duplicates()  # as only their sum must be within the dtype
     entries = np.ascontiguousarray(rows.data[: rows.indptr[-1]])
     if entries.dtype.char not in READABLE:
         entries = entries.astype(np.uint8 if entries.dtype == np.bool_ else dtype)

@@ -1,4 +1,4 @@
-"""What to learn: samples, targets, a loss and weights, checked against a network's ports."""
+"""Checks X, Y, the loss and sample weights against a network's inputs and outputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,12 +23,12 @@ def read_problem(
     loss: str | losses.Loss,
     weight: npt.ArrayLike | None,
 ) -> Problem:
-    """Return X, Y, the loss and the weights, checked, as the engine takes them."""
+    """Return X, Y, the loss and the weights in the form for the engine."""
     chosen = losses.get(loss)
     check_loss_fits(chosen, names.graph)
     features = read_features(X, names.inputs, dtype)
     if len(features) == 0:
-        raise DataError("X has no samples; a loss is the mean over some")
+        raise DataError("X has no samples; a loss needs at least one")
     targets = arrays.targets(Y, names.outputs, len(features), chosen, dtype)
     weights = arrays.sample_weight(weight, len(features))
     return Problem(features, targets, chosen, weights)
@@ -37,7 +37,7 @@ def read_problem(
 def read_validation(
     data: tuple[Any, ...] | None, read: Callable[[Any, Any, Any], Problem]
 ) -> Problem | None:
-    """Return the problem of a tuple (X, Y) or (X, Y, sample_weight); None for None."""
+    """Return the problem of a tuple (X, Y) or (X, Y, sample_weight), or None."""
     if data is None:
         return None
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -52,14 +52,16 @@ def read_validation(
 
 
 def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
-    """Return the problem of one batch of a stream."""
+    """Return the problem of one batch of a stream, with copies of its arrays.
+
+    The batch waits until its step begins, and the generator may reuse its memory meanwhile.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         raise DataError(
             f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"
         )
     problem = read(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
     features, targets = problem.features, problem.targets
-    # It waits for its step, and whoever made it may fill the same memory again meanwhile.
     values = features.values.copy()
     features = replace(features, values=values, stride=values.shape[1] if values.ndim == 2 else 0)
     if targets.values is not None:
@@ -70,7 +72,7 @@ def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
 
 
 def check_loss_fits(loss: losses.Loss, graph: GraphArrays) -> None:
-    """Refuse an entropy of sigmoids, which it applies itself, and a softmax over one output."""
+    """Refuse a cross-entropy whose sigmoid would be applied twice, or a softmax of one output."""
     if loss.labels == "no":
         return
     if loss.labels == "classes" and len(graph.outputs) < 2:

@@ -20,8 +20,8 @@ from dagbp._kernels.frames import (
     WorkFrame,
     pack,
 )
-from dagbp._kernels.passes.barrier import compile_meet, yield_address
-from dagbp._kernels.passes.timing import clock_address, compile_tick
+from dagbp._kernels.passes.barrier import meet, yield_address
+from dagbp._kernels.passes.timing import add_time, clock_address
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
 from dagbp._memory import aligned
@@ -122,7 +122,7 @@ class Buffers:
             "losses": self.losses,
             "squares": np.zeros(n_values // int(BLOCK) + 1),
             "barrier": self.barrier,
-            "meet": compile_meet().address if n_threads > 1 else 0,
+            "meet": meet.compiled().address if n_threads > 1 else 0,
             "yield_address": yield_address(),
         }
         of_team = {name: self._new(name) for name in ("x", "out", "y", "e", "row", "transposed")}
@@ -185,7 +185,7 @@ class Buffers:
             more["drop"] = drop.compiled(self._dtype).address
             more |= {"keep_probability": dropout.keep_probability, "drop_key": dropout.key}
         if times is not None:
-            more |= {"tick": compile_tick().address, "clock": clock_address()}
+            more |= {"tick": add_time.compiled().address, "clock": clock_address()}
         rows = [None] * len(self._works) if times is None else times
         pairs = zip(self._works, rows, strict=True)
         return [pack(work._replace(**more, times=row), self._dtype) for work, row in pairs]

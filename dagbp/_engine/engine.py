@@ -205,7 +205,7 @@ class CpuEngine:
         tile_plan = self.tile_planner.choose(clock.batch_size, max_threads)
         loss = problem.loss.row(self.dtype)
         samples = self._samples.record(problem.features, problem.targets, problem.weight, order)
-        rule = update.frame(self.parameters)
+        rule = update.frame
         if tile_plan.n_teams > 1 or rule.trained is not None:
             rule = rule._replace(reduce=reduce.compiled(self.dtype))
         before, after = (samples, loss, rule), clock.frame()

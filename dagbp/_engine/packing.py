@@ -1,20 +1,19 @@
 """Packing: a network and its samples as the frames that kernels receive."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._compiler.decorators import compiled
 from dagbp._data.arrays import Targets
 from dagbp._data.features import Features
 from dagbp._engine.operations import Operation
 from dagbp._engine.parameters import Parameters
-from dagbp._kernels.edges.dense import compile_panels
-from dagbp._kernels.edges.mixed import compile_mixed
+from dagbp._kernels.edges.dense import PANEL_KERNELS
+from dagbp._kernels.edges.mixed import MIXED_KERNELS
 from dagbp._kernels.edges.source_blocks import source_block_sums
 from dagbp._kernels.frames import (
     CALL_IN_PLACE,
@@ -29,7 +28,8 @@ from dagbp._kernels.passes import readers
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
 from dagbp._machine import WIDE_ROW
-from dagbp._plan.plan import Plan, inverse
+from dagbp._plan.edge_order import inverse
+from dagbp._plan.plan import Plan
 
 Array = npt.NDArray[Any]
 Frame: TypeAlias = "array[int]"
@@ -101,17 +101,14 @@ class NetPacker:
         LLVM compiles one function while Python prepares the next one. An address is available when
         LLVM has ended, so addresses come last, and the slowest function comes first.
         """
-        slowest, *others = group
+        layout, (slowest, *others) = self._layout, group
+        if layout.ins.n_edges or layout.outs.n_edges or layout.n_explicit_zeros:
+            others += [*PANEL_KERNELS, *MIXED_KERNELS]
+        if self.by_source_block(row_bytes):
+            others.append(source_block_sums)
         functions = {slowest.__name__: slowest.compiled(self._dtype, row_bytes)}
         entry.compiled(self._dtype)
         functions |= {one.__name__: one.compiled(self._dtype, row_bytes) for one in others}
-        layout = self._layout
-        if layout.ins.n_edges or layout.outs.n_edges or layout.n_explicit_zeros:
-            functions |= compiled(compile_panels, self._dtype, row_bytes)
-            functions |= compiled(compile_mixed, self._dtype, row_bytes)
-        if self.by_source_block(row_bytes):
-            block_sums = source_block_sums.compiled(self._dtype, row_bytes)
-            functions["source_block_sums"] = block_sums
         return self._pack(functions, row_bytes, signals)
 
     def for_single_sample(self) -> Frame:
@@ -230,9 +227,9 @@ class SamplePacker:
             order=order,
         )
 
-    def _reader(self, form: Callable[..., None], source: Array) -> Any:
+    def _reader(self, form: CKernel, source: Array) -> Any:
         """Return the C function that copies such samples into tiles."""
         key = form, source.dtype
         if key not in self._readers:
-            self._readers[key] = compiled(readers.compile_reader, form, self._dtype, source.dtype)
+            self._readers[key] = form.compiled(self._dtype, source=source.dtype)
         return self._readers[key]

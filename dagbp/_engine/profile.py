@@ -1,6 +1,5 @@
 """Profiles: the time of each part of a training step, beside the machine's limits."""
 
-import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from dagbp._engine.engine import CpuEngine
 from dagbp._engine.updates import Update
 from dagbp._errors import DivergenceError
 from dagbp._kernels.passes import timing
-from dagbp._kernels.passes.peak import compile_peak
+from dagbp._kernels.passes.peak import multiply_adds
 from dagbp._machine import PANEL_ROWS, PART_BYTES
 from dagbp._memory import aligned
 
@@ -186,13 +185,10 @@ def _bytes(engine: CpuEngine, n_samples: int) -> dict[str, float]:
 
 @cache
 def peak_gflops(dtype: str) -> float:
-    """Return the GF/s of one core's multiply-adds in registers."""
-    function, flops = compile_peak(dtype)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_double)(
-        function.address
-    )
+    """Return GF/s of one core's multiply-adds between registers."""
+    call = multiply_adds.call_from_python(dtype, PART_BYTES)
     rows = aligned((PANEL_ROWS, PART_BYTES), np.uint8)
-    n = 20_000
+    n, flops = 20_000, 2 * rows.nbytes // np.dtype(dtype).itemsize
     return float(flops * n) / _fastest(lambda: call(rows.ctypes.data, n, 0.5)) / 1e9
 
 

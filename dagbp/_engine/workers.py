@@ -12,6 +12,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
+from dagbp._locks import Stage, at_fork
+
 Call = Callable[[], object]
 
 
@@ -75,8 +77,7 @@ class _Worker:
 
 
 _idle: list[_Worker] = []
-if hasattr(os, "register_at_fork"):  # a child process has no threads of its parent
-    os.register_at_fork(after_in_child=_idle.clear)
+at_fork(Stage.WORKERS, after_in_child=_idle.clear)  # a child has none of its parent's threads
 
 
 def _take() -> _Worker:

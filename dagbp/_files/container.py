@@ -1,11 +1,12 @@
-"""A file of arrays behind a JSON header, written in one piece and believed only whole.
+"""A file of arrays behind a JSON header, written atomically and protected by a checksum.
 
     magic (8 bytes)  format (uint32)  header's size (uint64)  file's size (uint64)
     header: JSON, UTF-8
-    arrays, each from a multiple of 64 bytes on
-    SHA-256 of all that (32 bytes)
+    arrays, each starting at a multiple of 64 bytes
+    SHA-256 of everything before (32 bytes)
 
-Integers are little-endian. Nothing is allocated that the file's real size does not bear out.
+Integers are little-endian. A reader compares each size with the file's size before it allocates
+memory, and estimates the memory that the header's lists and objects will take before it parses.
 """
 
 import contextlib
@@ -34,29 +35,32 @@ Array = npt.NDArray[Any]
 MAGIC, FORMAT = b"\x89DAGBP\r\n", 1
 PREFIX = struct.Struct("<8sIQQ")
 DIGEST, ALIGNMENT = 32, 64
-STALE = 60.0  # seconds: nobody writes to a file for so long
-KINDS = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
+STALE = 60.0  # seconds: an older temporary file belongs to no running writer
+# Bytes that `json.loads` takes at most for each byte of the text, and for some of its characters.
+# Measured on 17 texts of equal values: 1.1 to 8 times what it took. Empty lists: 23 times the text.
+PER_BYTE, PER_CHARACTER = 8, {b"[": 88, b"{": 160, b",": 40, b":": 40, b'"': 16}
+DTYPES = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
 
 
 def write(path: Path, header: dict[str, Any], arrays: Sequence[Array]) -> None:
-    """Write the file; what was at its place stays whole until the new one is.
+    """Write the file atomically: an existing file stays until the new one is complete.
 
-    A link stays, and what it names is written; a file that is there keeps its permissions.
+    A symbolic link is followed. An existing file's permissions are kept.
 
     Raises
     ------
     CheckpointError
-        If what is at its place is no regular file.
+        If the path exists and is not a regular file.
     OSError
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is no regular file, whose place a network could take")
+        raise CheckpointError(f"{path} must be a regular file, or not exist")
     table, parts, place = [], [], 0
     for array in arrays:
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
-        if array.dtype.str not in KINDS:
-            raise CheckpointError(f"an array of dtype {array.dtype} cannot be kept")
+        if array.dtype.str not in DTYPES:
+            raise CheckpointError(f"an array of dtype {array.dtype} cannot be saved")
         table.append({"dtype": array.dtype.str, "shape": list(array.shape), "place": place})
         parts.append(array)
         place += _padded(array.nbytes)
@@ -84,7 +88,7 @@ def _padded(n_bytes: int) -> int:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Any:
-    """Open a file that takes the place of `path` once it is whole and on the disk."""
+    """Open a temporary file; rename it to `path` when it is complete and on the disk."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb") as file:
@@ -100,7 +104,7 @@ def _replacing(path: Path) -> Any:
         if isinstance(error, OSError) and error.filename == str(beside):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    if os.name != "nt":  # where a folder cannot be opened
+    if os.name != "nt":  # Windows cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -109,9 +113,14 @@ def _replacing(path: Path) -> Any:
 
 
 def remove_leftovers(path: Path, names: str) -> None:
-    """Remove temporary files that a process, killed a while ago, has left.
+    """Remove old temporary files, which killed processes have left.
 
-    path: of one file, links followed; names: a pattern of the names of all where that is one.
+    Parameters
+    ----------
+    path : Path
+        A file that they would have become. A symbolic link is followed.
+    names : str
+        Pattern of the names of all such files, used if `path` is not a link.
     """
     real = Path(os.path.realpath(path))
     pattern = names if real.name == path.name else glob.escape(real.name)
@@ -127,9 +136,11 @@ def read(path: Path) -> tuple[dict[str, Any], list[Array]]:
     Raises
     ------
     CheckpointError
-        If the file is not one of these, is of a newer format, or not as it was written.
+        If the file was not written by `write`, has a newer format, or is damaged.
+    MemoryLimitError
+        If the content does not fit into the available memory.
     OSError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     """
     with open(path, "rb") as file:
         return _Reader(file, path).read()
@@ -146,11 +157,12 @@ class _Reader:
         if prefix[: len(MAGIC)] != MAGIC:
             raise CheckpointError(f"{self._path} was not written by dagbp")
         if len(prefix) < PREFIX.size:
-            raise self._damaged("it ends within its first line")
+            raise self._damaged("it ends within its first bytes")
         _, version, length, stated = PREFIX.unpack(prefix)
         if version > FORMAT:
             raise CheckpointError(
-                f"{self._path} has format {version}, of a newer dagbp; this one reads {FORMAT}"
+                f"{self._path} has format {version}, of a newer dagbp; this version reads format "
+                f"{FORMAT}"
             )
         if version < 1 or stated != size or length > size - PREFIX.size - DIGEST:
             raise self._damaged(f"it has {size:,} bytes and should have {stated:,}")
@@ -160,36 +172,41 @@ class _Reader:
         body = self._take(size - PREFIX.size - length - DIGEST)
         if self._file.read() != self._digest.digest():
             raise self._damaged("its checksum is wrong")
+        self._require_memory_for_header(text.tobytes())
         try:
             header = json.loads(text.tobytes())
             arrays, end = [], 0
-            for entry in header["arrays"]:  # one behind the other: together no more than the file
+            for entry in header["arrays"]:  # in order, so that together they fit into the file
                 if entry["place"] < end:
-                    raise ValueError(f"an array at {entry['place']!r}, within the one before")
+                    raise ValueError(f"an array at {entry['place']!r}, inside the previous one")
                 arrays.append(self._array(entry, body))
                 end = entry["place"] + arrays[-1].nbytes
             return header, arrays
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise self._damaged(f"its header is wrong: {error!r:.200}") from error
 
+    def _require_memory_for_header(self, text: bytes) -> None:
+        n_bytes = sum(n * text.count(character) for character, n in PER_CHARACTER.items())
+        require(n_bytes + PER_BYTE * len(text), f"the header of {self._path}")
+
     def _take(self, n_bytes: int) -> npt.NDArray[np.uint8]:
-        """Return so many bytes, which the checksum covers."""
+        """Return the next bytes, and add them to the checksum."""
         data = np.empty(n_bytes, np.uint8)
         if io.BufferedReader.readinto(self._file, data.data) != n_bytes:  # type: ignore[arg-type]
-            raise self._damaged("it ends too early")
+            raise self._damaged("it became shorter while it was read")
         self._digest.update(data.data)
         return data
 
     def _array(self, entry: dict[str, Any], body: npt.NDArray[np.uint8]) -> Array:
         dtype, shape, place = entry["dtype"], entry["shape"], entry["place"]
         whole = all(type(n) is int and n >= 0 for n in [*shape, place])
-        if dtype not in KINDS or not whole or len(shape) > 2:
+        if dtype not in DTYPES or not whole or len(shape) > 2:
             raise ValueError(f"an array of dtype {dtype!r}, shape {shape!r} at {place!r}")
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         if place % ALIGNMENT or place + n_bytes > len(body):
             raise ValueError(f"an array of {n_bytes} bytes at {place} of {len(body)}")
         array: Array = body[place : place + n_bytes].view(dtype).reshape(shape)
-        return array.astype(array.dtype.newbyteorder("="))  # a copy: the file's content can go
+        return array.astype(array.dtype.newbyteorder("="))  # a copy, so that `body` can be freed
 
     def _damaged(self, how: str) -> CheckpointError:
         return CheckpointError(f"{self._path} is damaged: {how}")

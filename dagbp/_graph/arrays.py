@@ -1,4 +1,4 @@
-"""A drawn graph as arrays, in the user's own numbering, and its plan."""
+"""The graph arrays: a checked graph in the user's own numbering."""
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class GraphArrays:
     inputs, outputs : int64
         Indices into `labels`, in column order.
     weight : float64 (E,)
-        Initial weight; NaN where it is to be drawn at random.
+        Initial weight; NaN: drawn at random.
     edge_trainable : bool (E,)
     activation_names : tuple of str
         The distinct activations in use; inputs, which have none, count as ``"identity"``.
@@ -61,7 +61,7 @@ class GraphArrays:
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """The edges of a drawing, arrays (E,): its fields of the same meaning."""
+    """The edge arrays (E,) of `GraphArrays`, under the same names."""
 
     src: Int32
     dst: Int32
@@ -71,7 +71,7 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """The nodes of a drawing while they are read: arrays (n,), filled in place."""
+    """The node arrays (n,) of `GraphArrays` while they are read; filled in place."""
 
     inputs: Int64
     outputs: Int64
@@ -84,9 +84,9 @@ class Nodes:
 def default_nodes(
     n: int, inputs: Int64, outputs: Int64, activation: str, output_activation: str
 ) -> Nodes:
-    """Return n nodes of which nothing is said: each but the inputs has a bias, trained from 0."""
+    """Return n nodes with default values: each but the inputs has a bias, trained from 0."""
     names = np.empty(n, np.object_)
-    names.fill(activation)  # the same text for all; `full` would copy it for each
+    names.fill(activation)  # one text object for all; `full` would make a copy for each
     names[outputs] = output_activation
     names[inputs] = "identity"
     return Nodes(
@@ -100,7 +100,7 @@ def default_nodes(
 
 
 def graph_arrays_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> GraphArrays:
-    """Put the parts of a drawing together."""
+    """Return the graph arrays of these edges and nodes."""
     names = nodes.activation.tolist()
     code = {name: k for k, name in enumerate(dict.fromkeys(names))}
     return GraphArrays(
@@ -120,7 +120,7 @@ def graph_arrays_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> G
 
 
 def known_name(label: Hashable, name: Any, known: Collection[str]) -> str:
-    """Return a node's activation, which must be registered."""
+    """Return the name of a node's activation; raise GraphError if it is not registered."""
     if isinstance(name, str) and name in known:
         return str(name)
     hint = did_you_mean(name, known)
@@ -128,14 +128,14 @@ def known_name(label: Hashable, name: Any, known: Collection[str]) -> str:
 
 
 def check_default(argument: str, name: Any, known: Collection[str]) -> None:
-    """Refuse a default activation that is not registered."""
+    """Raise OptionError if a default activation is not registered."""
     if not (isinstance(name, str) and name in known):
         hint = did_you_mean(name, known)
         raise OptionError(f"{argument} is {name!r}, which is not registered{hint}")
 
 
 def refuse_self_loops(labels: Sequence[Hashable], src: Int32, dst: Int32) -> None:
-    """Name the first node that has an edge to itself."""
+    """Raise GraphError if a node has an edge to itself; it names the first one."""
     loops = src == dst
     if loops.any():
         label = labels[src[np.argmax(loops)]]
@@ -143,14 +143,14 @@ def refuse_self_loops(labels: Sequence[Hashable], src: Int32, dst: Int32) -> Non
 
 
 def mask(n: int, index: Int64) -> Bool:
-    """Return n flags, set at each index."""
+    """Return n flags, True at each index."""
     flags = np.zeros(n, np.bool_)
     flags[index] = True
     return flags
 
 
 def listed(labels: Sequence[Hashable], most: int) -> str:
-    """Return the text of at most `most` labels, and how many more there are."""
+    """Return a text with at most `most` labels and the number of the others."""
     shown = ", ".join(repr(label) for label in islice(labels, most))
     more = len(labels) - most
     return f"{shown} and {more} more" if more > 0 else shown

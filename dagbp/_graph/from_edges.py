@@ -1,4 +1,4 @@
-"""A graph given as arrays of edges: millions of them, without NetworkX."""
+"""Reads a graph from arrays of edges, without NetworkX: for millions of edges."""
 
 import operator
 from collections.abc import Collection, Iterable, Sequence
@@ -27,7 +27,8 @@ from dagbp._graph.arrays import (
 from dagbp._graph.ports import Find, read_ports
 from dagbp._memory import require
 
-NODE_BYTES, EDGE_BYTES = 150, 50  # what compiling takes for each at least, by tracemalloc
+# Memory that a compiled network takes for each node and edge at least, by tracemalloc.
+COMPILED_NODE_BYTES, COMPILED_EDGE_BYTES = 150, 50
 
 
 def read_edges(
@@ -62,17 +63,17 @@ def read_edges(
     trainable : bool or array_like of bool, shape (n_edges,), optional
         Default: True.
     activation : str or sequence of n_nodes str
-        One name for all nodes but the outputs, or one for each node; inputs' entries are ignored.
+        One name for all nodes but the outputs, or one for each node; entries of inputs are ignored.
     output_activation : str
         For outputs; unused where `activation` is a sequence.
     bias : False or array_like of float, shape (n_nodes,), optional
-        Initial biases; False: no node has one. Default: 0. Inputs' entries are ignored.
+        Initial biases; False: no node has a bias. Default: 0. Entries of inputs are ignored.
     bias_trainable : bool or array_like of bool, shape (n_nodes,), optional
         Default: True.
 
     Returns
     -------
-    Drawing
+    GraphArrays
 
     Raises
     ------
@@ -84,8 +85,8 @@ def read_edges(
 
     Examples
     --------
-    >>> drawing = read_edges([0, 1, 0], [2, 2, 1], known={"tanh", "identity"})
-    >>> drawing.inputs, drawing.outputs
+    >>> graph = read_edges([0, 1, 0], [2, 2, 1], known={"tanh", "identity"})
+    >>> graph.inputs, graph.outputs
     (array([0]), array([2]))
     """
     uniform = isinstance(activation, str) or not isinstance(activation, Iterable)
@@ -93,7 +94,7 @@ def read_edges(
         check_default("activation", activation, known)
     check_default("output_activation", output_activation, known)
     n, src, dst = _ends(src, dst, n_nodes)
-    size = NODE_BYTES * n + EDGE_BYTES * len(src)
+    size = COMPILED_NODE_BYTES * n + COMPILED_EDGE_BYTES * len(src)
     require(size, f"a network of {n:,} nodes and {len(src):,} edges")
     labels = range(n)
     refuse_self_loops(labels, src, dst)
@@ -125,7 +126,7 @@ def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int32, Int32]:
 
 
 def _finder(n: int) -> Find:
-    """Return what finds a node that is its own index."""
+    """Return the function that finds nodes: here each node is its own index."""
 
     def find(label: Any) -> int | None:
         return int(label) if is_whole(label) and 0 <= label < n else None
@@ -165,14 +166,14 @@ def _count_nodes(n_nodes: Any, src: npt.NDArray[Any], dst: npt.NDArray[Any]) -> 
 
 
 def _array(argument: str, values: npt.ArrayLike, kinds: str, what: str) -> npt.NDArray[Any]:
-    """Return `values` as a 1-d array whose dtype is of one of the `kinds`, which `what` names."""
+    """Return `values` as a 1-d array with a dtype of one of the `kinds`, named by `what`."""
     try:
         array = np.asarray(values)
     except ValueError:
         raise GraphError(f"{argument} must be a 1-d array of {what}; it is ragged") from None
     if array.ndim != 1:
         raise GraphError(f"{argument} must be a 1-d array of {what}; its shape is {array.shape}")
-    if array.size == 0:  # whose dtype says nothing
+    if array.size == 0:  # an empty list has the dtype float64
         return array.astype(np.int64)
     if array.dtype.kind not in kinds:
         raise GraphError(f"{argument} must be a 1-d array of {what}; its dtype is {array.dtype}")
@@ -180,7 +181,7 @@ def _array(argument: str, values: npt.ArrayLike, kinds: str, what: str) -> npt.N
 
 
 def _within(argument: str, nodes: npt.NDArray[Any], n: int) -> Int32:
-    """Return `nodes` as int32, each below n; compared before it is converted."""
+    """Return `nodes` as int32 after a check that each is from 0 to n - 1."""
     bad = (nodes < 0) | (nodes >= n)
     if bad.any():
         e = np.argmax(bad)

@@ -1,4 +1,4 @@
-"""NetworkX in and out: what a graph and its attributes say, each mistake named, and back."""
+"""Reads a NetworkX graph and its attributes as graph arrays, and writes one back."""
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import repeat
@@ -25,7 +25,8 @@ from dagbp._graph.ports import read_ports
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
 
-NODE_BYTES, EDGE_BYTES = 700, 230  # what NetworkX takes, as tracemalloc has it at its peak
+# Memory that a NetworkX graph takes for each node and edge, by tracemalloc at its peak.
+NETWORKX_NODE_BYTES, NETWORKX_EDGE_BYTES = 700, 230
 _COLUMNS = ("input_column", "output_column")
 
 
@@ -41,7 +42,7 @@ def read_networkx(
     """Read a directed graph and the attributes of its nodes and edges.
 
     Node attributes: ``activation``, a name out of `known`; ``bias``, its initial value, or None or
-    False for no bias (default: trained from 0); ``trainable``, False to keep the bias;
+    False for no bias (default: trained from 0); ``trainable``, False to fix the bias;
     ``input_column`` and ``output_column``, see `drawn_ports`. Edge attributes: ``weight``, a number
     (default: drawn at random); ``trainable``. Others are ignored.
 
@@ -50,9 +51,9 @@ def read_networkx(
     G : networkx.DiGraph
         Its nodes are any hashable objects.
     inputs, outputs : iterable of nodes, optional
-        In column order. Default: the nodes that an attribute says; if there are none, the nodes
-        without in-edges, and the nodes without out-edges that are no inputs, both in graph order. A
-        node without in-edges that is no input is a constant.
+        In column order. Default: the nodes with ``input_column`` or ``output_column``; if there are
+        none, the nodes without in-edges, and the nodes without out-edges that are no inputs, both
+        in graph order. A node without in-edges that is no input is a constant.
     known : collection of str
         The registered activations.
     activation, output_activation : str
@@ -60,7 +61,7 @@ def read_networkx(
 
     Returns
     -------
-    Drawing
+    GraphArrays
 
     Raises
     ------
@@ -73,10 +74,10 @@ def read_networkx(
     --------
     >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
     >>> G.edges["a", "h"]["weight"] = 0.5
-    >>> drawing = read_networkx(G, known={"tanh", "identity"})
-    >>> drawing.labels, drawing.weight
+    >>> graph = read_networkx(G, known={"tanh", "identity"})
+    >>> graph.labels, graph.weight
     (('a', 'h', 'y'), array([0.5, nan]))
-    >>> [drawing.activation_names[code] for code in drawing.activation]
+    >>> [graph.activation_names[code] for code in graph.activation]
     ['identity', 'tanh', 'identity']
     """
     _check_networkx(G)
@@ -98,15 +99,15 @@ def read_networkx(
 
 
 def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]:
-    """Return the nodes with ``input_column``, and with ``output_column``, in their order.
+    """Return the nodes with ``input_column`` and the nodes with ``output_column``, sorted by it.
 
-    None where no node has it. `write_networkx` gives these attributes where inputs or outputs are
-    not those without in-edges or out-edges, so that what it returns reads the same again.
+    None where no node has the attribute. `write_networkx` sets these attributes where inputs or
+    outputs are not the default ones, so that reading its result gives the same inputs and outputs.
 
     Raises
     ------
     GraphError
-        If one is no whole number, or two are the same.
+        If a column is no whole number, or two nodes have the same.
 
     Examples
     --------
@@ -134,23 +135,22 @@ def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]
 
 
 def draw(graph: GraphArrays) -> Graph:
-    """Return a new graph that says what the drawing says.
+    """Return a new NetworkX graph with the content of the graph arrays.
 
     Parameters
     ----------
-    drawing : Drawing
+    graph : GraphArrays
 
     Returns
     -------
     networkx.DiGraph
-        Reading it gives the same drawing, but for the order of edges, which NetworkX keeps by
-        source.
+        Reading it gives the same graph arrays, with the edges sorted by source.
 
     Examples
     --------
     >>> from dagbp._graph.from_edges import read_edges
-    >>> drawing = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
-    >>> draw(drawing).edges(data=True)
+    >>> graph = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
+    >>> draw(graph).edges(data=True)
     OutEdgeDataView([(0, 1, {'weight': 0.5}), (1, 2, {'weight': 2.0})])
     """
     G: Graph = nx.DiGraph()
@@ -166,18 +166,18 @@ def draw(graph: GraphArrays) -> Graph:
 def write_networkx(
     G: Graph, graph: GraphArrays, weight: npt.ArrayLike, bias: npt.ArrayLike
 ) -> Graph:
-    """Return a copy of a graph with these weights and biases on it.
+    """Return a copy of a NetworkX graph with these weights and biases.
 
     Parameters
     ----------
     G : networkx.DiGraph
-        The graph that was read; it is left as it is.
-    drawing : Drawing
-        What was read.
+        The graph that was read; it is not changed.
+    graph : GraphArrays
+        The same graph as arrays.
     weight : array_like of float, shape (n_edges,)
-        In the drawing's order of edges.
+        In the order of the edges of `graph`.
     bias : array_like of float, shape (n_nodes,)
-        In the drawing's order of nodes; only nodes with a bias get theirs.
+        In the order of the nodes of `graph`; entries of nodes without a bias are ignored.
 
     Returns
     -------
@@ -187,8 +187,8 @@ def write_networkx(
     Examples
     --------
     >>> G = nx.DiGraph([("a", "y")])
-    >>> drawing = read_networkx(G, known={"tanh", "identity"})
-    >>> trained = write_networkx(G, drawing, weight=[2.0], bias=[0.0, -1.0])
+    >>> graph = read_networkx(G, known={"tanh", "identity"})
+    >>> trained = write_networkx(G, graph, weight=[2.0], bias=[0.0, -1.0])
     >>> trained.edges["a", "y"], trained.nodes["y"], G.edges["a", "y"]
     ({'weight': 2.0}, {'bias': -1.0}, {})
     """
@@ -204,7 +204,7 @@ def write_networkx(
 
 
 def _draw_ports(G: Graph, graph: GraphArrays) -> None:
-    """Say in the nodes' attributes, in place, what the inputs and outputs are, if not the usual."""
+    """Set the column attributes where inputs or outputs are not the default ones, in place."""
     for attributes in G.nodes.values():
         for name in _COLUMNS:
             attributes.pop(name, None)
@@ -219,12 +219,12 @@ def _draw_ports(G: Graph, graph: GraphArrays) -> None:
 
 def _check_networkx(G: Any) -> None:
     if not isinstance(G, nx.Graph):
-        raise OptionError(f"the graph must be a networkx.DiGraph; a {type(G).__name__} came")
+        raise OptionError(f"the graph must be a networkx.DiGraph, got a {type(G).__name__}")
     if not G.is_directed():
-        raise GraphError("the graph is undirected; draw it as a networkx.DiGraph")
+        raise GraphError("the graph is undirected; it must be a networkx.DiGraph")
     if G.is_multigraph():
         raise GraphError(
-            "the graph is a multigraph, but an edge has one weight; draw it as a networkx.DiGraph"
+            "the graph is a multigraph, but an edge has one weight; it must be a networkx.DiGraph"
         )
     if len(G) == 0:
         raise GraphError("the graph is empty; it needs at least one node")
@@ -256,12 +256,12 @@ def _weight(u: Hashable, v: Hashable, value: Any) -> float:
         return float(value)
     raise GraphError(
         f"edge {u!r} -> {v!r} has weight {value!r:.80}, which must be a finite real number; leave "
-        "it out for one that is drawn at random"
+        "it out to draw it at random"
     )
 
 
 def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
-    """Take over the attributes of all nodes, in place."""
+    """Read the attributes of all nodes into `nodes`, in place."""
     is_input = mask(len(G), nodes.inputs)
     for i, (label, attributes) in enumerate(G.nodes(data=True)):
         if not attributes:
@@ -277,7 +277,7 @@ def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
 
 
 def _check_input(label: Hashable, attributes: Mapping[str, Any]) -> None:
-    """Refuse what would change an input: its value is its feature."""
+    """Raise GraphError for an attribute that would change an input: its value is its feature."""
     name, bias = attributes.get("activation"), attributes.get("bias")
     if not (name is None or (isinstance(name, str) and name == "identity")):
         raise _input_error(label, "activation", name)
@@ -300,7 +300,7 @@ def _bias(label: Hashable, value: Any) -> tuple[bool, float]:
         return True, float(value)
     raise GraphError(
         f"node {label!r} has bias {value!r:.80}, which must be a finite real number, or None or "
-        "False for no bias; leave it out for one that is trained from 0"
+        "False for no bias; leave it out to train it from 0"
     )
 
 
@@ -316,7 +316,7 @@ def _trainable(value: Any, kind: str, *labels: Hashable) -> bool:
 
 
 def _node_attributes(graph: GraphArrays, i: int) -> dict[str, Any]:
-    """Return the attributes from which `_read_nodes` would read node i."""
+    """Return the attributes of node i, as `_read_nodes` reads them."""
     attributes: dict[str, Any] = {
         "activation": graph.activation_names[graph.activation[i]],
         "bias": float(graph.bias[i]) if graph.has_bias[i] else None,
@@ -327,7 +327,7 @@ def _node_attributes(graph: GraphArrays, i: int) -> dict[str, Any]:
 
 
 def _drawn_edges(graph: GraphArrays) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
-    """Yield each edge with the attributes from which it would be read."""
+    """Yield each edge with its attributes, as `_edges_of` reads them."""
     labels = graph.labels
     columns = graph.src, graph.dst, graph.weight, graph.edge_trainable
     for i, j, weight, trainable in zip(*(a.tolist() for a in columns), strict=True):

@@ -1,4 +1,4 @@
-"""Which nodes hold the features, and which are read out."""
+"""Inputs and outputs: the nodes that hold the features and the nodes that are read out."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from difflib import get_close_matches
@@ -21,7 +21,10 @@ def read_ports(
     inputs: Iterable[Any] | None,
     outputs: Iterable[Any] | None,
 ) -> tuple[Int64, Int64]:
-    """Return the indices of the inputs and of the outputs."""
+    """Return the indices of the inputs and of the outputs.
+
+    find: returns the index of a label, or None if no node has it.
+    """
     n = len(labels)
     if inputs is None:
         chosen = np.flatnonzero(np.bincount(dst, minlength=n) == 0)
@@ -36,13 +39,13 @@ def read_ports(
     read_out = np.flatnonzero((np.bincount(src, minlength=n) == 0) & ~mask(n, chosen))
     if not len(read_out) and len(chosen) == n:
         raise GraphError("every node is an input, which leaves no output; name the outputs")
-    if not len(read_out):  # each node leads on to another: a cycle, which the plan will show
+    if not len(read_out):  # every node has an out-edge: a cycle, which the plan finds
         read_out = np.flatnonzero(~mask(n, chosen))
     return chosen, read_out
 
 
 def _look_up(argument: str, chosen: Any, labels: Sequence[Hashable], find: Find) -> Int64:
-    """Return the index of each chosen node; refuse strangers and repeats."""
+    """Return the index of each chosen node; raise GraphError for unknown or repeated nodes."""
     found: dict[int, None] = {}
     for label in _as_list(argument, chosen, find):
         i = _find(find, label)
@@ -56,7 +59,7 @@ def _look_up(argument: str, chosen: Any, labels: Sequence[Hashable], find: Find)
 
 
 def _as_list(argument: str, chosen: Any, find: Find) -> list[Any]:
-    """Return the chosen nodes, unless one node came where several belong."""
+    """Return the chosen nodes; raise GraphError if a single node came in place of several."""
     if isinstance(chosen, set | frozenset):
         raise GraphError(f"{argument} is a set, which has no order; give the nodes in column order")
     if isinstance(chosen, str | bytes) or not isinstance(chosen, Iterable):
@@ -90,7 +93,7 @@ def _refuse_predecessors(labels: Sequence[Hashable], src: Int32, dst: Int32, inp
 
 
 def _nearest(label: Any, labels: Sequence[Hashable]) -> str:
-    """Return the tail of an error text: the node that looks most like `label`, else a few nodes."""
+    """Return the end of an error text: the node most similar to `label`, else a few nodes."""
     by_text = {str(known): known for known in islice(labels, 1000)}
     near = get_close_matches(str(label), list(by_text), n=1)
     if near:

@@ -35,10 +35,10 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
-from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, lower_getattr_generic, models, register_model
 from numpy import float64, int32, int64, uint8, uint32, uint64
 
+from dagbp._compiler.type_rules import type_attributes
 from dagbp._machine import CACHE_LINE, PANEL_ROWS
 
 if TYPE_CHECKING:
@@ -449,12 +449,7 @@ class _OpenedModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
 
 
-@infer_getattr
-class _Attributes(AttributeTemplate):
-    key = Opened
-
-    def generic_resolve(self, opened, name):
-        return opened.fields.get(name)
+type_attributes(Opened, lambda opened, name: opened.fields.get(name))
 
 
 @lower_getattr_generic(Opened)

@@ -72,7 +72,7 @@ class CKernel:
         Parameters
         ----------
         dtype : numpy.dtype, optional
-            The network's: what `real`, `tile` and `tag` mean.
+            The network's; `real`, `tile` and `tag` depend on it.
         row_bytes : int, optional
             The width of a tile's rows.
         source : numpy.dtype, optional

@@ -1,10 +1,13 @@
-"""Nearly full blocks of edges, filled up with held zeros so that they run as dense panels.
+"""Fills nearly full blocks of edges with explicit zeros, so that they run as dense panels.
 
-A block is a cell of a grid over the matrix of edges, about `CELL` targets by `CELL` sources, each
-side of one kind (level and activation) and one group of alike rows. Where enough of its edges
-exist, the absent ones become slots whose weight is exactly zero and stays so: their gradient counts
-for nothing. The network means the same; only the kernels that run it change. Results that are not
-finite are summed again without the held zeros, as 0 times infinity is not zero.
+These are relaxed supernodes [1]_. A block is a cell of a grid over the matrix of edges, about 48
+targets by 48 sources, each side of one class (level and activation) and one cluster. Where enough
+of its edges exist, the absent ones become slots with a weight of exactly zero. Their gradient is
+ignored, so the weight stays zero. The network stays the same; only other kernels run it. Results
+that are not finite are summed again without explicit zeros, as 0 times infinity is not zero.
+
+.. [1] C. Ashcraft and R. Grimes, "The influence of relaxed supernode partitions on the multifrontal
+   method", ACM Transactions on Mathematical Software 15, 1989.
 """
 
 import math
@@ -17,19 +20,18 @@ from dagbp._checks import is_number
 from dagbp._errors import OptionError
 from dagbp._machine import FAR_SHARE, NEAR_SHARE
 from dagbp._memory import require
-from dagbp._plan.grid import LEAST, cells
-from dagbp._plan.plan import Plan, by_source, grouped, row_slices
+from dagbp._plan.edge_order import by_source, grouped, row_slices
+from dagbp._plan.plan import Plan
+from dagbp._plan.row_class import LEAST_ROWS, cells
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 LEAST_SHARE = 0.05  # 20 slots an edge
-SLOT_BYTES = 40  # what filling takes for each slot of a block at least
-SLICE = 2_000_000  # edges looked at together: what counting takes of memory
-
-
-MANY_SOURCES = 640
-PART_SHARE = 0.8  # of that share a cell needs to be part of such a block
+SLOT_BYTES = 40  # of memory that filling takes for each slot of a block at least
+SLICE_EDGES = 2_000_000  # that are counted together, which limits the memory
+MANY_SOURCES = 640  # blocks of more sources are filled from `FAR_SHARE` on
+PART_SHARE = 0.8  # a cell with less than this part of `FAR_SHARE` belongs to no block
 
 
 class Filled(NamedTuple):
@@ -38,9 +40,9 @@ class Filled(NamedTuple):
     Attributes
     ----------
     plan : Plan
-        With held zeros among its edges: `in_edge` is -1 for them.
+        With explicit zeros among its edges: `in_edge` is -1 for them.
     slot : int64 (E,), or None
-        In-slot of each in-slot of the plan before; None where nothing was filled.
+        New in-slot of each in-slot of the given plan; None where nothing was filled.
     """
 
     plan: Plan
@@ -48,24 +50,38 @@ class Filled(NamedTuple):
 
 
 def check_dense_above(share: object) -> None:
-    """Refuse what is no share of a block; with a smaller one, memory would go to zeros alone."""
+    """Raise OptionError unless `share` is None or a share that leaves few enough zeros."""
     if share is not None and not (is_number(share) and share >= LEAST_SHARE):  # type: ignore[operator]
         raise OptionError(f"dense_above must be a number >= {LEAST_SHARE}, or None, got {share!r}")
 
 
-def fill_blocks(plan: Plan, row_class: Int64, dense_above: float | None = None) -> Filled:
-    """Return the plan with every block filled of which more than this share of the edges exist.
+def fill_blocks(
+    plan: Plan,
+    row_class: Int64,
+    dense_above: float | None = None,
+    slice_edges: int = SLICE_EDGES,
+) -> Filled:
+    """Return the plan with filled blocks.
 
-    Without a share, where that is faster.
+    Parameters
+    ----------
+    plan : Plan
+    row_class : int64 (n,)
+        See `row_classes`.
+    dense_above : float, optional
+        Every block is filled of which more than this share of the edges exists; default: each block
+        that runs faster so.
+    slice_edges : int
+        Edges that are counted together.
     """
-    found = _blocks(plan, row_class, dense_above)
+    found = _blocks(plan, row_class, dense_above, slice_edges)
     if found is None:
         return Filled(plan, None)
     src, dst = found
     n, old = len(plan.node), len(plan.in_src)
     target = np.repeat(np.arange(n), np.diff(plan.in_ptr))
     key = np.concatenate([target, dst]) * n + np.concatenate([plan.in_src, src])
-    key, place = np.unique(key, return_inverse=True)  # edges come first, so held ones drop out
+    key, place = np.unique(key, return_inverse=True)
     in_src, (in_ptr, _) = (key % n).astype(np.int32), grouped(key // n, n)
     in_edge = np.full(len(key), -1, np.int64)
     in_edge[place[:old]] = plan.in_edge
@@ -82,7 +98,7 @@ def fill_blocks(plan: Plan, row_class: Int64, dense_above: float | None = None) 
 
 
 def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
-    """Return which cells to fill, of those that may be: neighbours together or not at all.
+    """Return which of the candidate cells to fill; cells that run as one block share the answer.
 
     Parameters
     ----------
@@ -90,6 +106,8 @@ def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
         Target and source cells, sorted by both; neighbours in b run as one block.
     counts : int64 (n,)
         Edges.
+    sizes : int64
+        Rows of every cell.
     """
     new = (np.diff(a, prepend=-1) != 0) | (np.diff(b, prepend=-1) != 1)
     block = np.cumsum(new) - 1
@@ -100,23 +118,25 @@ def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
     return chosen
 
 
-def _blocks(plan: Plan, row_class: Int64, dense_above: float | None) -> tuple[Int64, Int64] | None:
+def _blocks(
+    plan: Plan, row_class: Int64, dense_above: float | None, slice_edges: int
+) -> tuple[Int64, Int64] | None:
     """Return sources and targets of all slots of the blocks to fill, or None for no such block."""
-    first = cells(row_class, plan.group)
+    first = cells(row_class, plan.cluster)
     sizes = np.diff(first)
     cell = np.repeat(np.arange(len(sizes)), sizes)
     least = PART_SHARE * FAR_SHARE if dense_above is None else dense_above
-    pairs, counts = _count(plan, cell, sizes, least)
+    pairs, counts = _count(plan, cell, sizes, least, slice_edges)
     a, b = pairs // len(sizes), pairs % len(sizes)
     area = sizes[a] * sizes[b]
-    chosen = (np.minimum(sizes[a], sizes[b]) >= LEAST) & (counts > least * area)
+    chosen = (np.minimum(sizes[a], sizes[b]) >= LEAST_ROWS) & (counts > least * area)
     if dense_above is None and chosen.any():
         chosen[chosen] = _faster(a[chosen], b[chosen], counts[chosen], sizes)
     chosen &= counts < area
     if not chosen.any():
         return None
     slots = int(area[chosen].sum())
-    require(SLOT_BYTES * slots, f"filling blocks of {slots:,} edges, held ones included,")
+    require(SLOT_BYTES * slots, f"filling blocks of {slots:,} edges, explicit zeros included,")
     ends = [
         np.meshgrid(
             np.arange(first[i], first[i + 1]), np.arange(first[j], first[j + 1]), indexing="ij"
@@ -127,20 +147,21 @@ def _blocks(plan: Plan, row_class: Int64, dense_above: float | None) -> tuple[In
     return src, dst
 
 
-def _count(plan: Plan, cell: Int64, sizes: Int64, least: float) -> tuple[Int64, Int64]:
-    """Return the numbers (target cell, source cell) as one number, and how many edges each has.
+def _count(
+    plan: Plan, cell: Int64, sizes: Int64, least: float, slice_edges: int
+) -> tuple[Int64, Int64]:
+    """Return each pair of a target cell and a source cell as one number, and its edges.
 
-    Rows with a small part of a cell's edges are left out: fewer than half of what a block needs
-    on average, the share `least`. A count may so miss some edges, never enough to matter where most
-    exist.
+    A row with fewer than half the edges that a block of share `least` needs of it on average is
+    left out. So a count may miss some edges, but never enough to matter where most exist.
     """
     keys, counts = [], []
-    few = max(1, math.ceil(least / 2 * LEAST))  # of a row's edges, fewer in a cell are left out
-    for first, last in row_slices(plan.in_ptr, SLICE):
+    few = max(1, math.ceil(least / 2 * LEAST_ROWS))  # edges of a row in a cell that count
+    for first, last in row_slices(plan.in_ptr, slice_edges):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         source = cell[plan.in_src[slots]]
         degrees = np.diff(plan.in_ptr[first : last + 1])
-        if degrees.max(initial=0) < LEAST * least:
+        if degrees.max(initial=0) < LEAST_ROWS * least:
             continue
         if not (source[few - 1 :] == source[: max(0, len(source) + 1 - few)]).any():
             continue
@@ -148,7 +169,7 @@ def _count(plan: Plan, cell: Int64, sizes: Int64, least: float) -> tuple[Int64, 
         new = np.flatnonzero((np.diff(source) != 0) | (np.diff(row) != 0)) + 1
         begin = np.concatenate([[0], new])
         length = np.diff(np.append(begin, len(source)))
-        some = length >= least / 2 * np.maximum(sizes[source[begin]], LEAST)
+        some = length >= least / 2 * np.maximum(sizes[source[begin]], LEAST_ROWS)
         keys.append(cell[row[begin[some]]] * len(sizes) + source[begin[some]])
         counts.append(length[some])
     if not keys:

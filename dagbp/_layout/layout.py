@@ -1,4 +1,4 @@
-"""A plan as kernels read it: blocks filled, panels found, segments cut, slots as narrow as fit."""
+"""The layout of a plan: the arrays that the CPU kernels read, for one dtype."""
 
 from itertools import chain
 from typing import Any
@@ -8,44 +8,67 @@ import numpy.typing as npt
 
 from dagbp._kernels.frames import SEGMENT_ROWS
 from dagbp._layout.fill import fill_blocks
-from dagbp._layout.panels import columns, in_panels, in_runs, out_panels
+from dagbp._layout.panels import Panels, columns, in_panels, in_runs, out_panels
 from dagbp._layout.refresh import Copies, Share, find_copies, share_out, stretches
 from dagbp._layout.segments import segments
 from dagbp._layout.source_blocks import SEGMENT_ROWS as BLOCK_SEGMENT_ROWS
 from dagbp._layout.source_blocks import cut_source_blocks, rows_by_source_block
 from dagbp._machine import CACHE_LINE, PANEL_ROWS
 from dagbp._plan.plan import Plan
+from dagbp._plan.row_class import row_classes
 
 Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.uint8]
 
 
 class Layout:
     """The arrays of one plan for one dtype.
 
+    They are made in this order, as each step needs the steps before:
+
+    1. Row classes need the plan only.
+    2. Blocks are filled. This adds slots, so all that refers to slots comes later.
+    3. Panels are found, most of them in filled blocks.
+    4. Source blocks are chosen for classes without panels and without explicit zeros. They allow
+       longer segments.
+    5. Segments are cut. They may not cut a panel, and their length depends on step 4.
+    6. Source blocks are cut, one program for each segment.
+
+    Parameters
+    ----------
+    plan : Plan
+        The user's.
+    activation : int64 (n,)
+        By row.
+    own_segment : bool (n,)
+        Rows that must be a segment by themselves.
+    dtype : numpy.dtype
+    dense_above : float, or None
+        Blocks are filled of which more than this share exists; None: where that is faster.
+
     Attributes
     ----------
     plan : Plan
-        With held zeros, where blocks were filled.
+        With explicit zeros, where blocks were filled.
     slot : int64 (E,), or None
         In-slot of each edge of the user's plan; None where nothing was filled.
     row_class : int64 (n,)
         The same number for rows of the same level and activation, -1 for inputs.
-    dense_above : float, or None
-        Blocks of which more than this share exists are filled; None for where it is faster.
-    n_slots, n_held : int
-        Edges, held zeros included, and how many these are.
-    in_keep, out_keep : uint8, or None
-        0 for the held zeros, by in-slot and by out-slot.
+    n_slots, n_explicit_zeros : int
+        Edges with explicit zeros, and the number of explicit zeros.
+    in_is_edge, out_is_edge : uint8, or None
+        0 for explicit zeros, by in-slot and by out-slot; None where nothing was filled.
     ins, outs : Panels
         The dense panels of the forward and of the backward pass.
     in_segment, out_segment : int64
-        First rows of the segments of the computed rows, and of all rows; the end is last.
+        First rows of the segments of the computed rows, and of all rows, and the end.
     in_mixed, out_mixed : uint8
-        Of each segment, whether some of its rows have panels or held zeros.
-    strips : Strips, or None
-        The segments of in-edges that run in strips of sources.
+        For each segment, whether some of its rows have panels or explicit zeros.
+    source_blocks : SourceBlocks, or None
+        The segments of in-edges that run by source blocks.
     column : int64 (n,)
-        Which rows' deltas the dense panels want by sample.
+        1 for rows of which the dense panels read the deltas sample by sample.
     stride : int
         Nodes in a row of the transposed deltas: an odd number of cache lines, or none.
     """
@@ -53,57 +76,51 @@ class Layout:
     def __init__(
         self,
         plan: Plan,
-        theta: Int64,
-        own_segment: npt.NDArray[np.bool_],
+        activation: Int64,
+        own_segment: Bool,
         dtype: np.dtype[Any],
         dense_above: float | None,
     ) -> None:
+        self.dense_above, self.itemsize = dense_above, dtype.itemsize
+        line = CACHE_LINE // dtype.itemsize  # numbers
+        row_class = self.row_class = row_classes(plan, activation, own_segment)
         n, n_inputs, n_edges = len(plan.node), plan.n_inputs, len(plan.in_src)
-        row_class = self.row_class = _row_classes(plan, theta, own_segment)
-        self.dense_above = dense_above
-        plan, self.slot = fill_blocks(plan, row_class, self.dense_above)
-        self.plan, self.itemsize = plan, dtype.itemsize
-        self.n_slots, self.n_explicit_zeros = len(plan.in_src), len(plan.in_src) - n_edges
-        self.in_is_edge = self.out_is_edge = None
-        if self.slot is not None:
-            self.in_is_edge = (plan.in_edge >= 0).view(np.uint8)
-            self.out_is_edge = np.empty_like(self.in_is_edge)
-            self.out_is_edge[plan.in_slot] = self.in_is_edge
-        chunk = CACHE_LINE // dtype.itemsize
-        self.ins, self.outs = in_panels(plan, row_class), out_panels(plan, row_class, chunk)
-        in_mixed = (self.ins.of_row != 0) | _has_explicit_zeros(self.in_is_edge, plan.in_ptr)
-        out_mixed = (self.outs.of_row != 0) | _has_explicit_zeros(self.out_is_edge, plan.out_ptr)
-        computed = slice(n_inputs, n)
-        source_blocks = rows_by_source_block(plan, row_class, in_mixed)
-        most = np.where(source_blocks > 0, BLOCK_SEGMENT_ROWS, SEGMENT_ROWS)[computed]
-        self.in_segment = n_inputs + segments(
-            row_class[computed], self.ins.of_row[computed], PANEL_ROWS, most
-        )
-        self.source_blocks = cut_source_blocks(plan, source_blocks, self.in_segment)
+
+        plan, self.slot = fill_blocks(plan, row_class, dense_above)
+        self.plan, self.n_slots = plan, len(plan.in_src)
+        self.n_explicit_zeros = self.n_slots - n_edges
+        self.in_is_edge, self.out_is_edge = _edge_flags(plan, filled=self.slot is not None)
+
+        self.ins, self.outs = in_panels(plan, row_class), out_panels(plan, row_class, line)
+        # Panels of as many rows as fill a cache line, for copies of weights.
+        self._lines = in_panels(plan, row_class, line) if self.ins.n_edges else None
+        self._copies: dict[bool, Copies] = {}
+        self.column = columns(self.outs, n)
+        self.stride = (-(-n // line) | 1) * line if self.outs.n_edges else 0
+
+        in_mixed = _mixed(self.ins, self.in_is_edge, plan.in_ptr)
+        out_mixed = _mixed(self.outs, self.out_is_edge, plan.out_ptr)
+        block_rows = rows_by_source_block(plan, row_class, in_mixed)
+
+        limit = np.where(block_rows > 0, BLOCK_SEGMENT_ROWS, SEGMENT_ROWS)
+        panels_by_class = row_class[n_inputs:], self.ins.of_row[n_inputs:], PANEL_ROWS
+        self.in_segment = n_inputs + segments(*panels_by_class, limit[n_inputs:])
         self.out_segment = segments(row_class, self.outs.of_row, PANEL_ROWS, SEGMENT_ROWS)
         self.in_mixed = _any_in(self.in_segment, in_mixed)
         self.out_mixed = _any_in(self.out_segment, out_mixed)
-        self._lines = in_panels(plan, row_class, chunk) if self.ins.n_edges else None
-        self._copies: dict[bool, Copies] = {}
-        self.column = columns(self.outs, n)
-        self.stride = 0
-        if self.outs.n_edges:
-            self.stride = (-(-n * dtype.itemsize // CACHE_LINE) | 1) * chunk
+
+        self.source_blocks = cut_source_blocks(plan, block_rows, self.in_segment)
 
     def shares(self, n_threads: int, by_source_block: bool) -> list[Share]:
-        """Return what each thread copies after an update, where strips are used and where not."""
-        source_blocks, n_rows = (
-            self.source_blocks if by_source_block else None,
-            CACHE_LINE // self.itemsize,
-        )
+        """Return the copies of each thread after an update, with source blocks in use or not."""
+        blocks = self.source_blocks if by_source_block else None
         if by_source_block not in self._copies:
-            self._copies[by_source_block] = find_copies(
-                self._lines, n_rows, self.n_slots, source_blocks
-            )
-        return share_out(self._copies[by_source_block], source_blocks, self.plan, n_threads)
+            line = CACHE_LINE // self.itemsize
+            self._copies[by_source_block] = find_copies(self._lines, line, self.n_slots, blocks)
+        return share_out(self._copies[by_source_block], blocks, self.plan, n_threads)
 
     def uncovered(self, n_values: int) -> Int64:
-        """Return the stretches of values whose gradient is in no panel's run, (m, 2)."""
+        """Return the ranges of values with a gradient in no run of a panel, (m, 2)."""
         if self.outs.n_edges == 0:
             return np.array([[0, n_values]])
         chosen = np.ones(n_values, np.bool_)
@@ -112,37 +129,30 @@ class Layout:
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""
-        parts = [
-            self.plan,
-            self.ins,
-            self.outs,
-            self._lines,
-            self.source_blocks,
-            *self._copies.values(),
-        ]
-        values = [*vars(self).values(), *chain.from_iterable(part or () for part in parts)]
+        records = self.plan, self.ins, self.outs, self._lines, self.source_blocks
+        fields = (record or () for record in (*records, *self._copies.values()))
+        values = [*vars(self).values(), *chain.from_iterable(fields)]
         return [value for value in values if isinstance(value, np.ndarray)]
 
 
-def _has_explicit_zeros(keep: npt.NDArray[np.uint8] | None, ptr: Int64) -> npt.NDArray[np.bool_]:
-    """Return which rows have held zeros, (n,)."""
-    held = np.zeros(len(ptr) - 1, np.bool_)
-    if keep is not None:
-        held[np.searchsorted(ptr, np.flatnonzero(keep == 0), side="right") - 1] = True
-    return held
+def _edge_flags(plan: Plan, filled: bool) -> tuple[Flags | None, Flags | None]:
+    """Return which slots are edges, by in-slot and by out-slot; None if all are."""
+    if not filled:
+        return None, None
+    by_in_slot = (plan.in_edge >= 0).view(np.uint8)
+    by_out_slot = np.empty_like(by_in_slot)
+    by_out_slot[plan.in_slot] = by_in_slot
+    return by_in_slot, by_out_slot
 
 
-def _any_in(segment: Int64, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Return of each segment whether one of its rows is marked."""
+def _mixed(panels: Panels, is_edge: Flags | None, ptr: Int64) -> Bool:
+    """Return which rows are the first of a panel or have explicit zeros, (n,)."""
+    mixed: Bool = panels.of_row != 0
+    if is_edge is not None:
+        mixed[np.searchsorted(ptr, np.flatnonzero(is_edge == 0), side="right") - 1] = True
+    return mixed
+
+
+def _any_in(segment: Int64, rows: Bool) -> Flags:
+    """Return for each segment whether one of its rows is marked."""
     return np.logical_or.reduceat(rows, segment[:-1]).view(np.uint8)
-
-
-def _row_classes(plan: Plan, theta: Int64, own_segment: npt.NDArray[np.bool_]) -> Int64:
-    """Return a number for each row that tells its level and activation, and whether an input.
-
-    Rows with a segment of their own each have another.
-    """
-    row = np.arange(len(theta))
-    codes = theta.max(initial=0) + 1
-    row_class = np.where(own_segment, -2 - row, plan.level * codes + theta)
-    return np.where(row < plan.n_inputs, -1, row_class)

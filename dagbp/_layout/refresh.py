@@ -1,8 +1,9 @@
-"""What a step copies from the updated weights to the order of the forward pass, and who copies it.
+"""Copies of updated weights to the order of the forward pass, shared among threads.
 
-Weights are updated in out-edge order. Of fully connected blocks a cache line there holds one source
-and many targets, and in in-edge order one target and many sources: they go by *patches* that fill
-lines on both sides, transposed between registers. What is left goes slot by slot.
+Weights are updated in out-edge order. In a fully connected block a cache line there holds one
+source and many targets, and in in-edge order one target and many sources. Such blocks are copied by
+*patches* that fill cache lines on both sides, transposed between registers. The rest is copied slot
+by slot.
 """
 
 from itertools import pairwise
@@ -19,15 +20,15 @@ Int64 = npt.NDArray[np.int64]
 
 
 class Copies(NamedTuple):
-    """All in-slots, once each, but those in strips where there are some.
+    """All in-slots, once each; slots in source blocks are left out where these are in use.
 
     Attributes
     ----------
     patches : int64 (n, 3)
-        Runs that as many consecutive targets as fill a cache line have in common: the first
-        target's first in-slot, how many slots further on the next target's is, and the length.
+        Runs that as many consecutive targets as fill a cache line have in common: the first in-slot
+        of the first target, the distance to the first in-slot of the next target, and the length.
     stretches : int64 (m, 2)
-        In-slots from, and to, of what is in no patch; ascending.
+        The other in-slots as ranges [first, last), ascending.
     """
 
     patches: Int64
@@ -35,7 +36,7 @@ class Copies(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one thread copies: patches, stretches, edges in strips, and rows with their biases."""
+    """The copies of one thread: patches, stretches, edges in source blocks, rows with a bias."""
 
     patches: Int64
     stretches: Int64
@@ -46,12 +47,15 @@ class Share(NamedTuple):
 def find_copies(
     panels: Panels | None, n_rows: int, n_slots: int, source_blocks: SourceBlocks | None
 ) -> Copies:
-    """Return the copies of a net, with strips or without.
+    """Return the copies of a network.
 
     Parameters
     ----------
     panels : Panels, or None
         Of `n_rows` targets each, as many as fill a cache line.
+    n_rows, n_slots : int
+    source_blocks : SourceBlocks, or None
+        Where they are in use.
     """
     runs = np.empty((0, START + n_rows), np.int64) if panels is None else runs_of(panels, n_rows)
     starts = runs[:, -n_rows:]
@@ -68,13 +72,13 @@ def find_copies(
 
 
 def stretches(chosen: npt.NDArray[np.bool_]) -> Int64:
-    """Return where each stretch of chosen slots begins and ends, (m, 2)."""
+    """Return the maximal ranges [first, last) of chosen slots, (m, 2)."""
     edges = np.diff(chosen.astype(np.int8), prepend=0, append=0)
     return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 
 
 def within(given: Int64, first: int, last: int) -> Int64:
-    """Return the parts of given stretches that are among the slots first ... last - 1."""
+    """Return the intersection of the given ranges with [first, last)."""
     clipped = np.clip(given, first, last)
     return np.ascontiguousarray(clipped[clipped[:, 0] < clipped[:, 1]])
 
@@ -82,7 +86,7 @@ def within(given: Int64, first: int, last: int) -> Int64:
 def share_out(
     copies: Copies, source_blocks: SourceBlocks | None, plan: Plan, shares: int
 ) -> list[Share]:
-    """Return what each of so many threads copies: about as much as the others of each kind."""
+    """Return the share of each thread, which is about equal in each of the four parts."""
     by_length = _even(copies.patches[:, 2], shares)
     slots = _cut(copies.stretches, shares)
     n_blocks = 0 if source_blocks is None else len(source_blocks.slot)
@@ -100,7 +104,7 @@ def share_out(
 
 
 def _cut(given: Int64, shares: int) -> list[Int64]:
-    """Return shares of given stretches, of as many slots each, cut where need be."""
+    """Return the given ranges cut into shares with the same number of slots."""
     if len(given) == 0:
         return [given] * shares
     ends = np.cumsum(given[:, 1] - given[:, 0])
@@ -112,7 +116,7 @@ def _cut(given: Int64, shares: int) -> list[Int64]:
 
 
 def _even(work: Int64, shares: int) -> Int64:
-    """Return where each share of some pieces of work begins, and the end."""
+    """Return the first piece of each share of about equal work, and the end."""
     total = np.concatenate([[0], np.cumsum(work)])
     inner = np.searchsorted(total, total[-1] * np.arange(1, shares) // shares)
     return np.array([0, *inner.tolist(), len(work)], np.int64)

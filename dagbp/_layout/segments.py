@@ -1,11 +1,14 @@
-"""How the rows of a net are cut into segments, and these dealt out to the threads of a crew.
+"""Level scheduling: cuts rows into segments, and segments into stages for a team of threads.
 
-*Segments* are consecutive rows of one level and one activation: none feeds another, so their sums
-can all be taken before the activation is called once for all. They are what threads share.
+A *segment* is consecutive rows of one class (level and activation). None feeds another, so all sums
+are taken first and the activation is then called once for all. Threads share segments.
 
-A *crew* of several threads goes through the net together. Its segments are dealt out by *stages*:
-runs of segments of which none depends on a row that another member computes in the same stage, so
-that one meeting a stage is enough. A crew of one has one stage.
+The threads of a *team* work on the same tile. In a *stage* each takes some segments, none of which
+depends on a row that another thread computes in this stage, so that one barrier after each stage is
+enough. This is the level scheduling of sparse triangular solvers [1]_. A team of one thread has one
+stage.
+
+.. [1] Y. Saad, "Iterative methods for sparse linear systems", 2003, section 11.6.
 """
 
 import numpy as np
@@ -16,19 +19,19 @@ from dagbp._machine import WORTH_BARRIER
 Int64 = npt.NDArray[np.int64]
 
 
-def segments(row_class: Int64, panel: Int64, panel_rows: int, most: int | Int64) -> Int64:
+def segments(row_class: Int64, panel: Int64, panel_rows: int, limit: int | Int64) -> Int64:
     """Return the first row of each segment, and the end of the last one.
 
     Parameters
     ----------
-    kind : int64 (n,)
-        A segment's rows have the same kind: level and activation.
+    row_class : int64 (n,)
+        All rows of a segment have the same class.
     panel : int64 (n,)
         Nonzero at the first row of each panel, which no segment may cut.
     panel_rows : int
         Rows of a panel.
-    most : int or int64 (n,)
-        Most rows of a segment, a multiple of that; or for each row, the same for all of a kind.
+    limit : int or int64 (n,)
+        Most rows of a segment, at least `panel_rows`; by row, the same for all rows of a class.
 
     Returns
     -------
@@ -36,23 +39,23 @@ def segments(row_class: Int64, panel: Int64, panel_rows: int, most: int | Int64)
 
     Examples
     --------
-    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, most=2)
+    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, limit=2)
     array([0, 2, 3, 5])
     """
     n = len(row_class)
-    most = np.broadcast_to(most, n)
-    inside = np.zeros(n + panel_rows, np.bool_)  # rows of panels but their first
+    limit = np.broadcast_to(limit, n)
+    inside = np.zeros(n + panel_rows, np.bool_)  # rows of panels, without their first
     starts = np.flatnonzero(panel)
     for r in range(1, panel_rows):
         inside[starts + r] = True
     may = ~inside[:n]
     cuts = np.flatnonzero(np.append(True, row_class[1:] != row_class[:-1])[:n])
-    # Long stretches are cut further, where no panel is cut: every `most` rows, or a little before.
+    # Long classes are cut further: every `limit` rows, or a little before where a panel begins.
     last_allowed = np.maximum.accumulate(np.where(may, np.arange(n), 0))
     ends = np.append(cuts[1:], n)
     further = []
-    for k in np.flatnonzero(ends - cuts > most[cuts]).tolist():
-        cut, step = int(cuts[k]), int(most[cuts[k]])
+    for k in np.flatnonzero(ends - cuts > limit[cuts]).tolist():
+        cut, step = int(cuts[k]), int(limit[cuts[k]])
         while ends[k] - cut > step:
             cut = int(last_allowed[cut + step])
             further.append(cut)
@@ -60,9 +63,9 @@ def segments(row_class: Int64, panel: Int64, panel_rows: int, most: int | Int64)
 
 
 def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
-    """Return how a crew shares out segments that come in the order of their levels.
+    """Return the segments of each thread of a team in each stage.
 
-    Levels with too little work to be worth a meeting go to the first member, one after the other.
+    Levels with too little work to be worth a barrier go to the first thread, one after the other.
 
     Parameters
     ----------
@@ -70,16 +73,16 @@ def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
         Ascending.
     work : int64 (n_segments,)
         Edges times samples.
-    members : int
+    team_size : int
 
     Returns
     -------
-    int64 (n_stages, members + 1)
-        Member m of stage k takes the segments from ``[k, m]`` to ``[k, m + 1]``.
+    int64 (n_stages, team_size + 1)
+        In stage k, thread t takes the segments from ``[k, t]`` to ``[k, t + 1]``.
 
     Examples
     --------
-    >>> cut_stages(np.array([1, 1, 2, 3]), np.array([90_000, 90_000, 10, 10]), members=2)
+    >>> cut_stages(np.array([1, 1, 2, 3]), np.array([90_000, 90_000, 10, 10]), team_size=2)
     array([[0, 1, 2],
            [2, 4, 4]])
     """
@@ -91,11 +94,11 @@ def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
     starts = np.concatenate([[0], ends[:-1]])
     worth = (total[ends] - total[starts] >= team_size * WORTH_BARRIER) & (ends - starts > 1)
     stages: list[list[int]] = []
-    at = 0  # what is before is shared out
+    at = 0  # segments before this one are in a stage
     for begin, end in zip(starts[worth].tolist(), ends[worth].tolist(), strict=True):
         shares = total[begin] + (total[end] - total[begin]) * np.arange(1, team_size) // team_size
         inner = np.searchsorted(total, shares).tolist()
-        if inner[0] < end:  # more than one member has something
+        if inner[0] < end:  # more than one thread has some
             if at < begin:
                 stages.append([at] + [begin] * team_size)
             stages.append([begin, *inner, end])

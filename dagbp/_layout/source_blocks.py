@@ -1,10 +1,13 @@
-"""Strips of sources, for levels with many edges: rows that are gathered again while L1 holds them.
+"""Source blocks, which are cache blocking: sources are read again while they are in the L1 cache.
 
-Forward, an edge of a sparse row is a load of its source's row of samples, from L2 where the sources
-of a level do not fit L1. Where rows have many edges, those are gone through in *strips*: first all
-edges from the first so many rows, of one target after the other, then those from the next. Each
-target's sum waits in memory meanwhile, which costs a load and a store a *piece*: the edges of one
-target in one strip. Pieces follow each other in an order of slots of their own.
+Forward, each edge of a sparse row loads the samples of its source, from L2 where the sources of a
+level do not fit L1. Where rows have many edges, their sources are cut into blocks that fit L1 [1]_.
+All edges from the first block run first, target after target, then all edges from the second. The
+sum of each target waits in memory meanwhile. This costs a load and a store for each *piece*: the
+edges of one target from one block. Pieces lie one after the other in an order of their own.
+
+.. [1] M. S. Lam, E. E. Rothberg and M. E. Wolf, "The cache performance and optimizations of blocked
+   algorithms", ASPLOS IV, 1991.
 """
 
 from typing import Any, NamedTuple
@@ -17,20 +20,20 @@ from dagbp._plan.plan import Plan
 
 Int64 = npt.NDArray[np.int64]
 
-SEGMENT_ROWS = 128  # targets that go through the strips together
-LEAST_DEGREE = 16  # of rows for which to look: fewer edges make no pieces worth having
+SEGMENT_ROWS = 128  # targets that go through the source blocks together
+LEAST_DEGREE = 16  # edges a row on average: with fewer, pieces are too short to gain anything
 
 
 class SourceBlocks(NamedTuple):
-    """The edges that run in strips, in an order of their own.
+    """The edges that run by source blocks, in an order of their own.
 
     Attributes
     ----------
     of_segment : int64 (n_segments,)
-        Where the program of a segment of in-edges begins; 0 for none.
+        The place in `program` of a segment of in-edges; 0 for none.
     program : int64
-        Of a segment: the number of strips, then where each piece begins, strip by strip and target
-        by target, and the end of the last one.
+        For a segment: the number of blocks, then the first edge of each piece, block by block and
+        target by target, and the end of the last one.
     slot : int64 (S,)
         In-slot of each edge.
     source : int32 (S,)
@@ -46,9 +49,9 @@ class SourceBlocks(NamedTuple):
 
 
 def rows_by_source_block(plan: Plan, row_class: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
-    """Return for each row how many sources a strip of its edges has, 0 where there are none.
+    """Return for each row the sources of a block of its edges, 0 for no source blocks.
 
-    None are where rows of a kind, level and activation, are mixed: have panels or held zeros.
+    A class has none where one of its rows is mixed: has a panel or explicit zeros.
     """
     rows = np.zeros(len(row_class), np.int64)
     if plan.in_slot.dtype != np.uint32:
@@ -63,39 +66,40 @@ def rows_by_source_block(plan: Plan, row_class: Int64, mixed: npt.NDArray[np.boo
 
 
 def _best_rows(source: npt.NDArray[np.int32], n_targets: int) -> int:
-    """Return the number of sources a strip for the edges of a kind of rows, or 0."""
-    sources = _distinct(source)
+    """Return the number of sources of a block for the edges of one class of rows, or 0."""
+    sources = distinct(source)
     n_sources = len(sources)
     if n_sources * WIDE_ROW <= L1_BYTES:
         return 0
     n_segments = -(-n_targets // SEGMENT_ROWS)
-    far = min(len(source), n_sources * n_segments)  # edges that bring their source to L1
+    far = min(len(source), n_sources * n_segments)  # edges that load their source into L1
     best, least_ns = 0, FAR_EDGE_NS * len(source)
     for size, edge_ns in BLOCK_EDGE_NS.items():
-        n_blocks = len(_distinct(sources // (size // WIDE_ROW)))
+        n_blocks = len(distinct(sources // (size // WIDE_ROW)))
         ns = edge_ns * (len(source) - far) + FAR_EDGE_NS * far + PIECE_NS * n_blocks * n_targets
         if ns < least_ns:
             best, least_ns = size // WIDE_ROW, ns
     return best
 
 
-def _distinct(values: npt.NDArray[Any]) -> Int64:
-    """Return the distinct values: a mark for each of the range, where that is not much wider."""
-    least, most = int(values.min()), int(values.max())
-    if most - least > 8 * len(values):
+def distinct(values: npt.NDArray[Any]) -> Int64:
+    """Return the distinct values, ascending; by marks where their range is narrow."""
+    least, greatest = int(values.min()), int(values.max())
+    if greatest - least > 8 * len(values):
         return np.unique(values).astype(np.int64)
-    found = np.zeros(most - least + 1, np.bool_)
+    found = np.zeros(greatest - least + 1, np.bool_)
     found[values - least] = True
     return least + np.flatnonzero(found)
 
 
 def cut_source_blocks(plan: Plan, rows: Int64, segment: Int64) -> SourceBlocks | None:
-    """Return the strips of segments whose rows have some; None if there are none.
+    """Return the source blocks of all segments that have some; None if no segment has.
 
     Parameters
     ----------
+    plan : Plan
     rows : int64 (n,)
-        Sources a strip, 0 for none: the same for all rows of a segment.
+        Sources of a block, 0 for none: the same for all rows of a segment.
     segment : int64 (n_segments + 1,)
         First row of each segment, and the end.
     """
@@ -107,9 +111,9 @@ def cut_source_blocks(plan: Plan, rows: Int64, segment: Int64) -> SourceBlocks |
         if begin == end:
             continue
         target = np.repeat(np.arange(last - first), np.diff(plan.in_ptr[first : last + 1]))
-        _, strip = np.unique(plan.in_src[begin:end] // rows[first], return_inverse=True)
-        piece = strip * (last - first) + target
-        n_blocks = strip.max() + 1
+        _, block = np.unique(plan.in_src[begin:end] // rows[first], return_inverse=True)
+        piece = block * (last - first) + target
+        n_blocks = block.max() + 1
         sizes = np.bincount(piece, minlength=n_blocks * (last - first))
         words = np.concatenate([[n_blocks, n_slots], n_slots + np.cumsum(sizes)])
         of_segment[k] = n_words

@@ -26,7 +26,7 @@ from dagbp._errors import (
     OptionError,
 )
 from dagbp._files import container
-from dagbp._files.values import Arrays, decode, encode
+from dagbp._files.values import Arrays, decode, encode, hashable
 from dagbp._graph.arrays import GraphArrays, mask
 from dagbp._graph.from_edges import read_edges
 from dagbp._history import MAX_EPOCHS, CallbackState, History, TrainingState
@@ -169,7 +169,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Snapshot:
 def _labels_in(kept: Any, n: int, arrays: Arrays) -> Sequence[Hashable]:
     if kept is None:
         return range(n)
-    labels = [decode(label, arrays) for label in kept]
+    labels = hashable(decode(label, arrays) for label in kept)
     if len(labels) != n or len(set(labels)) != n:
         raise ValueError(
             f"{len(labels)} labels, {len(set(labels))} of them different, of {n} nodes"
@@ -212,8 +212,8 @@ def _graph_out(G: "nx.DiGraph[Any]", graph: GraphArrays, arrays: Arrays) -> dict
 
 
 def _graph_in(tree: dict[str, Any], graph: GraphArrays, arrays: Arrays) -> "nx.DiGraph[Any]":
-    def attributes(pairs: Any) -> dict[Any, Any]:
-        return {decode(key, arrays): decode(value, arrays) for key, value in pairs}
+    def attributes(pairs: Any) -> Any:
+        return decode({"dict": pairs}, arrays)
 
     labels, src, dst = graph.labels, graph.src, graph.dst
     G: nx.DiGraph[Any] = nx.DiGraph()

@@ -1,6 +1,5 @@
 """Lock around a network's engine: one thread at a time uses its buffers and parameters."""
 
-import os
 import sys
 import time
 import weakref
@@ -12,7 +11,7 @@ from typing import Any
 
 from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
-from dagbp._locks import ForkSafeLock
+from dagbp._locks import ForkSafeLock, Stage, at_fork
 
 PAUSE = 1e-4  # seconds between two checks whether the waiting threads have been served
 FORK_PATIENCE = 10.0  # seconds that a fork waits for another thread's call or step to end
@@ -225,6 +224,4 @@ def _release_all() -> None:
         lock.release_after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    # After that of `_compiler`, so that it waits before that one keeps compilers waiting.
-    os.register_at_fork(before=_hold_all, after_in_parent=_release_all)
+at_fork(Stage.ENGINES, before=_hold_all, after_in_parent=_release_all)

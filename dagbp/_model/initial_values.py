@@ -9,7 +9,8 @@ from dagbp import activations
 from dagbp._checks import generator
 from dagbp._errors import GraphError, OptionError, did_you_mean
 from dagbp._graph.arrays import GraphArrays
-from dagbp._plan.plan import Plan, row_slices
+from dagbp._plan.edge_order import row_slices
+from dagbp._plan.plan import Plan
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
 SLICE = 1_000_000  # edges drawn at once: their random numbers take 64 bytes each

@@ -42,6 +42,10 @@ class NodeValues(Mapping[Hashable, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def by_row(self) -> tuple[int, Array]:
+        """Return the first row and the array of values, of this row and all that follow."""
+        return self._first, self._values
+
     def __setitem__(self, label: Hashable, value: Any) -> None:
         _assign(self._assign, self._values, self._place(label), value)
 

@@ -1,13 +1,22 @@
-"""Rows with alike neighbours, brought together: dense blocks are found whatever way one draws.
+"""Row clustering: reorders the rows of a class so that dense blocks become contiguous.
 
-A block of edges, full or nearly, is a set of targets by a set of sources. Kernels find it where the
-rows of both stand side by side (see `_panels` and `_fill`), which the drawn order may not give. So
-the rows of each level and kind are clustered twice: as targets by their sources, and as sources by
-their targets. Clusters that make a block with one of the other side are put together; other
-rows keep their order, and a net that gains too little keeps it whole.
+A block of edges, full or nearly full, is a set of targets by a set of sources. Kernels find it only
+where the rows of both sides are neighbours (see `_layout.panels` and `_layout.fill`), which the
+order of the graph does not ensure. So the rows of each class are clustered twice: as targets by
+their sources, and as sources by their targets. Clusters that form a dense block with a cluster of
+the other side move together. All other rows keep their order, and a plan that gains too few edges
+in blocks keeps its whole order.
+
+Clusters are found in two steps. *MinHash* [1]_ puts rows into buckets: two rows have the same least
+hash of their neighbours with a probability equal to their Jaccard similarity, the shared neighbours
+over the neighbours of either. *Leader clustering* [2]_ then compares the rows around one row of
+each bucket, its leader, and forms a cluster of the similar ones.
 
 The order is part of what users see (`Network.parameters`), so it is the same on every machine: all
 numbers are whole, and no constant depends on the processor.
+
+.. [1] A. Z. Broder, "On the resemblance and containment of documents", SEQUENCES 1997.
+.. [2] J. A. Hartigan, "Clustering Algorithms", 1975, chapter 3.
 """
 
 from itertools import pairwise
@@ -16,135 +25,162 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._compiler.decorators import entry
-from dagbp._plan.grid import cells
-from dagbp._plan.plan import SMALL, Plan, by_source, by_target, grouped, inverse, row_slices
+from dagbp._compiler.decorators import entry, jit
+from dagbp._plan.edge_order import by_source, by_target, grouped, inverse, row_slices
+from dagbp._plan.plan import Plan
+from dagbp._plan.row_class import cells, row_classes
+from dagbp._plan.small import SMALL, call
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-# A block has at least LEAST rows on either side and FULL percent of its edges: smaller or emptier
-# ones gain nothing, as `benchmarks/blocks.py` shows.
-LEAST, FULL = 32, 75
-GAIN = 10  # one edge out of so many must come into blocks for the drawn order to be given up
-RUN = 16  # consecutive rows that make a run by themselves
-# Of buckets, each by other hashes; fewer where the first IN_VAIN find no cluster among more than
-# SLICE edges, whose blocks would be many or large if they held one edge out of GAIN.
-ROUNDS, IN_VAIN = 6, 2
-WORK = 4  # steps in vain that clustering takes for each edge, at most
-SLICE = 1_000_000  # edges hashed together
-# Likeness: edges shared over edges of either, in thousandths. Rows join a cluster from ALIKE on;
-# one whose likeness with its own is SAME leads no other.
-ALIKE, SAME = 200, 667
-AGREE = 12  # one row of a bucket out of so many must agree with its leader once more
+GAIN = 10  # one edge out of so many must come into blocks, else the order stays
+RUN_ROWS = 16  # consecutive rows that make a run in any order
+ROUNDS = 6  # of MinHash, each with other hash functions
+# Rounds after which a large plan without any cluster so far is left as it is: blocks that hold one
+# edge out of GAIN would be many or large, and found by then.
+IN_VAIN = 2
+WORK = 4  # steps without result that clustering takes for each edge, at most
+# Jaccard similarity, in thousandths. Rows join a cluster from SIMILAR on. A row that is as similar
+# to its own leader as SAME leads no other cluster.
+SIMILAR, SAME = 200, 667
+AGREE = 12  # one row of a bucket out of so many must have the leader's second least hash too
+
+
+class Clustering(NamedTuple):
+    """Options of `cluster_rows`.
+
+    Attributes
+    ----------
+    rows, percent : int
+        A block has at least so many rows on either side and at least so many percent of its edges:
+        smaller and emptier ones gain nothing, as `benchmarks/suites/blocks.py` shows.
+    slice_edges : int
+        Edges that are hashed together, which limits the memory; a larger plan is a large one.
+    small : int
+        Nodes and edges up to which nothing is compiled.
+    """
+
+    rows: int = 32
+    percent: int = 75
+    slice_edges: int = 1_000_000
+    small: int = SMALL
+
+
+DEFAULT = Clustering()
 
 
 class View(NamedTuple):
-    """The edges by one of their ends: row j has those to the rows ``other[ptr[j]:ptr[j + 1]]``."""
+    """The edges by one of their ends: row j has edges to the rows ``other[ptr[j]:ptr[j + 1]]``."""
 
     ptr: Int64
     other: npt.NDArray[np.int32]
 
 
-def cluster_rows(plan: Plan, node_class: npt.ArrayLike) -> Plan:
+def cluster_rows(plan: Plan, node_class: npt.ArrayLike, options: Clustering = DEFAULT) -> Plan:
     """Return the plan with its rows in an order that brings more edges into dense blocks.
 
-    Rows move among those of their level and kind, inputs among inputs.
+    Rows move within their class only, so inputs stay among inputs.
 
     Parameters
     ----------
     plan : Plan
-        With the rows of each level and kind as drawn.
-    kind : array_like of int, shape (n_nodes,)
-        By drawing index, as `make_plan` takes it.
+        With the rows of each class in graph order.
+    node_class : array_like of int, shape (n_nodes,)
+        By node, as `make_plan` takes it.
+    options : Clustering
 
     Returns
     -------
     Plan
-        The same one if too few edges are gained; with its order and groups if those alone gain.
+        The given one if too few edges are gained; its order with clusters if these alone gain.
 
     Examples
     --------
-    Two layers of 80, drawn in turns, each of whose nodes feeds one half of the other 80.
+    Two layers of 80, drawn in turns: each node feeds one half of the other layer.
 
     >>> from dagbp._plan.plan import make_plan
     >>> src, dst = np.meshgrid(np.arange(80), np.arange(80, 160))
     >>> edges = (src + dst) % 2 == 0
     >>> plan = make_plan(160, src[edges], dst[edges], np.arange(80), np.arange(80, 160))
-    >>> bring_together(plan, np.zeros(160)).node[118:122]
+    >>> cluster_rows(plan, np.zeros(160)).node[118:122]
     array([156, 158,  81,  83])
     """
-    n, n_edges = len(plan.node), len(plan.in_src)
-    ins, outs = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
-    if not n_edges or min(map(_edges_of_many, (ins, outs))) < n_edges // GAIN:
-        return plan
+    n_edges = len(plan.in_src)
     gain = n_edges // GAIN
-    stretch = _stretches(plan, np.asarray(node_class))
-    first = cells(stretch, plan.group)
+    ins, outs = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
+    if not n_edges or min(_edges_of_large(view, options) for view in (ins, outs)) < gain:
+        return plan
+    row_class = row_classes(plan, np.asarray(node_class)[plan.node])
+    first = cells(row_class, plan.cluster)
     cell = np.repeat(np.arange(1, len(first)), np.diff(first))
-    in_cells = _edges_in_blocks(ins, cell, cell)[0]
+    in_cells = _edges_in_blocks(ins, cell, cell, options)[0]
     if in_cells + gain > n_edges:
         return plan
-    targets = _clusters(ins, outs, stretch)
-    if not targets.any():
+    keys = _dense_clusters(ins, outs, row_class, options)
+    if keys is None:
         return plan
-    sources = _clusters(outs, ins, stretch)
-    _, *dense = _edges_in_blocks(ins, targets, sources)
-    keys = [
-        np.where(flags[one], _first_members(one), n)
-        for flags, one in zip(dense, (targets, sources), strict=True)
-    ]
-    order = np.lexsort((keys[1], keys[0], stretch))
-    drawn, moved = _runs(keys, n), _runs([key[order] for key in keys], n)
-    in_drawn, in_moved = (
-        _edges_in_blocks(ins, group, group)[0] for group in (drawn, moved[inverse(order)])
+    order = np.lexsort((keys[1], keys[0], row_class))
+    stay, move = _numbered(keys), _numbered([key[order] for key in keys])
+    in_stay, in_move = (
+        _edges_in_blocks(ins, cluster, cluster, options)[0]
+        for cluster in (stay, move[inverse(order)])
     )
-    # Panels find runs in any order, in blocks or not: bands stay as they are.
-    if in_moved >= gain + max(in_cells, in_drawn, _edges_in_runs(plan.in_src)):
-        return _reordered(plan, order, moved)
-    return plan._replace(group=drawn) if in_drawn >= gain + in_cells else plan
+    # Panels find runs in any order, in blocks or not: a banded matrix keeps its order.
+    if in_move >= gain + max(in_cells, in_stay, _edges_in_runs(plan.in_src)):
+        return _reordered(plan, order, move, options.small)
+    return plan._replace(cluster=stay) if in_stay >= gain + in_cells else plan
 
 
-def _edges_of_many(view: View) -> int:
-    """Return how many edges belong to rows that have enough of them to be in a block."""
+def _edges_of_large(view: View, options: Clustering) -> int:
+    """Return the number of edges of the rows with enough edges to be in a block."""
     degree = np.diff(view.ptr)
-    return int(degree[degree >= LEAST // 2].sum())
+    return int(degree[degree >= options.rows // 2].sum())
 
 
 def _edges_in_runs(other: npt.NDArray[np.int32]) -> int:
-    """Return how many slots are in runs that name at least RUN consecutive rows."""
+    """Return the number of slots in runs that name at least RUN_ROWS consecutive rows."""
     breaks = np.flatnonzero(other[1:] - other[:-1] != 1)
     lengths = np.diff(breaks, prepend=-1, append=len(other) - 1)
-    return int(lengths[lengths >= RUN].sum())
+    return int(lengths[lengths >= RUN_ROWS].sum())
 
 
-def _stretches(plan: Plan, node_class: npt.NDArray[Any]) -> Int64:
-    """Return a number for each row, from 0 on, equal where rows may change places."""
-    row, node_class = np.arange(len(plan.node)), node_class[plan.node]
-    new = (np.diff(plan.level) != 0) | (np.diff(node_class) != 0)
-    new[: max(0, plan.n_inputs - 1)] = False
-    new[row[1:] == plan.n_inputs] = True
-    return np.concatenate([[0], np.cumsum(new)])
+def _dense_clusters(
+    ins: View, outs: View, row_class: Int64, options: Clustering
+) -> list[Int64] | None:
+    """Return by row the first row of its cluster, as a target and as a source; None for none.
+
+    Rows without a cluster, or with one that forms no dense block, have n.
+    """
+    targets = _clusters(ins, outs, row_class, options)
+    if not targets.any():
+        return None
+    sources = _clusters(outs, ins, row_class, options)
+    _, *dense = _edges_in_blocks(ins, targets, sources, options)
+    return [
+        np.where(flags[cluster], _first_members(cluster), len(cluster))
+        for flags, cluster in zip(dense, (targets, sources), strict=True)
+    ]
 
 
 def _first_members(cluster: Int64) -> Int64:
-    """Return, by row, the first row of the same cluster: so clusters come as they were drawn."""
+    """Return by row the first row of its cluster, by which clusters are sorted in graph order."""
     _, first, label = np.unique(cluster, return_index=True, return_inverse=True)
     return first[label]
 
 
-def _runs(keys: list[Int64], none: int) -> Int64:
-    """Return a number from 1 on for each run of equal pairs of keys; 0 where both are `none`."""
-    first, second = keys
+def _numbered(keys: list[Int64]) -> Int64:
+    """Return a number from 1 on for each run of equal pairs of keys; 0 where both are n."""
+    (first, second), n = keys, len(keys[0])
     new = (np.diff(first, prepend=-1) != 0) | (np.diff(second, prepend=-1) != 0)
-    return np.where((first < none) | (second < none), np.cumsum(new), 0)
+    return np.where((first < n) | (second < n), np.cumsum(new), 0)
 
 
-def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
-    """Return the plan with these of its rows in this order."""
+def _reordered(plan: Plan, order: Int64, cluster: Int64, small: int) -> Plan:
+    """Return the plan with its rows in this order."""
     row, out_edge = inverse(order), inverse(plan.in_slot)
-    in_ptr, in_src, slot = by_target(order, plan.out_ptr, out_edge, plan.out_dst)
-    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
+    in_ptr, in_src, slot = by_target(order, plan.out_ptr, out_edge, plan.out_dst, small)
+    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src, small)
     return plan._replace(
         node=plan.node[order],
         row=row[plan.row],
@@ -157,7 +193,7 @@ def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
         in_slot=in_slot,
         outputs=row[plan.outputs],
         output_slot=plan.output_slot[order],
-        group=group,
+        cluster=cluster,
         input_column=plan.input_column[order[: plan.n_inputs]],
     )
 
@@ -165,160 +201,218 @@ def _reordered(plan: Plan, order: Int64, group: Int64) -> Plan:
 # --- clusters ---
 
 
-def _clusters(view: View, back: View, stretch: Int64) -> Int64:
-    """Return the number from 1 on of each row's cluster of alike rows, 0 for none, (n,)."""
-    cluster, best, shared, seen = (np.zeros(len(stretch), np.int64) for _ in range(4))
-    state = np.array([0, WORK * len(view.other)])
-    hashes = (_least_hash(view, number) for number in range(ROUNDS + 1))
-    for done, (first, second) in enumerate(pairwise(hashes)):
-        if done == IN_VAIN and state[0] == 0 and len(view.other) > SLICE:
+def _clusters(view: View, back: View, row_class: Int64, options: Clustering) -> Int64:
+    """Return the number from 1 on of each row's cluster of similar rows, 0 for none, (n,)."""
+    n, n_edges = len(row_class), len(view.other)
+    cluster, best, shared, seen = (np.zeros(n, np.int64) for _ in range(4))
+    n_clusters, work = 0, WORK * n_edges
+    hashes = (_min_hash(view, number, options.slice_edges) for number in range(ROUNDS + 1))
+    for number, (first, second) in enumerate(pairwise(hashes)):
+        if number == IN_VAIN and n_clusters == 0 and n_edges > options.slice_edges:
             break
-        leaders = _leaders(view, stretch, best, first, second)
+        leaders = _leaders(view, row_class, best, first, second, options.rows)
         if len(leaders):
-            given = leaders, stretch, *view, *back
-            _call(_gather, given, (cluster, best, shared, seen, state), LEAST)
+            n_clusters, work = call(
+                _lead_clusters,
+                (leaders, row_class, view, back),
+                (cluster, best, shared, seen),
+                *(n_clusters, work, options.rows),
+                in_python=n + n_edges <= options.small,
+            )
     return cluster
 
 
-def _leaders(view: View, stretch: Int64, best: Int64, first: Int64, second: Int64) -> Int64:
-    """Return a row of each bucket, that with most edges, of the largest bucket first.
+def _min_hash(view: View, number: int, slice_edges: int) -> Int64:
+    """Return the least hash of each row's neighbours, 0 if it has none, (n,).
 
-    A bucket is the rows of one stretch whose neighbours have the same least hash. Two rows are in
-    one with a chance that is their likeness. Many may be so by chance, who share one neighbour that
-    many have; then few of them agree with the leader in the second of two independent hashes.
+    number: of the hash function.
     """
-    degree = np.diff(view.ptr)
-    rows = np.flatnonzero((degree >= LEAST // 2) & (best < SAME))
-    key = stretch[rows] << 32 | first[rows]
-    order = np.lexsort((degree[rows], key))
-    last = np.flatnonzero(np.diff(key[order], append=-1))
-    size = np.diff(last, prepend=-1)
-    leader, second = rows[order[last]], second[rows[order]]
-    agree = np.add.reduceat(second == np.repeat(second[last], size), last - size + 1, dtype=int) - 1
-    large = np.flatnonzero((size >= LEAST // 4) & (AGREE * agree >= size))
-    return leader[large[np.argsort(-size[large], kind="stable")]]
-
-
-def _least_hash(view: View, round_: int) -> Int64:
-    """Return the least hash of each row's neighbours, 0 if there are none, (n,)."""
     ptr, other = view
-    hashes = np.arange(len(ptr) - 1, dtype=np.uint32) + np.uint32(round_ << 28)
-    for factor in (0x9E3779B1, 0x85EBCA77):  # odd, so no two rows have the same
+    hashes = np.arange(len(ptr) - 1, dtype=np.uint32) + np.uint32(number << 28)
+    for factor in (0x9E3779B1, 0x85EBCA77):  # odd, so no two rows have the same hash
         hashes *= np.uint32(factor)
         hashes ^= hashes >> np.uint32(15)
     least = np.zeros(len(ptr) - 1, np.int64)
-    for first, last in row_slices(ptr, SLICE):
+    for first, last in row_slices(ptr, slice_edges):
         rows = first + np.flatnonzero(np.diff(ptr[first : last + 1]))
         of_slots = hashes[other[ptr[first] : ptr[last]]]
         least[rows] = np.minimum.reduceat(of_slots, ptr[rows] - ptr[first])
     return least
 
 
-def _edges_in_blocks(ins: View, targets: Int64, sources: Int64) -> tuple[int, Bool, Bool]:
-    """Return how many edges are in blocks, each of a cluster of targets and one of sources.
+def _leaders(
+    view: View, row_class: Int64, best: Int64, first: Int64, second: Int64, block_rows: int
+) -> Int64:
+    """Return the row with most edges of each bucket, the one of the largest bucket first.
 
-    And which clusters of either side have a block, by their numbers.
+    A bucket holds the rows of one class with the same first least hash. Dissimilar rows that share
+    one frequent neighbour can fill a bucket too: then few of them agree with the leader in the
+    second least hash, which is independent of the first, and the bucket is left out.
     """
-    sizes = np.bincount(sources)
-    start, rows = grouped(targets, int(targets.max()) + 1)
-    dense = np.zeros(len(start) - 1, np.int64), np.zeros(len(sizes), np.int64)
-    count, seen = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
-    inputs = start, rows.astype(np.int64), *ins, sources, sizes
-    total = _call(_count_dense, inputs, (*dense, count, seen), LEAST, FULL)
-    return total, dense[0] > 0, dense[1] > 0
-
-
-def _call(function: Any, given: Any, changed: Any, *more: int) -> int:
-    """Call a jitted function that changes the last arrays; of few edges without compiling it."""
-    if sum(map(len, given)) > 2 * SMALL:
-        return int(function(*given, *changed, *more))
-    lists = [array.tolist() for array in changed]
-    result = function.py_func(*(array.tolist() for array in given), *lists, *more)
-    for array, values in zip(changed, lists, strict=True):
-        array[:] = values
-    return int(result)
+    degree = np.diff(view.ptr)
+    rows = np.flatnonzero((degree >= block_rows // 2) & (best < SAME))
+    key = row_class[rows] << 32 | first[rows]
+    order = np.lexsort((degree[rows], key))
+    last = np.flatnonzero(np.diff(key[order], append=-1))
+    size = np.diff(last, prepend=-1)
+    leader, second = rows[order[last]], second[rows[order]]
+    agree = np.add.reduceat(second == np.repeat(second[last], size), last - size + 1, dtype=int) - 1
+    large = np.flatnonzero((size >= block_rows // 4) & (AGREE * agree >= size))
+    return leader[large[np.argsort(-size[large], kind="stable")]]
 
 
 @entry
-def _gather(  # type: ignore[no-untyped-def]
-    leaders, stretch, ptr, other, back_ptr, back_other, cluster, best, shared, seen, state, least
+def _lead_clusters(  # type: ignore[no-untyped-def]
+    leaders, row_class, view, back, cluster, best, shared, seen, n_clusters, work, rows
 ):
-    """Cluster rows around leaders, in place; return how many clusters there are.
+    """Form clusters of at least `rows` rows around leaders; return n_clusters and work after it.
 
-    best (n,): likeness with the cluster's leader; shared (n,) of zeros, seen (n,): scratch; state
-    (2,): clusters so far, and the work that is left.
-
-    Whoever is alike joins the first that leads, and leaves for another that is half as much more
-    alike. What follows a leader's edges there and back is work; leaders with too much are left out.
+    In place: cluster (n,); best (n,), each row's similarity to its cluster's leader; shared (n,) of
+    zeros, seen (n,): scratch. work: steps that may still be in vain, a step being an edge from a
+    neighbour of the leader back. A leader with more steps than that is left out.
     """
-    n_clusters, work = state[0], state[1]
     for leader in leaders:
-        first, last = ptr[leader], ptr[leader + 1]
-        steps = 0
-        for slot in range(first, last):
-            i = other[slot]
-            steps += back_ptr[i + 1] - back_ptr[i]
+        steps = _count_steps(leader, view, back)
         if best[leader] >= SAME or steps > work:
             continue
-        work -= steps
-        n_seen = 0
-        for slot in range(first, last):
-            i = other[slot]
-            for k in range(back_ptr[i], back_ptr[i + 1]):
-                j = back_other[k]
-                if stretch[j] == stretch[leader]:
-                    if shared[j] == 0:
-                        seen[n_seen] = j
-                        n_seen += 1
-                    shared[j] += 1
-        n_alike = 0
-        for k in range(n_seen):
-            j = seen[k]
-            either = last - first + ptr[j + 1] - ptr[j] - shared[j]
-            shared[j] = 1000 * shared[j] // either
-            if shared[j] >= ALIKE and 2 * shared[j] > 3 * best[j]:
-                n_alike += 1
-        if n_alike >= least:
+        n_seen = _count_shared(leader, row_class, view, back, shared, seen)
+        if _count_joining(leader, view, best, shared, seen, n_seen) >= rows:
             n_clusters += 1
-            work += steps
+            _join(n_clusters, shared, seen, n_seen, cluster, best)
+        else:
+            work -= steps
         for k in range(n_seen):
-            j = seen[k]
-            if n_alike >= least and shared[j] >= ALIKE and 2 * shared[j] > 3 * best[j]:
-                cluster[j] = n_clusters
-                best[j] = shared[j]
-            shared[j] = 0
-    state[0], state[1] = n_clusters, work
-    return n_clusters
+            shared[seen[k]] = 0
+    return n_clusters, work
+
+
+@jit
+def _count_steps(leader: Any, view: Any, back: Any) -> Any:
+    """Return sum over neighbours i of the leader of the number of their edges back."""
+    steps = 0
+    for slot in range(view.ptr[leader], view.ptr[leader + 1]):
+        i = view.other[slot]
+        steps += back.ptr[i + 1] - back.ptr[i]
+    return steps
+
+
+@jit
+def _count_shared(leader: Any, row_class: Any, view: Any, back: Any, shared: Any, seen: Any) -> Any:
+    """shared_j = |N(leader) & N(j)| for all rows j of the leader's class, in place.
+
+    Return the number of rows with some, which `seen` then begins with.
+    """
+    n_seen = 0
+    for slot in range(view.ptr[leader], view.ptr[leader + 1]):
+        i = view.other[slot]
+        for k in range(back.ptr[i], back.ptr[i + 1]):
+            j = back.other[k]
+            if row_class[j] == row_class[leader]:
+                if shared[j] == 0:
+                    seen[n_seen] = j
+                    n_seen += 1
+                shared[j] += 1
+    return n_seen
+
+
+@jit
+def _count_joining(leader: Any, view: Any, best: Any, shared: Any, seen: Any, n_seen: Any) -> Any:
+    """shared_j = 1000 |N(leader) & N(j)| / |N(leader) | N(j)| for all rows seen, in place.
+
+    Return the number of rows that would join the leader's cluster.
+    """
+    n_joining = 0
+    degree = view.ptr[leader + 1] - view.ptr[leader]
+    for k in range(n_seen):
+        j = seen[k]
+        union = degree + view.ptr[j + 1] - view.ptr[j] - shared[j]
+        shared[j] = 1000 * shared[j] // union
+        n_joining += _joins(shared[j], best[j])
+    return n_joining
+
+
+@jit
+def _joins(similarity: Any, best: Any) -> Any:
+    """Return whether a row joins: it leaves a cluster only for one half as much more similar."""
+    return similarity >= SIMILAR and 2 * similarity > 3 * best
+
+
+@jit
+def _join(number: Any, shared: Any, seen: Any, n_seen: Any, cluster: Any, best: Any) -> None:
+    """Put the rows that join into the cluster with this number, in place."""
+    for k in range(n_seen):
+        j = seen[k]
+        if _joins(shared[j], best[j]):
+            cluster[j] = number
+            best[j] = shared[j]
+
+
+# --- blocks ---
+
+
+def _edges_in_blocks(
+    ins: View, targets: Int64, sources: Int64, options: Clustering
+) -> tuple[int, Bool, Bool]:
+    """Return the number of edges in dense blocks, and which clusters of either side have a block.
+
+    A block has a cluster of targets and a cluster of sources.
+    """
+    sizes = np.bincount(sources)
+    start, rows = grouped(targets, int(targets.max()) + 1, options.small)
+    dense = np.zeros(len(start) - 1, np.int64), np.zeros(len(sizes), np.int64)
+    count, seen = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
+    total = call(
+        _count_dense,
+        (start, rows.astype(np.int64), ins, sources, sizes),
+        (*dense, count, seen),
+        *(options.rows, options.percent),
+        in_python=len(targets) + len(ins.other) <= options.small,
+    )
+    return int(total), dense[0] > 0, dense[1] > 0
 
 
 @entry
 def _count_dense(  # type: ignore[no-untyped-def]
-    start, rows, ptr, other, sources, sizes, dense_targets, dense_sources, count, seen, least, full
+    start, members, ins, sources, sizes, dense_targets, dense_sources, count, seen, rows, percent
 ):
-    """Return the edges in blocks, and mark the clusters that have one, in place.
+    """Return the number of edges in dense blocks; mark the clusters that have one, in place.
 
-    rows: sorted by their cluster, whose members begin at start; sources (n,): each row's cluster
-    as a source, and sizes theirs; cluster 0 is none. count of zeros, seen: scratch by cluster.
+    members: rows sorted by their cluster as targets, each cluster's from `start` on; sources (n,):
+    each row's cluster as a source, of `sizes` rows; cluster 0 is none. count of zeros, seen:
+    scratch by cluster.
     """
     total = 0
     for a in range(1, len(start) - 1):
         n_targets = start[a + 1] - start[a]
-        if n_targets < least:
+        if n_targets < rows:
             continue
-        n_seen = 0
-        for k in range(start[a], start[a + 1]):
-            j = rows[k]
-            for slot in range(ptr[j], ptr[j + 1]):
-                b = sources[other[slot]]
-                if count[b] == 0:
-                    seen[n_seen] = b
-                    n_seen += 1
-                count[b] += 1
+        n_seen = _count_edges(start[a], start[a + 1], members, ins, sources, count, seen)
         for k in range(n_seen):
             b = seen[k]
-            if b > 0 and sizes[b] >= least and 100 * count[b] >= full * n_targets * sizes[b]:
+            full = 100 * count[b] >= percent * n_targets * sizes[b]
+            if b > 0 and sizes[b] >= rows and full:
                 total += count[b]
                 dense_targets[a] = 1
                 dense_sources[b] = 1
             count[b] = 0
     return total
+
+
+@jit
+def _count_edges(
+    begin: Any, end: Any, members: Any, ins: Any, sources: Any, count: Any, seen: Any
+) -> Any:
+    """count_b = number of edges from cluster b to members[begin:end], in place.
+
+    Return the number of clusters with some, which `seen` then begins with.
+    """
+    n_seen = 0
+    for k in range(begin, end):
+        j = members[k]
+        for slot in range(ins.ptr[j], ins.ptr[j + 1]):
+            b = sources[ins.other[slot]]
+            if count[b] == 0:
+                seen[n_seen] = b
+                n_seen += 1
+            count[b] += 1
+    return n_seen

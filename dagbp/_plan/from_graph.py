@@ -1,22 +1,26 @@
-"""The plan of a graph given as arrays; errors and warnings name nodes by their labels."""
+"""Plans a graph; errors and warnings name nodes by their labels."""
 
 import warnings
 from collections.abc import Hashable, Sequence
 
 from dagbp._errors import GraphError, UnreachableWarning
 from dagbp._graph.arrays import GraphArrays, listed
-from dagbp._plan.clustering import cluster_rows
+from dagbp._plan.clustering import DEFAULT, Clustering, cluster_rows
 from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
 
 
-def plan_graph(graph: GraphArrays, stacklevel: int = 3) -> Plan:
-    """Return the plan of a drawing; warn of outputs that no input reaches.
+def plan_graph(
+    graph: GraphArrays, stacklevel: int = 3, clustering: Clustering | None = DEFAULT
+) -> Plan:
+    """Return the plan of a graph; warn if no input reaches some output.
 
     Parameters
     ----------
-    drawing : Drawing
+    graph : GraphArrays
     stacklevel : int
         Of the warning; 3 is the caller of the function that calls this one.
+    clustering : Clustering, or None
+        Options; None leaves the rows of a class in graph order.
 
     Returns
     -------
@@ -25,7 +29,7 @@ def plan_graph(graph: GraphArrays, stacklevel: int = 3) -> Plan:
     Raises
     ------
     GraphError
-        If the graph has a cycle, which the message shows.
+        If the graph has a cycle, which the message shows, or an edge twice.
 
     Warns
     -----
@@ -35,14 +39,13 @@ def plan_graph(graph: GraphArrays, stacklevel: int = 3) -> Plan:
     Examples
     --------
     >>> from dagbp._graph.from_edges import read_edges
-    >>> drawing = read_edges([1, 0], [2, 1], known={"tanh", "identity"})
-    >>> plan_drawing(drawing).node
+    >>> graph = read_edges([1, 0], [2, 1], known={"tanh", "identity"})
+    >>> plan_graph(graph).node
     array([0, 1, 2])
     """
     ends = graph.src, graph.dst, graph.inputs, graph.outputs
     try:
         plan = make_plan(len(graph.labels), *ends, node_class=graph.activation)
-        plan = cluster_rows(plan, graph.activation)
     except CycleFound as cycle:
         labels = [graph.labels[i] for i in cycle.nodes]
         raise GraphError(f"the graph has a cycle: {_show_cycle(labels)}") from None
@@ -52,11 +55,13 @@ def plan_graph(graph: GraphArrays, stacklevel: int = 3) -> Plan:
         raise GraphError(
             f"edge {i!r} -> {j!r} is given twice, at positions {first} and {second}"
         ) from None
+    if clustering is not None:
+        plan = cluster_rows(plan, graph.activation, clustering)
     missed = graph.outputs[~reached(plan)[plan.outputs]]
     if plan.n_inputs and len(missed):
         text = listed([graph.labels[i] for i in missed], 5)
         warnings.warn(
-            f"no input reaches output {text}: what it predicts does not depend on the features",
+            f"no input reaches output {text}: its prediction does not depend on the features",
             UnreachableWarning,
             stacklevel=stacklevel,
         )

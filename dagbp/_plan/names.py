@@ -1,4 +1,4 @@
-"""The way from the labels of the user's graph to rows and slots of the plan."""
+"""Finds rows and slots of the plan by the labels of the graph."""
 
 from collections.abc import Hashable, Mapping
 from functools import cached_property
@@ -10,24 +10,24 @@ from dagbp._plan.plan import Plan
 
 
 class Names:
-    """The way from labels to rows and slots; shared by all views of one network."""
+    """The rows and slots of labels; shared by all views of one network."""
 
     def __init__(self, graph: GraphArrays, plan: Plan) -> None:
         self.graph, self.plan = graph, plan
 
     @cached_property
     def index(self) -> Mapping[Hashable, int]:
-        """The drawing's index of each label."""
+        """The index of each label in the graph arrays."""
         return {label: i for i, label in enumerate(self.graph.labels)}
 
     @cached_property
     def inputs(self) -> tuple[Hashable, ...]:
-        """Labels in the order of X's columns."""
+        """Labels in the order of the columns of X."""
         return tuple(self.graph.labels[i] for i in self.graph.inputs)
 
     @cached_property
     def outputs(self) -> tuple[Hashable, ...]:
-        """Labels in the order of Y's columns."""
+        """Labels in the order of the columns of Y."""
         return tuple(self.graph.labels[i] for i in self.graph.outputs)
 
     def row(self, label: Hashable) -> int:
@@ -39,8 +39,10 @@ class Names:
 
     def slot(self, edge: tuple[Hashable, Hashable]) -> int:
         """Return an edge's place in in-edge order; KeyError if there is no such edge."""
-        if not isinstance(edge, tuple) or len(edge) != 2:  # "ay" is no edge from "a" to "y"
-            raise KeyError(f"{edge!r} is no edge, which is a tuple (source, target)")
+        if (
+            not isinstance(edge, tuple) or len(edge) != 2
+        ):  # the text "ay" is no edge from "a" to "y"
+            raise KeyError(f"{edge!r} is no edge; it must be a tuple (source, target)")
         try:
             source, target = self.row(edge[0]), self.row(edge[1])
         except TypeError:  # not hashable

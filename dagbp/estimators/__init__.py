@@ -1,7 +1,7 @@
 """scikit-learn estimators: `DAGClassifier` and `DAGRegressor`.
 
-Nothing else in the package imports this module: `dagbp.DAGClassifier` loads it when it is asked
-for, and scikit-learn with it.
+No other module imports this package, so that dagbp does not need scikit-learn. The first use of
+`dagbp.DAGClassifier` or `dagbp.DAGRegressor` imports both.
 
 >>> from dagbp.estimators import DAGClassifier, DAGRegressor
 >>> DAGClassifier(graph=(16, 16), density=0.5)

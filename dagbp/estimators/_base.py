@@ -1,4 +1,4 @@
-"""What `DAGClassifier` and `DAGRegressor` share: from X and y to a trained network."""
+"""Base class of `DAGClassifier` and `DAGRegressor`: parameters, checks and training."""
 
 import copy
 import warnings
@@ -18,7 +18,7 @@ from dagbp._network import Network, model_of
 from dagbp._training.regularisation import Penalty
 from dagbp._training.resuming import keeps_moments
 from dagbp.callbacks import Callback, EarlyStopping, Progress
-from dagbp.estimators._graphs import Demand, compile_to_fit
+from dagbp.estimators._graphs import Requirements, compile_to_fit
 from dagbp.estimators._sklearn import (
     BaseEstimator,
     ConvergenceWarning,
@@ -43,7 +43,7 @@ def _is_count(value: object) -> bool:
     return is_whole(value) and value >= 1
 
 
-# What the network does not check, or knows under another name.
+# Requirements that `Network` does not check, or checks under another name.
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "alpha": (lambda value: is_number(value) and value >= 0, "a number >= 0"),
     "batch_size": (
@@ -72,21 +72,21 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class Samples(NamedTuple):
-    """What the network learns from: features, targets, and weights or None."""
+    """Features, targets, and weights or None."""
 
     X: Any
     targets: Array
     weight: Array | None
 
-    def part(self, places: npt.NDArray[np.intp]) -> "Samples":
-        """Return the samples at these places."""
-        weight = None if self.weight is None else self.weight[places]
-        weight = arrays.sample_weight(weight, len(places))
-        return Samples(self.X[places], self.targets[places], weight)
+    def part(self, rows: npt.NDArray[np.intp]) -> "Samples":
+        """Return the samples of these rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        weight = arrays.sample_weight(weight, len(rows))
+        return Samples(self.X[rows], self.targets[rows], weight)
 
 
 def takes_steps(estimator: "DAGEstimator") -> bool:
-    """Say that partial_fit is for optimizers that take steps, not for full-batch solvers."""
+    """Return True; refuse a full-batch solver, for which there is no `partial_fit`."""
     if as_solver(estimator.optimizer) is not None:
         raise OptionError(
             f"partial_fit takes single steps, but optimizer={estimator.optimizer!r} is a solver, "
@@ -96,7 +96,37 @@ def takes_steps(estimator: "DAGEstimator") -> bool:
 
 
 class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
-    """What both estimators share: all but how y becomes targets, and outputs predictions."""
+    """Trains a network. A subclass converts y to targets, and outputs to predictions."""
+
+    graph: Any
+    density: float
+    activation: Any
+    init: str
+    optimizer: Any
+    learning_rate_init: float | None
+    alpha: float
+    batch_size: Any
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float | None
+    verbose: int
+    warm_start: bool
+    early_stopping: bool
+    validation_fraction: float
+    scoring: str
+    n_iter_no_change: int
+    callbacks: Sequence[Callback]
+    dtype: Any
+    n_threads: int | None
+    dense_above: float | None
+    schedule: str
+
+    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+        """Store the arguments of a constructor, its `locals()`, unchanged under their names."""
+        for name, value in arguments.items():
+            if name != "self":
+                setattr(self, name, value)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a network on X and y.
@@ -115,9 +145,9 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         GraphError
-            If the graph's inputs or outputs are not as many as the data ask.
+            If the graph's number of inputs or outputs does not fit X or y.
         DataError, OptionError, ValueError
-            If X, y, a weight or a parameter is not what it must be.
+            If X, y, a weight or a parameter is invalid.
         DivergenceError
             If a loss or gradient is not finite.
         """
@@ -126,9 +156,10 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     def _learn(
         self, X: Any, y: Any, weight: Any, classes: Any = None, one_pass: bool = False
     ) -> Self:
-        """Train a new network, or the one there is; for one pass over the samples, or a run.
+        """Train a new network or the existing one, for one pass over the samples or a whole run.
 
-        A fit that fails leaves what there was before; one that is interrupted, what it has learnt.
+        If training fails, the estimator is as before. If it is interrupted, the estimator keeps
+        the network as it is then.
         """
         before = self.__dict__.copy()
         fresh = not (hasattr(self, "network_") and (self.warm_start or one_pass))
@@ -163,7 +194,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         if fresh or not one_pass:
             self._random = check_random_state(self.random_state)
         if fresh:
-            self.network_ = self._new_network(X, self._demand(targets, columns))
+            self.network_ = self._new_network(X, self._requirements(targets, columns))
             self.loss_curve_: list[float] = []
         samples = Samples(X, targets, weight)
         if one_pass:
@@ -173,11 +204,11 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self._run_to_end(samples)
 
     def _run_to_end(self, samples: Samples) -> None:
-        """Train until the loss, or the validation score, improves no more."""
+        """Train until the loss or the validation score stops improving."""
         self.callbacks_ = [copy.deepcopy(callback) for callback in self.callbacks]
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
-        endless, patience = self.tol is None, self.n_iter_no_change
+        tol, patience = self.tol, self.n_iter_no_change
         own: list[Callback] = []
         more: dict[str, Any] = {}
         if self.early_stopping:
@@ -186,31 +217,31 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             stopping = EarlyStopping(
                 self._scorer(held_out, scores),
                 mode="max",
-                patience=self.max_iter if endless else patience,
-                min_delta=0.0 if endless else self.tol,
+                patience=self.max_iter if tol is None else patience,
+                min_delta=0.0 if tol is None else tol,
             )
             own = [stopping]
-            if self.callbacks_:  # who may look at the loss of what is held out
+            if self.callbacks_:  # they may use val_loss
                 more = {"validation_data": tuple(held_out)}
-        elif not endless:
-            # So much over all of these passes: tol a pass, on the average.
-            least = self.tol * patience
+        elif tol is not None:
+            # The mean improvement of these passes must be at least tol.
+            least = tol * patience
             own = [EarlyStopping("loss", patience=patience, min_delta=least, restore_best=False)]
         callbacks = [*self.callbacks_, *own]
         history = self._run(samples, epochs=self.max_iter, callbacks=callbacks, **more)
-        if self.early_stopping and scores:  # no callback has ended the run before its first pass
+        if self.early_stopping and scores:  # there are none if a callback ended the first pass
             self.best_validation_score_ = scores[stopping.best_epoch - 1]
-        if history.stopped is None and not endless and self.n_iter_ == self.max_iter:
+        if history.stopped is None and tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
-                f"max_iter={self.max_iter} passes did not suffice: the last n_iter_no_change="
-                f"{patience} still brought an improvement. With tol=None, all of max_iter is what "
-                "is asked for",
+                f"fit ended after max_iter={self.max_iter} passes, but the last n_iter_no_change="
+                f"{patience} passes still brought an improvement. Increase max_iter, or set "
+                "tol=None to always run max_iter passes",
                 ConvergenceWarning,
                 stacklevel=5,
             )
 
     def _run(self, samples: Samples, **options: Any) -> History:
-        """Call the network's fit, and keep what it tells."""
+        """Call the network's `fit`, and store the losses."""
         history = self.network_.fit(
             samples.X,
             samples.targets,
@@ -232,7 +263,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return history
 
     def _split(self, samples: Samples) -> tuple[Samples, Samples]:
-        """Return what is trained on and what is held out."""
+        """Return the samples to train on, and those held out for validation."""
         n = len(samples.targets)
         train, test = train_test_split(
             np.arange(n),
@@ -242,13 +273,13 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         )
         if len(test) < 2:
             raise DataError(
-                "early_stopping needs at least 2 samples held out, but validation_fraction="
+                "early_stopping needs at least 2 validation samples, but validation_fraction="
                 f"{self.validation_fraction} of {n} samples is {len(test)}"
             )
         return samples.part(train), samples.part(test)
 
     def _scorer(self, held_out: Samples, scores: list[float]) -> Callable[[Progress], float]:
-        """Return what early stopping monitors: the score on what is held out, added to `scores`."""
+        """Return the function that early stopping monitors; it appends each score to `scores`."""
 
         def validation_score(progress: Progress) -> float:
             network, (X, targets, weight) = progress.network, held_out
@@ -268,7 +299,7 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 raise OptionError(f"{name} must be {need}, got {value!r}")
 
     def _dtype(self, fresh: bool) -> Any:
-        """Return what X is brought to: the network's precision, or either of the two."""
+        """Return the dtypes to which X may be converted: the network's, or both precisions."""
         if not fresh:
             return self.network_.dtype
         return FLOATS if self.dtype is None else real_dtype(self.dtype)
@@ -276,12 +307,12 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     def _draw_seed(self) -> int:
         return int(self._random.randint(2**31 - 1))
 
-    def _new_network(self, X: Any, demand: Demand) -> Network:
+    def _new_network(self, X: Any, requirements: Requirements) -> Network:
         return compile_to_fit(
             self.graph,
             self.density,
             activations.get(self.activation).name,
-            demand,
+            requirements,
             self._draw_seed(),
             init=self.init,
             dtype=X.dtype,
@@ -290,15 +321,15 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             schedule=self.schedule,
         )
 
-    def _ask(
+    def _require(
         self, n_outputs: int, outputs_for: str, names: Sequence[Any], also: int | None = None
-    ) -> Demand:
-        """Return a demand with what is known of X."""
+    ) -> Requirements:
+        """Return the requirements on a graph, with the number and names of X's columns."""
         columns = tuple(getattr(self, "feature_names_in_", ()))
-        return Demand(self.n_features_in_, n_outputs, outputs_for, also, columns, names)
+        return Requirements(self.n_features_in_, n_outputs, outputs_for, also, columns, names)
 
     def _outputs(self, X: Any) -> Array:
-        """Return the network's raw outputs, which the estimator makes predictions of."""
+        """Return the network's raw outputs."""
         check_is_fitted(self, "network_")
         dtype = self.network_.dtype
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=dtype)
@@ -311,23 +342,23 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _targets(self, y: Any, classes: Any, fresh: bool) -> Array:
-        """Return y as the loss takes it; learn its classes if `fresh`."""
+        """Convert y to the loss's targets; store its classes if `fresh`."""
 
     @abstractmethod
-    def _demand(self, targets: Array, columns: tuple[Any, ...]) -> Demand:
-        """Return what the data ask of a graph; y's columns have these names, if any."""
+    def _requirements(self, targets: Array, columns: tuple[Any, ...]) -> Requirements:
+        """Return the requirements on a graph; `columns` are the names of y's columns, if any."""
 
     @abstractmethod
     def _loss_of(self, n_outputs: int) -> Any:
-        """Return the loss of a network with so many outputs."""
+        """Return the loss for a network with `n_outputs` outputs."""
 
     @abstractmethod
     def _weigh(self, targets: Array, weight: Array | None) -> Array | None:
-        """Return the samples' weights, those of their classes included."""
+        """Return the samples' weights times the weights of their classes."""
 
     @abstractmethod
     def _strata(self, targets: Array) -> Array | None:
-        """Return the classes whose shares are kept when samples are held out, if there are any."""
+        """Return the classes for a stratified split; None for a random split."""
 
     @abstractmethod
     def _score_of(self, outputs: Array, targets: Array, weight: Array | None) -> float:

@@ -1,4 +1,4 @@
-"""A classifier's classes: to targets for the loss, and from raw outputs to probabilities."""
+"""Converts classes to targets for the loss, and raw outputs to classes and probabilities."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from dagbp.estimators._sklearn import check_classification_targets, column_or_1d
 
 Array = npt.NDArray[Any]
 
-KINDS = {True: "an indicator matrix of labels", False: "one class for each sample"}
+_FORMS = {True: "an indicator matrix of labels", False: "one class for each sample"}
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """What y says: one of these classes for each sample, or any of these labels.
+    """The classes in y: one for each sample, or any number of labels for each sample.
 
     Attributes
     ----------
     names : array, shape (n_classes,)
-        Sorted; of labels, their columns.
+        Classes in sorted order, or the columns of labels.
     multilabel : bool
         Whether y is an indicator matrix (n_samples, n_labels).
     """
@@ -34,7 +34,7 @@ class Classes:
 
     @classmethod
     def of(cls, y: Any, names: Any = None) -> "Classes":
-        """Return the classes of y, or those named in advance."""
+        """Return the classes of y, or those given as `names`."""
         check_classification_targets(y)
         if is_multilabel(y):
             return cls(np.arange(y.shape[1]), True)
@@ -44,7 +44,7 @@ class Classes:
         return cls(names, False)
 
     def encode(self, y: Any) -> Array:
-        """Return each sample's place in `names`, or its indicator row of labels.
+        """Return each sample's index in `names`, or its row of the indicator matrix.
 
         Examples
         --------
@@ -54,65 +54,67 @@ class Classes:
         check_classification_targets(y)
         multilabel = is_multilabel(y)
         if multilabel != self.multilabel:
-            raise DataError(f"y must stay {KINDS[self.multilabel]}, got {KINDS[multilabel]}")
+            raise DataError(
+                f"y must be {_FORMS[self.multilabel]} as before, got {_FORMS[multilabel]}"
+            )
         if multilabel:
             return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
         y = column_or_1d(y, warn=True)
-        strange = ~np.isin(y, self.names)
-        if strange.any():
+        unknown = ~np.isin(y, self.names)
+        if unknown.any():
             raise DataError(
-                f"y has the class {y[strange.argmax()]!r}, which is none of those that the network "
-                f"was made for: {self.names.tolist()}"
+                f"classes in y must be one of {self.names.tolist()}, as in the first fit, got "
+                f"{y[unknown.argmax()]!r}"
             )
         return np.asarray(np.searchsorted(self.names, y))
 
     def most_probable(self, outputs: Array) -> Array:
-        """Return each sample's most probable class, encoded; of labels, those beyond one half."""
+        """Return each sample's most probable class, or labels with probability > 1/2, encoded."""
         if self.multilabel:
             return (outputs > 0).astype(np.int64)
         return np.asarray(_two_sided(outputs).argmax(axis=1))
 
     def decode(self, encoded: Array) -> Array:
-        """Return what `encode` was given."""
+        """Undo `encode`."""
         return encoded if self.multilabel else np.asarray(self.names[encoded])
 
     def decision(self, outputs: Array) -> Array:
-        """Return raw outputs, one for each class or label; of two classes the second's log-odds."""
+        """Return the log-odds of the second of two classes; raw outputs otherwise."""
         if self.multilabel or len(self.names) > 2:
             return outputs
         sides = _two_sided(outputs)
         return np.asarray(sides[:, 1] - sides[:, 0])
 
     def probabilities(self, outputs: Array) -> Array:
-        """Return p (n_samples, n_classes): the softmax of raw outputs; of labels, the sigmoid."""
+        """Return p (n_samples, n_classes): softmax over classes, or sigmoid for labels."""
         if self.multilabel:
             return np.asarray(special.expit(outputs))
         return np.asarray(special.softmax(_two_sided(outputs), axis=1))
 
     def log_probabilities(self, outputs: Array) -> Array:
-        """Return log p, exact where p is close to 0."""
+        """Return log p, accurate also for p close to 0."""
         if self.multilabel:
             return np.asarray(special.log_expit(outputs))
         return np.asarray(special.log_softmax(_two_sided(outputs), axis=1))
 
     def weights(self, class_weight: Any, targets: Array, weight: Array | None) -> Array | None:
-        """Return the samples' weights times those of their classes.
+        """Return the samples' weights times the weights of their classes.
 
         Parameters
         ----------
         class_weight : mapping of class to float, "balanced" or None
-            "balanced": the samples of all classes weigh the same in sum.
+            "balanced": the total weight of each class is the same.
         targets : array of int, shape (n_samples,)
         weight : array, shape (n_samples,), optional
         """
         if class_weight is None:
             return weight
         if self.multilabel:
-            raise OptionError("class_weight must be None where a sample has any number of labels")
+            raise OptionError("class_weight must be None if y is an indicator matrix of labels")
         given = np.ones(len(targets)) if weight is None else weight
         weights = np.asarray(given * self._of_each(class_weight, targets, given)[targets])
         if not weights.any():
-            raise OptionError(f"class_weight={class_weight!r} leaves no sample a weight above 0")
+            raise OptionError(f"class_weight must give a sample a weight > 0, got {class_weight!r}")
         return weights
 
     def _of_each(self, class_weight: Any, targets: Array, weight: Array) -> Array:
@@ -126,7 +128,7 @@ class Classes:
             )
         for name, value in class_weight.items():
             if name not in known:
-                raise OptionError(f"class_weight names {name!r}, which is none of {known}")
+                raise OptionError(f"classes in class_weight must be one of {known}, got {name!r}")
             if not is_number(value) or value < 0:
                 raise OptionError(f"class_weight[{name!r}] must be a number >= 0, got {value!r}")
         return np.array([class_weight.get(name, 1.0) for name in known], np.float64)
@@ -138,7 +140,7 @@ def is_multilabel(y: Any) -> bool:
 
 
 def _two_sided(outputs: Array) -> Array:
-    """Return an output for each class; where two share one, the first's is 0."""
+    """Return an output for each class; if two classes share one, the first class has 0."""
     if outputs.shape[1] > 1:
         return outputs
     return np.concatenate([np.zeros_like(outputs), outputs], axis=1)

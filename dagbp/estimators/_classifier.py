@@ -1,4 +1,4 @@
-"""The classifier: classes in, classes and their probabilities out."""
+"""`DAGClassifier`: predicts classes and their probabilities."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,109 +10,111 @@ from dagbp._errors import DataError, OptionError
 from dagbp.callbacks import Callback
 from dagbp.estimators._base import DAGEstimator, takes_steps
 from dagbp.estimators._classes import Classes, is_multilabel
-from dagbp.estimators._graphs import Demand
+from dagbp.estimators._graphs import Requirements
 from dagbp.estimators._sklearn import ClassifierMixin, available_if
 
 Array = npt.NDArray[Any]
 
 
 class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
-    """A classifier that trains a network of any wiring.
+    """A classifier that trains a network on any DAG.
 
-    Of two classes, one output is the log-odds of the second; of more, each has an output, and their
-    softmax the probabilities. An indicator matrix y gives a sample any number of labels, each with
-    an output of its own. The loss is the cross-entropy.
+    For two classes, one output is the log-odds of the second class. For more classes, each class
+    has an output, and the softmax of the outputs gives the probabilities. If y is an indicator
+    matrix, a sample has any number of labels, and each label has an output. The loss is the
+    cross-entropy.
 
     Parameters
     ----------
     graph : networkx.DiGraph, callable or iterable of int
-        The network's wiring: a DAG with an input for each feature and an output for each class (two
-        classes may share one); a callable ``(n_features, n_outputs) -> DAG``; or the sizes of
-        hidden layers, each wired to the next. Features go to the inputs in column order, or by name
-        where X is a DataFrame whose columns are the inputs' labels; so do classes to outputs.
+        The DAG of the network, with an input for each feature and an output for each class (two
+        classes may share one output); a callable ``(n_features, n_outputs) -> DAG``; or the sizes
+        of hidden layers, each connected to the next. Features go to the inputs in the order of
+        columns. If X is a DataFrame, and its columns are the labels of the inputs, they go by name.
+        The same holds for classes and outputs.
     density : float in (0, 1]
-        Share of the edges between layers that there are, where `graph` is sizes.
+        If `graph` is sizes: the share of all possible edges between two layers.
     activation : str or dagbp.activations.Activation
-        Of hidden nodes without one of their own. What `dagbp.activations.register` returns goes to
-        other processes, too, as under ``n_jobs=2``.
+        Activation of hidden nodes that do not have one. Give your own as the object that
+        `dagbp.activations.register` returned: it can be sent to other processes (``n_jobs=2``).
     init : {"glorot", "auto", "he", "lecun", "zeros"}
-        Distribution of the weights, as in `dagbp.compile`. Biases are uniform within
-        1 / sqrt(in-degree), where a node does not give its own.
+        Distribution of the weights, as in `dagbp.compile`. A bias that a node does not give is
+        uniform within 1 / sqrt(in-degree).
     optimizer : str, dagbp.optimizers.Optimizer or dagbp.optimizers.Solver
         As in `dagbp.Network.fit`: "adam", "sgd", "lbfgs", ``RMSprop(rho=0.95)``, ...
     learning_rate_init : float, optional
-        In place of the optimizer's own, which is 0.001 for Adam.
+        Learning rate; default: the optimizer's, which is 0.001 for Adam.
     alpha : float
-        The objective is the mean loss plus alpha / 2 times the sum of all squared weights, biases
-        left out, whatever the batch. (The alpha of scikit-learn's MLPs is this times the samples
-        of a batch, so that their default penalty is much smaller.)
+        The objective is the mean loss plus alpha / 2 times the sum of all squared weights, without
+        biases. It does not depend on the batch size. (scikit-learn's MLPs divide their alpha by the
+        number of samples of a batch, so that their default penalty is much smaller.)
     batch_size : int or "auto"
-        Samples of a step; "auto" takes 200.
+        Number of samples of a step; "auto" is 200.
     max_iter : int
-        Most passes over the samples; of a solver, iterations.
+        Maximum number of passes over the samples; of iterations, if `optimizer` is a solver.
     shuffle : bool
-        Draw a new order of the samples for each pass.
+        Whether to draw a new order of the samples for each pass.
     class_weight : dict, "balanced" or None
-        Weights of the classes, 1 where the dict names none; "balanced" gives all classes the same
-        weight in sum. None: all 1.
+        Weights of the classes; a class that the dict does not name has weight 1. With "balanced",
+        the total weight of each class is the same. None: all weights are 1.
     random_state : int, numpy.random.RandomState or None
-        Draws edges, weights, the order of samples, and those held out for early stopping.
+        Seed for edges, weights, the order of samples, and the validation samples.
     tol : float, optional
-        `fit` ends when the loss has fallen by less than this a pass, on the average of
-        `n_iter_no_change`; with `early_stopping`, when none of so many has brought a score that is
-        better by more than this. None: it takes all of `max_iter`.
+        `fit` ends when the mean decrease of the loss over `n_iter_no_change` passes is less than
+        this. With `early_stopping`, `fit` ends when the score has not improved by more than this
+        for `n_iter_no_change` passes. None: `fit` always runs `max_iter` passes.
     verbose : bool or int
         Whether to draw a progress bar on a terminal.
     warm_start : bool
-        Whether `fit` trains the network there is further, with a fresh state of the optimizer.
+        Whether `fit` continues with the existing network, with a new state of the optimizer.
     early_stopping : bool
-        Whether `fit` holds samples out, looks at the score on them, and ends with the parameters
-        that had the best one.
+        Whether `fit` holds out validation samples, monitors their score, and ends with the
+        parameters of the best score.
     validation_fraction : float
-        Share of the samples that are held out, of each class alike; of labels at random.
+        Share of the samples that are held out: of each class the same; of labels at random.
     scoring : {"score", "loss"}
-        What is looked at: accuracy, which says little where one class is rare; or minus the loss.
+        Score to monitor: accuracy, or minus the loss. Accuracy says little if a class is rare.
     n_iter_no_change : int
-        Passes that are looked at for that.
+        Number of passes without improvement after which `fit` ends; see `tol`.
     callbacks : list of dagbp.callbacks.Callback
-        `fit` uses copies of them. With `early_stopping`, the loss of what is held out is their
-        ``val_loss``; otherwise there is none.
+        `fit` uses copies of them. With `early_stopping`, their ``val_loss`` is the loss of the
+        validation samples; without it, they have none.
     dtype : {"float32", "float64"}, optional
-        Of everything inside; default: that of X, float64 if X is neither.
+        Precision of the network; default: the dtype of X, or float64 if X has another dtype.
     n_threads : int, optional
-        Most threads to use. None: as many cores as the work keeps busy; leave it at 1 where
-        scikit-learn runs several processes, as under ``n_jobs=2``.
+        Maximum number of threads. None: as many cores as the work keeps busy. Leave it at 1 if
+        scikit-learn runs several processes (``n_jobs=2``).
     dense_above, schedule
-        As in `dagbp.compile`: with ``schedule="levels"``, `random_state` gives the same bits on any
-        number of threads.
+        As in `dagbp.compile`. With ``schedule="levels"``, the same `random_state` gives the same
+        bits with any number of threads.
 
     Attributes
     ----------
     network_ : dagbp.Network
-        What was trained; its `predict` gives raw outputs, before sigmoid or softmax.
+        The trained network. Its `predict` returns raw outputs, without sigmoid or softmax.
     classes_ : array, shape (n_classes,)
-        Sorted; of an indicator matrix, 0 ... n_labels - 1.
+        Classes in sorted order; for an indicator matrix, 0 ... n_labels - 1.
     n_features_in_ : int
     feature_names_in_ : array of str, shape (n_features,)
-        If X was a DataFrame.
+        Only if X was a DataFrame.
     n_iter_ : int
-        Passes that the last call took.
+        Number of passes of the last call.
     loss_ : float
-        Mean loss of the last pass, with its penalty.
+        Mean loss of the last pass, with the penalty.
     loss_curve_ : list of float
-        Mean loss of each pass with its penalty, every batch's before its step; those of earlier
-        calls included where a network is trained further.
+        Mean loss of each pass, with the penalty. The loss of a batch is from before its step. If a
+        network is trained further, the losses of earlier calls are included.
     validation_scores_ : list of float or None
-        Accuracy on what was held out, or minus the loss, after each pass of an early-stopped `fit`.
+        Score of the validation samples after each pass, with `early_stopping`.
     best_validation_score_ : float or None
-        That of the parameters which were kept.
+        Score with the parameters that were kept.
     callbacks_ : list of dagbp.callbacks.Callback
         The copies that the last `fit` used.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        If `fit` ends by `max_iter` although it has a `tol`.
+        If `fit` ends after `max_iter` passes although `tol` is not None.
 
     Examples
     --------
@@ -151,41 +153,18 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         dense_above: float | None = None,
         schedule: str = "auto",
     ) -> None:
-        self.graph = graph
-        self.density = density
-        self.activation = activation
-        self.init = init
-        self.optimizer = optimizer
-        self.learning_rate_init = learning_rate_init
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.n_threads = n_threads
-        self.dense_above = dense_above
-        self.schedule = schedule
+        self._set_parameters(locals())
 
     @available_if(takes_steps)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train for one pass over X and y, going on from the network there is.
+        """Train for one pass over X and y; continue with the existing network if there is one.
 
         Parameters
         ----------
         X : array_like, sparse matrix or DataFrame, shape (n_samples, n_features)
         y : array_like, shape (n_samples,) or (n_samples, n_labels)
         classes : array_like, shape (n_classes,)
-            All classes there are. Needed in the first call, unless y is an indicator matrix.
+            All classes. Required in the first call, unless y is an indicator matrix.
         sample_weight : array_like, shape (n_samples,), optional
             Scaled to a mean of 1.
 
@@ -196,19 +175,19 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         fitted = hasattr(self, "network_")
         if isinstance(self.class_weight, str):
             raise OptionError(
-                f"class_weight={self.class_weight!r} needs all samples at once, which partial_fit "
-                "does not see; give a dict of weights"
+                f"class_weight={self.class_weight!r} needs all samples at once, but partial_fit "
+                "gets one part of them; give a dict of weights"
             )
         if classes is None and not fitted and not is_multilabel(y):
             raise DataError("classes must name all classes in the first call of partial_fit")
         if classes is not None and fitted and not np.array_equal(np.unique(classes), self.classes_):
             raise DataError(
-                f"classes must stay {self.classes_.tolist()}, as in the first call, got {classes!r}"
+                f"classes must be {self.classes_.tolist()} as in the first call, got {classes!r}"
             )
         return self._learn(X, y, sample_weight, classes, one_pass=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the most probable class of each sample; of labels, those more probable than not.
+        """Return the most probable class of each sample, or the labels with probability > 1/2.
 
         Parameters
         ----------
@@ -222,7 +201,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         return self._classes.decode(self._classes.most_probable(outputs))
 
     def decision_function(self, X: Any) -> Array:
-        """Return what the probabilities are computed of.
+        """Return the values from which probabilities are computed.
 
         Parameters
         ----------
@@ -231,14 +210,14 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         Returns
         -------
         array, shape (n_samples,) or (n_samples, n_classes)
-            Of two classes, the log-odds of the second. Of more, the raw outputs, whose softmax are
-            the probabilities; of labels, the log-odds of each.
+            For two classes, the log-odds of the second class; for more classes, the raw outputs
+            before softmax; for labels, the log-odds of each label.
         """
         outputs = self._outputs(X)
         return self._classes.decision(outputs)
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, or of each label.
+        """Return the probability of each class or label.
 
         Parameters
         ----------
@@ -253,7 +232,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         return self._classes.probabilities(outputs)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`, exact where that is close to 0.
+        """Return the logarithm of `predict_proba`, accurate also for probabilities close to 0.
 
         Parameters
         ----------
@@ -277,15 +256,15 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
             self.classes_ = self._classes.names
         return self._classes.encode(y)
 
-    def _demand(self, targets: Array, columns: tuple[Any, ...]) -> Demand:
+    def _requirements(self, targets: Array, columns: tuple[Any, ...]) -> Requirements:
         n = len(self.classes_)
         if self._classes.multilabel:
-            return self._ask(n, f"{n} labels", columns)
+            return self._require(n, f"{n} labels", columns)
         names = tuple(self.classes_.tolist())
         return (
-            self._ask(1, "2 classes", names, also=2)
+            self._require(1, "2 classes", names, also=2)
             if n == 2
-            else self._ask(n, f"{n} classes", names)
+            else self._require(n, f"{n} classes", names)
         )
 
     def _loss_of(self, n_outputs: int) -> str:

@@ -1,8 +1,8 @@
-"""What an estimator calls `graph`, in each of its forms, to a network that fits the data."""
+"""Compiles an estimator's `graph` parameter, in each of its forms, to a network for the data."""
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -10,29 +10,27 @@ import numpy as np
 from dagbp._compile import compile
 from dagbp._errors import GraphError, OptionError
 from dagbp._graph.arrays import listed
-from dagbp._graph.builders import layered
 from dagbp._graph.from_networkx import drawn_ports
-
-if TYPE_CHECKING:
-    from dagbp._network import Network
+from dagbp._graph.layers import layered
+from dagbp._network import Network
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What the data ask of a graph.
+class Requirements:
+    """The number and names of inputs and outputs that the data require.
 
     Attributes
     ----------
     n_features : int
-        Inputs it must have.
+        Number of inputs.
     n_outputs : int
-        Outputs it must have, and those of a graph that is made to fit.
+        Number of outputs.
     outputs_for : str
-        What the outputs stand for, as error texts say it: ``"3 classes"``.
+        Meaning of the outputs, for error texts: ``"3 classes"``.
     also : int or None
-        Another number of outputs that will do.
+        Another valid number of outputs.
     feature_names, output_names : collection of hashable
-        Names of the columns, in their order; empty if they have none.
+        Names of the columns in order; empty if they have none.
     """
 
     n_features: int
@@ -44,27 +42,32 @@ class Demand:
 
 
 def compile_to_fit(
-    graph: Any, density: float, activation: str, demand: Demand, seed: int, **options: Any
-) -> "Network":
-    """Return the network that `graph` says, with as many inputs and outputs as the data have.
+    graph: Any,
+    density: float,
+    activation: str,
+    requirements: Requirements,
+    seed: int,
+    **options: Any,
+) -> Network:
+    """Compile `graph` to a network with the inputs and outputs that the data require.
 
-    Inputs and outputs stand in the order of the data's columns where their labels are the columns'
-    names, and in graph order otherwise.
+    If the labels of the inputs are the names of the columns, the inputs have the order of the
+    columns; otherwise they have graph order. The same holds for the outputs.
 
     Parameters
     ----------
     graph : networkx.DiGraph, callable or iterable of int
         A DAG; ``(n_features, n_outputs) -> DAG``; or the sizes of the hidden layers.
     density : float in (0, 1]
-        Share of the edges between layers, where `graph` is their sizes.
+        If `graph` is sizes: the share of all possible edges between two layers.
     activation : str
-        Of hidden nodes that do not name one.
-    demand : Demand
+        Activation of hidden nodes that do not have one.
+    requirements : Requirements
     seed : int
-        Of the edges that `density` leaves, of weights and of biases. A bias that a node does not
-        give is uniform within 1 / sqrt(in-degree).
+        Seed for edges (if `density` < 1), weights and biases. A bias that a node does not give is
+        uniform within 1 / sqrt(in-degree).
     **options
-        For `dagbp.compile`.
+        Arguments of `dagbp.compile`.
 
     Returns
     -------
@@ -73,44 +76,48 @@ def compile_to_fit(
     Raises
     ------
     GraphError
-        If the numbers of inputs or outputs differ from the data's.
+        If the number of inputs or outputs does not fit the data.
     OptionError
-        If `graph` is none of the three.
+        If `graph` has none of the three forms.
 
     Examples
     --------
-    >>> demand = Demand(n_features=4, n_outputs=3, outputs_for="3 classes")
-    >>> compile_to_fit((5,), 1.0, "relu", demand, seed=0).n_edges
+    >>> requirements = Requirements(n_features=4, n_outputs=3, outputs_for="3 classes")
+    >>> compile_to_fit((5,), 1.0, "relu", requirements, seed=0).n_edges
     35
     """
     rng = np.random.default_rng(seed)
-    G = _draw(graph, density, activation, demand, rng)
+    G = _draw(graph, density, activation, requirements, rng)
     inputs, outputs = drawn_ports(G)
     if inputs is None:
         inputs = [node for node, degree in G.in_degree if degree == 0]
     if outputs is None:
         outputs = [node for node, degree in G.out_degree if degree == 0 and G.in_degree[node]]
-    _check_counts(inputs, outputs, demand)
-    _refuse_the_wrong_name(outputs, demand.output_names)
-    _refuse_half_named(inputs, demand.feature_names)
+    _check_counts(inputs, outputs, requirements)
+    _check_single_output(outputs, requirements.output_names)
+    _check_input_names(inputs, requirements.feature_names)
     _draw_biases(G, rng)
     ports = {*inputs, *outputs}
     if any(own.get("activation") is None for node, own in G.nodes.items() if node not in ports):
         options["activation"] = activation
     return compile(
         G,
-        _by_name(inputs, demand.feature_names),
-        _by_name(outputs, demand.output_names),
+        _by_name(inputs, requirements.feature_names),
+        _by_name(outputs, requirements.output_names),
         seed=rng,
         **options,
     )
 
 
 def _draw(
-    graph: Any, density: float, activation: str, demand: Demand, rng: np.random.Generator
+    graph: Any,
+    density: float,
+    activation: str,
+    requirements: Requirements,
+    rng: np.random.Generator,
 ) -> "nx.DiGraph[Any]":
-    """Return a graph, out of any of the forms, that is no one else's."""
-    n_features, n_outputs = demand.n_features, demand.n_outputs
+    """Return a new graph from any of the three forms."""
+    n_features, n_outputs = requirements.n_features, requirements.n_outputs
     if callable(graph):
         drawn = graph(n_features, n_outputs)
         if not isinstance(drawn, nx.DiGraph):
@@ -127,10 +134,11 @@ def _draw(
 
 
 def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
-    """Give a random bias, in place, to nodes that have none said and that train theirs.
+    """Give a random bias, in place, to nodes that do not give one and whose bias is trained.
 
-    From biases of 0, all kinks lie at the origin: R2 on `sklearn.datasets.make_friedman1` is 0.01
-    less after 100 passes, and no other score of benchmarks/estimators.py is better.
+    If all biases start at 0, all kinks of relu lie at the origin. R2 on
+    `sklearn.datasets.make_friedman1` is then 0.01 less after 100 passes, and no other score of
+    `python -m benchmarks estimators` is better.
     """
     for node, share in zip(G, rng.uniform(-1.0, 1.0, len(G)).tolist(), strict=True):
         own = G.nodes[node]
@@ -138,41 +146,43 @@ def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
             own["bias"] = share / G.in_degree[node] ** 0.5
 
 
-def _check_counts(inputs: Sequence[Hashable], outputs: Sequence[Hashable], demand: Demand) -> None:
-    if len(inputs) != demand.n_features:
+def _check_counts(
+    inputs: Sequence[Hashable], outputs: Sequence[Hashable], requirements: Requirements
+) -> None:
+    if len(inputs) != requirements.n_features:
         raise GraphError(
             f"the graph has {len(inputs)} inputs ({listed(inputs, 5)}), but X has "
-            f"{demand.n_features} features; they must be equal in number"
+            f"{requirements.n_features} features; they must be equal in number"
         )
-    if len(outputs) not in (demand.n_outputs, demand.also):
-        choice = "" if demand.also is None else f", or {demand.also}"
+    if len(outputs) not in (requirements.n_outputs, requirements.also):
+        choice = "" if requirements.also is None else f", or {requirements.also}"
         raise GraphError(
             f"the graph has {len(outputs)} outputs ({listed(outputs, 5)}), but y has "
-            f"{demand.outputs_for}, which take {demand.n_outputs}{choice}"
+            f"{requirements.outputs_for}, which take {requirements.n_outputs}{choice}"
         )
 
 
-def _refuse_the_wrong_name(outputs: Sequence[Hashable], names: Collection[Hashable]) -> None:
-    """Refuse a single output named after the first of two classes: it stands for the second."""
+def _check_single_output(outputs: Sequence[Hashable], names: Collection[Hashable]) -> None:
+    """Refuse a single output with the name of the first of two classes; it is for the second."""
     if len(outputs) == 1 and len(names) == 2 and outputs[0] == next(iter(names)):
         first, second = names
         raise GraphError(
-            f"the graph's one output is named {first!r}, but one output of two classes stands for "
-            f"the second, {second!r}; name it so, or draw two"
+            f"the graph's single output must be named after the second of two classes, {second!r}, "
+            f"got {first!r}; rename it, or draw two outputs"
         )
 
 
-def _refuse_half_named(inputs: Sequence[Hashable], columns: Collection[Hashable]) -> None:
-    """Refuse inputs of which some are columns of X: that they go by order is no one's intention."""
+def _check_input_names(inputs: Sequence[Hashable], columns: Collection[Hashable]) -> None:
+    """Refuse inputs if only some are named after columns: matching by order would be wrong."""
     known = set(columns)
-    strangers = [node for node in inputs if node not in known]
-    if 0 < len(strangers) < len(inputs):
+    unnamed = [node for node in inputs if node not in known]
+    if 0 < len(unnamed) < len(inputs):
         raise GraphError(
-            f"input {strangers[0]!r} of the graph is no column of X, but others are; name all "
-            f"inputs after the columns ({listed(list(columns), 5)}), or none"
+            f"input {unnamed[0]!r} of the graph is not a column of X, but other inputs are; name "
+            f"all inputs after the columns ({listed(list(columns), 5)}), or none"
         )
 
 
 def _by_name(nodes: Sequence[Hashable], names: Collection[Hashable]) -> list[Hashable] | None:
-    """Return the nodes in the order of the names if they are the same; None otherwise."""
+    """Return the nodes in the order of `names` if these are their labels; None otherwise."""
     return list(names) if set(nodes) == set(names) else None

@@ -1,4 +1,4 @@
-"""The regressor: real targets in and out."""
+"""`DAGRegressor`: predicts real targets."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -8,35 +8,35 @@ import numpy.typing as npt
 
 from dagbp.callbacks import Callback
 from dagbp.estimators._base import DAGEstimator, takes_steps
-from dagbp.estimators._graphs import Demand
+from dagbp.estimators._graphs import Requirements
 from dagbp.estimators._sklearn import RegressorMixin, available_if, column_or_1d, r2_score
 
 Array = npt.NDArray[Any]
 
 
 class DAGRegressor(RegressorMixin, DAGEstimator):  # type: ignore[misc]
-    """A regressor that trains a network of any wiring, with an output for each target.
+    """A regressor that trains a network on any DAG, with an output for each target.
 
-    Scale targets that are far from 0 or of size 1, say with
-    `sklearn.compose.TransformedTargetRegressor`: a network starts with outputs of about that size.
+    Before training, a network's outputs are about 0 with a spread of about 1. Scale targets that
+    are far from this, for example with `sklearn.compose.TransformedTargetRegressor`.
 
     Parameters
     ----------
     loss : str or dagbp.losses.Loss
-        A name out of `dagbp.losses.names()`; ``"squared_error"`` is (x - y)^2, with no half.
+        A loss or its name, see `dagbp.losses.names`; ``"squared_error"`` is (x - y)^2, without 1/2.
     graph, density, activation, init, optimizer, learning_rate_init, alpha, batch_size, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, early_stopping, validation_fraction, \
 scoring, n_iter_no_change, callbacks, dtype, n_threads, dense_above, schedule
-        As in `DAGClassifier`, with targets in place of classes; where y is a DataFrame whose
-        columns are the outputs' labels, targets go to outputs by name.
+        As in `DAGClassifier`, with targets in place of classes. If y is a DataFrame, and its
+        columns are the labels of the outputs, targets go to outputs by name.
 
     Attributes
     ----------
     network_ : dagbp.Network
-        What was trained.
+        The trained network.
     n_features_in_, feature_names_in_, n_iter_, loss_, loss_curve_, validation_scores_, \
 best_validation_score_, callbacks_
-        As of `DAGClassifier`, scores being R2.
+        As in `DAGClassifier`; scores are R2.
 
     Examples
     --------
@@ -75,34 +75,11 @@ best_validation_score_, callbacks_
         dense_above: float | None = None,
         schedule: str = "auto",
     ) -> None:
-        self.graph = graph
-        self.density = density
-        self.activation = activation
-        self.init = init
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate_init = learning_rate_init
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.n_iter_no_change = n_iter_no_change
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.n_threads = n_threads
-        self.dense_above = dense_above
-        self.schedule = schedule
+        self._set_parameters(locals())
 
     @available_if(takes_steps)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one pass over X and y, going on from the network there is.
+        """Train for one pass over X and y; continue with the existing network if there is one.
 
         Parameters
         ----------
@@ -118,7 +95,7 @@ best_validation_score_, callbacks_
         return self._learn(X, y, sample_weight, one_pass=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the targets of each sample.
+        """Return the predicted targets of each sample.
 
         Parameters
         ----------
@@ -139,9 +116,9 @@ best_validation_score_, callbacks_
     def _targets(self, y: Any, classes: Any, fresh: bool) -> Array:
         return np.asarray(column_or_1d(y, warn=True) if y.ndim == 1 or y.shape[1] == 1 else y)
 
-    def _demand(self, targets: Array, columns: tuple[Any, ...]) -> Demand:
+    def _requirements(self, targets: Array, columns: tuple[Any, ...]) -> Requirements:
         n = 1 if targets.ndim == 1 else targets.shape[1]
-        return self._ask(n, f"{n} targets", columns)
+        return self._require(n, f"{n} targets", columns)
 
     def _loss_of(self, n_outputs: int) -> Any:
         return self.loss

@@ -1,4 +1,4 @@
-"""What the estimators take from scikit-learn, or an error that names the extra which brings it."""
+"""Imports from scikit-learn. If it is missing, the error says what to install."""
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_regressor

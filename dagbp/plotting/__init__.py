@@ -1,8 +1,8 @@
-"""Pictures of networks, by matplotlib: ``pip install "dagbp[plot]"``.
+"""Pictures of networks with matplotlib: ``pip install "dagbp[plot]"``.
 
-Each function draws on the Axes it is given, or on pyplot's current one, and returns it. Colours
-suit the Axes' background, light or dark. `animate_backprop` writes a page of HTML, without
-matplotlib.
+Each function draws on the Axes that it is given, or on pyplot's current one, and returns the Axes.
+Colours fit the background of the Axes, light or dark. `animate_backprop` writes an HTML page and
+does not need matplotlib.
 
 >>> import dagbp.plotting
 >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)

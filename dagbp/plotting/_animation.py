@@ -1,4 +1,4 @@
-"""One sample on its way through a network and back, as a page of HTML to step through."""
+"""An HTML page that shows back-propagation of one sample, step by step."""
 
 import json
 from importlib.resources import files
@@ -14,10 +14,10 @@ from dagbp._checks import real_array
 from dagbp._errors import DataError, OptionError
 from dagbp._network import Network
 from dagbp.losses import Loss
-from dagbp.plotting._layout import lay_out
+from dagbp.plotting._positions import place_nodes
 from dagbp.plotting._reading import Array, Reading, read, slopes
 
-MOST = 40  # nodes whose numbers can be read
+MOST = 40  # nodes; with more, the numbers are too small to read
 
 
 def animate_backprop(
@@ -27,21 +27,21 @@ def animate_backprop(
     loss: str | Loss = "squared_error",
     path: str | PathLike[str] | None = None,
 ) -> str:
-    """Return a page that shows one sample go forward and its deltas come back, node by node.
+    """Return a page that shows the forward and the backward pass of one sample, node by node.
 
-    At each node it writes the formula out in numbers: the signal's terms by source; theta'(s),
-    and the terms of the chain rule by target. A slider, a button and the arrow keys lead through
-    it; ``#step=7`` behind the page's address opens it there. It needs no server, no other file
-    and no matplotlib.
+    At each node the page shows the formula with its numbers: the terms of the signal, one for each
+    source; theta'(s); and the terms of the chain rule, one for each target. A slider, a button and
+    the arrow keys select the step. ``#step=7`` at the end of the page's address opens that step.
+    The page needs no server, no other file and no matplotlib.
 
     Parameters
     ----------
     net : Network
-        Of at most 40 nodes.
+        With at most 40 nodes.
     x : array_like, shape (n_inputs,)
         The sample.
     y : array_like, shape (n_outputs,), or a class label
-        Its target; a number will do for one output.
+        Its target; for one output, it may be a number.
     loss : str or Loss
     path : str or path, optional
         Where to write the page.
@@ -49,14 +49,14 @@ def animate_backprop(
     Returns
     -------
     str
-        HTML.
+        The page in HTML.
 
     Raises
     ------
     OptionError
-        For a larger network.
+        If the network has more than 40 nodes.
     DataError
-        If x or y does not fit, or an output is not finite.
+        If x or y does not fit the network, or an output is not finite.
 
     Examples
     --------
@@ -69,12 +69,11 @@ def animate_backprop(
     reading = read(net)
     if net.n_nodes > MOST:
         raise OptionError(
-            f"animate_backprop writes the numbers of at most {MOST} nodes, and the network has "
-            f"{net.n_nodes:,}: dagbp.plotting.draw_network(net, values=net.backprop(X, Y).delta) "
-            "draws any number"
+            f"animate_backprop shows at most {MOST} nodes, but the network has {net.n_nodes:,}; "
+            "dagbp.plotting.draw_network(net, values=net.backprop(X, Y).delta) draws any number"
         )
     story = _story(reading, _one(x, "x"), _one(y, "y"), loss)
-    # "<" must not end the script element that holds the data.
+    # A "</script>" in a label must not end the element that contains the data.
     data = json.dumps(story, allow_nan=False).replace("<", "\\u003c")
     template = files("dagbp.plotting").joinpath("animation.html").read_text(encoding="utf-8")
     page = template.replace("{{data}}", data)
@@ -88,27 +87,27 @@ def _one(values: npt.ArrayLike, name: str) -> Array:
     array = real_array(values, name)
     if array.ndim > 1:
         raise DataError(
-            f"{name} must be of one sample, with one dimension, got shape {array.shape}"
+            f"{name} must be one sample, an array of one dimension, got shape {array.shape}"
         )
     return array[None] if array.ndim else array.reshape(1)
 
 
 def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, Any]:
-    """Return all that the page shows, in the order of rows."""
-    net, plan, layout = reading.net, reading.plan, lay_out(reading)
+    """Return the data that the page shows, nodes in the order of rows."""
+    net, plan, positions = reading.net, reading.plan, place_nodes(reading)
     bp = net.backprop(X, Y, loss)
     n, n_inputs = net.n_nodes, plan.n_inputs
     error_slope = np.zeros(n)
     error_slope[plan.outputs] = _error_slopes(net, X, Y, loss)
     slope = np.full(n, np.nan)
-    slope[n_inputs:] = slopes(reading, bp.s._values[:, 0])
+    slope[n_inputs:] = slopes(reading, bp.s.by_row()[1][:, 0])
     graph = reading.names.graph
     nodes = []
     for row, label in enumerate(reading.labels):
         node = {
             "label": str(label),
-            "x": float(layout.x[row]),
-            "y": float(layout.y[row]),
+            "x": float(positions.x[row]),
+            "y": float(positions.y[row]),
             "output": bool(reading.is_output[row]),
             "value": _number(bp.x[label][0]),
         }
@@ -134,7 +133,7 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
         for i, j, bend, weight in zip(
             reading.source.tolist(),
             reading.target.tolist(),
-            layout.bend.tolist(),
+            positions.bend.tolist(),
             reading.weight.tolist(),
             strict=True,
         )
@@ -150,13 +149,13 @@ def _story(reading: Reading, X: Array, Y: Array, loss: str | Loss) -> dict[str, 
 
 
 def _error_slopes(net: Network, X: Array, Y: Array, loss: str | Loss) -> Array:
-    """Return de/dx of each output: the deltas of identity nodes that have the same values."""
+    """Return de/dx of each output: the deltas of identity nodes with the same values."""
     k, values = len(net.outputs), net.predict(X)
     bad = np.flatnonzero(~np.isfinite(values[0]))
     if len(bad):
         raise DataError(
-            f"output {net.outputs[bad[0]]!r} is {values[0, bad[0]]} for this sample; nothing can "
-            "come back from there"
+            f"output {net.outputs[bad[0]]!r} must be finite for back-propagation, got "
+            f"{values[0, bad[0]]}"
         )
     twin = Network.from_edges(
         np.arange(k),
@@ -170,7 +169,7 @@ def _error_slopes(net: Network, X: Array, Y: Array, loss: str | Loss) -> Array:
 
 
 def _number(value: Any) -> float | str:
-    """Return a number as JSON has it; what is not finite as text that JavaScript's Number reads."""
+    """Return a number for JSON; one that is not finite as text, for JavaScript's `Number`."""
     number = float(value)
     if isfinite(number):
         return number

@@ -1,7 +1,7 @@
-"""matplotlib, loaded when a picture is drawn; and colours that suit the background they fall on.
+"""Helpers for matplotlib's Axes, and colours that fit their background.
 
-Blue and orange, and green and purple, are told apart with any common colour blindness (Okabe and
-Ito's palette).
+Blue and orange, and green and purple, are different for people with any common colour blindness
+(palette of Okabe and Ito). matplotlib is imported when a picture is drawn.
 """
 
 from math import ceil
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 RGB = tuple[float, float, float]
 
-CHARACTER = 0.65  # of the size of a font, about its width
+CHARACTER = 0.65  # about the width of a character, over the size of its font
 
 
 def axes(ax: "Axes | None") -> "Axes":
-    """Return `ax`, or for None pyplot's current Axes; pyplot is not touched otherwise."""
+    """Return `ax`, or pyplot's current Axes for None; pyplot is imported only then."""
     try:
         from matplotlib.axes import Axes
     except ImportError as error:
@@ -36,7 +36,7 @@ def axes(ax: "Axes | None") -> "Axes":
 
         fresh = not pyplot.get_fignums()
         ax = pyplot.gca()
-        if fresh:  # a figure of nobody's, whose labels are not to be cut off
+        if fresh:  # the new figure must not cut off labels
             pyplot.gcf().set_layout_engine("constrained")
         return ax
     if not isinstance(ax, Axes):
@@ -50,13 +50,13 @@ class Palette(NamedTuple):
     Attributes
     ----------
     back, ink, muted : RGB
-        The background, text upon it, and what is half way.
+        Of the background, of text, and a colour between the two.
     positive, negative : RGB
         Of weights.
     high, low : RGB
-        Of nodes' values.
+        Of the nodes' values.
     accent : RGB
-        For the one thing to be seen first.
+        Of the most important mark.
     """
 
     back: RGB
@@ -96,7 +96,7 @@ def blend(a: RGB, b: RGB, share: float) -> RGB:
 
 
 def _background(ax: "Axes") -> RGB:
-    """Return the colour behind an Axes: its own, its figure's, or what suits the text's colour."""
+    """Return the background: of the Axes, of its figure, or a contrast to the text's colour."""
     from matplotlib import rcParams
     from matplotlib.colors import to_rgb, to_rgba
 
@@ -119,7 +119,7 @@ def unsigned(end: RGB, colours: Palette) -> "Colormap":
 
 
 def bright(colours: Palette) -> "Colormap":
-    """Return a map of many hues, without the end that the background would swallow."""
+    """Return a map of many hues, without the end that is close to the background."""
     from matplotlib import colormaps
 
     part = np.linspace(0.25, 1, 9) if is_dark(colours.back) else np.linspace(0, 0.87, 9)
@@ -134,7 +134,7 @@ def _ramp(stops: list[RGB], colours: Palette) -> "Colormap":
 
 
 def around_zero(values: Any) -> "Normalize":
-    """Return the scale of signed values: as far below zero as above."""
+    """Return a scale for signed values, symmetric around zero."""
     from matplotlib.colors import Normalize
 
     most = largest(values)
@@ -142,7 +142,7 @@ def around_zero(values: Any) -> "Normalize":
 
 
 def from_zero(values: Any) -> "Normalize":
-    """Return the scale of magnitudes: from zero, or logarithmic where they differ by much."""
+    """Return a scale for magnitudes: from zero, or logarithmic if the range is wide."""
     from matplotlib.colors import LogNorm, Normalize
 
     positive = np.asarray(values)[np.isfinite(values) & (np.asarray(values) > 0)]
@@ -153,7 +153,7 @@ def from_zero(values: Any) -> "Normalize":
 
 
 def largest(values: Any) -> float:
-    """Return the largest finite magnitude, 1 if that is 0 or there is none."""
+    """Return the largest finite magnitude; 1 if it is 0 or there is no finite value."""
     magnitude = abs(np.asarray(values, np.float64))
     return float(magnitude[np.isfinite(magnitude)].max(initial=0)) or 1.0
 
@@ -166,7 +166,7 @@ def colour_bar(
     colours: Palette,
     side: Literal["left", "right"] = "right",
 ) -> "Colorbar":
-    """Add a colour bar beside an Axes, with its quantity named."""
+    """Add a colour bar with a label beside an Axes."""
     from matplotlib.cm import ScalarMappable
 
     mappable = ScalarMappable(norm, cmap)
@@ -179,7 +179,7 @@ def colour_bar(
 
 
 def size_in_points(ax: "Axes") -> tuple[float, float]:
-    """Return the width and height of an Axes."""
+    """Return the width and height of an Axes in points."""
     box = ax.get_window_extent()
     points = 72 / ax.figure.dpi
     return box.width * points, box.height * points
@@ -203,7 +203,7 @@ def legend_above(ax: "Axes", handles: list[Any], colours: Palette, title: str) -
 
 
 def number_groups(ax: "Axes", reading: Reading, bounds: Int64) -> None:
-    """Name columns that are 1 apart by their level, or the first of several."""
+    """Label each column with its level, or with the first level of its group."""
     lowest, n = int(reading.plan.level[0]), len(bounds) - 1
     names = [str(level + lowest) for level in bounds[:-1].tolist()]
     longest = max(map(len, names))
@@ -217,14 +217,14 @@ def number_groups(ax: "Axes", reading: Reading, bounds: Int64) -> None:
 
 
 def count_in_whole_numbers(axis: "Axis") -> None:
-    """Have no fractions on a scale."""
+    """Put ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
 
 def quiet_frame(ax: "Axes") -> None:
-    """Leave no frame and no vertical scale."""
+    """Remove the frame and the vertical scale."""
     ax.set_yticks([])
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)

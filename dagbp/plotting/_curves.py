@@ -1,4 +1,4 @@
-"""Loss by epoch."""
+"""Losses over epochs."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Losses = npt.NDArray[np.float64]
 
-WIDE = 10  # a loss that falls by more is drawn on a logarithmic scale
+WIDE = 10  # losses with a larger ratio are drawn on a logarithmic scale
 
 
 def learning_curves(
@@ -23,14 +23,15 @@ def learning_curves(
 ) -> "Axes":
     """Draw the loss of each epoch, and the validation loss if there is one.
 
-    The scale is logarithmic where the losses are positive and differ by more than tenfold. The
-    best epoch, by validation loss where there is one, is marked.
+    The scale is logarithmic if all losses are positive and the largest is more than ten times the
+    smallest. The epoch with the lowest validation loss is marked, or with the lowest training loss
+    if there is no validation loss.
 
     Parameters
     ----------
     history : History, or mapping of str to History
-        What `Network.fit` returned; or several to be compared, by what the legend calls them: each
-        has a colour, and its validation losses are dashed.
+        The result of `Network.fit`; or several results to compare, with their names in the legend.
+        Each then has a colour, and its validation losses are dashed.
     ax : matplotlib.axes.Axes, optional
         Default: pyplot's current one, ``plt.gca()``.
 
@@ -41,9 +42,9 @@ def learning_curves(
     Raises
     ------
     OptionError
-        If `history` is none, or has no epoch.
+        If `history` is not a History, or has no epoch with a finite loss.
     MissingPackageError
-        Without matplotlib.
+        If matplotlib is not installed.
 
     Examples
     --------
@@ -59,7 +60,7 @@ def learning_curves(
     for one in histories.values():
         if not isinstance(one, History):
             raise OptionError(
-                f"history must be what net.fit(...) returned, got {type(one).__name__}"
+                f"history must be the result of net.fit(...), got {type(one).__name__}"
             )
     finite = _finite_losses(histories.values())
     if len(finite) == 0:
@@ -87,7 +88,7 @@ def _finite_losses(histories: Iterable[History]) -> Losses:
 
 
 def _draw(ax: "Axes", history: History, marker: str, colours: _axes.Palette) -> None:
-    """Draw the losses of one history, the best one marked."""
+    """Draw the losses of one history, and mark the best epoch."""
     curves = [("training loss", np.array(history.loss, np.float64), colours.positive)]
     if history.val_loss:
         values = np.array(history.val_loss, np.float64)
@@ -98,7 +99,7 @@ def _draw(ax: "Axes", history: History, marker: str, colours: _axes.Palette) -> 
 
 
 def _compare(ax: "Axes", histories: Mapping[str, History], marker: str) -> None:
-    """Draw the losses of several histories, in the colours of the style."""
+    """Draw the losses of several histories, in matplotlib's colours."""
     for name, one in histories.items():
         (line,) = ax.plot(1 + np.arange(len(one.loss)), one.loss, marker=marker, label=str(name))
         if one.val_loss:

@@ -1,4 +1,4 @@
-"""Levels in place of nodes: groups of levels, and how many edges lead from one to another."""
+"""Groups of levels, and the number of edges between two groups."""
 
 from typing import NamedTuple
 
@@ -8,21 +8,21 @@ from dagbp.plotting._reading import Float64, Int64, Reading
 
 
 class Groups(NamedTuple):
-    """G groups of consecutive levels, and P pairs of groups with edges between them.
+    """G groups of consecutive levels, and P pairs of different groups with edges between them.
 
     Attributes
     ----------
     level, first : int64 (G + 1,)
-        First level, and first row, of each group; the end is last.
+        First level and first row of each group, then the end of the last group.
     inputs, outputs : int64 (G,)
-        How many of the nodes are such.
+        Number of inputs and of outputs in each group.
     source, target : int64 (P,)
-        Groups; a pair of one group with itself is left out.
+        The two groups of each pair.
     n_edges : int64 (P,)
     strength : float64 (P,)
-        Mean |weight| of those edges.
+        Mean |weight| of the edges of each pair.
     inside : int
-        Edges within a group.
+        Number of edges within groups.
     """
 
     level: Int64
@@ -37,14 +37,14 @@ class Groups(NamedTuple):
 
     @property
     def nodes(self) -> Int64:
-        """How many nodes each group has."""
+        """Number of nodes in each group."""
         return np.diff(self.first)
 
 
 def cut_levels(reading: Reading, most: int) -> Int64:
-    """Return the first level of each of at most so many groups; the end is last.
+    """Return the first level of each of at most `most` groups, then the end of the last group.
 
-    Inputs stay apart: they have no in-edges, no bias and no delta.
+    Inputs are a group of their own, because they have no in-edges, no bias and no delta.
     """
     n = reading.n_levels
     if n <= most:
@@ -55,7 +55,7 @@ def cut_levels(reading: Reading, most: int) -> Int64:
 
 
 def group(reading: Reading, most: int) -> Groups:
-    """Return at most so many groups."""
+    """Divide the levels into at most `most` groups."""
     level = cut_levels(reading, most)
     first = reading.first[level]
     n = len(first) - 1

@@ -1,4 +1,4 @@
-"""How weights and deltas are distributed, level by level."""
+"""Distributions of weights and deltas by level."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 MOST = 20  # columns
 BINS = 60
-ENOUGH = 4_000_000  # deltas; of more, every so many-th sample is taken
+ENOUGH = 4_000_000  # deltas; if there are more, only every k-th sample is drawn
 QUANTILES = (0.05, 0.5, 0.95)
 
 
 def histograms(
     net: Network, backprop: Backprop | None = None, *, ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw the distribution of the weights into each level, or of the deltas of each.
+    """Draw the distribution of the weights into each level, or of the deltas of each level.
 
-    Each column is a histogram, as wide as its highest bin; lines are medians and the 5 % and 95 %
-    quantiles. Levels are put together where there are many.
+    Each column is a histogram, scaled to its highest bin. Lines show the median and the 5 % and
+    95 % quantiles. If there are more than 20 levels, each column is a group of levels.
 
     Parameters
     ----------
     net : Network
     backprop : Backprop, optional
-        What `Network.backprop` returned: then ``|delta|``, on a logarithmic scale, in place of the
-        weights. Deltas that vanish towards the inputs, or explode, show as a slope. Zeros, which
-        have no logarithm, are counted apart, on the scale at the right.
+        The result of `Network.backprop`. If given, ``|delta|`` is drawn on a logarithmic scale in
+        place of the weights: deltas that vanish or explode towards the inputs appear as a slope.
+        Zeros have no logarithm; their share is drawn on a second scale at the right.
     ax : matplotlib.axes.Axes, optional
         Default: pyplot's current one, ``plt.gca()``.
 
@@ -46,9 +46,9 @@ def histograms(
     Raises
     ------
     OptionError
-        If `backprop` is not of this network, or there is nothing to draw.
+        If `backprop` is of another network, or there is nothing to draw.
     MissingPackageError
-        Without matplotlib.
+        If matplotlib is not installed.
 
     Examples
     --------
@@ -90,14 +90,14 @@ def _weights(reading: Reading, bounds: Int64) -> list[Float64]:
 
 
 def _deltas(reading: Reading, bounds: Int64, backprop: Backprop) -> tuple[list[Array], str]:
-    """Return |delta| of each group's computed nodes and samples, and a note on what is left out."""
+    """Return |delta| of each group's computed nodes and samples, and a note for the title."""
     if not isinstance(backprop, Backprop):
         raise OptionError(
-            f"backprop must be what net.backprop(X, Y) returned, got {type(backprop).__name__}"
+            f"backprop must be the result of net.backprop(X, Y), got {type(backprop).__name__}"
         )
     if backprop.delta.names is not reading.names:
-        raise OptionError("backprop is of another network; call this one's backprop")
-    delta, note = backprop.delta._values, ""
+        raise OptionError("backprop must be of this network, got one of another network")
+    delta, note = backprop.delta.by_row()[1], ""
     step = -(-delta.size // ENOUGH)
     if step > 1:
         delta, note = delta[:, ::step], f"; one sample in {step}"
@@ -111,7 +111,7 @@ def _deltas(reading: Reading, bounds: Int64, backprop: Backprop) -> tuple[list[A
 
 
 def _draw_logarithms(ax: "Axes", columns: list[Array], colours: _axes.Palette) -> None:
-    """Draw the logarithms, and the share of zeros on a scale of its own."""
+    """Draw the logarithms, and the share of zeros on a second scale."""
     from matplotlib.ticker import FuncFormatter
 
     logs = [np.log10(values[values > 0], dtype=np.float64) for values in columns]
@@ -131,7 +131,7 @@ def _draw_logarithms(ax: "Axes", columns: list[Array], colours: _axes.Palette) -
 
 
 def _power_of_ten(exponent: float, _: int) -> str:
-    """Return the label of a tick; between whole powers, as where a range is narrow, the number."""
+    """Return a tick's label: a power of ten, or the number if the exponent is not whole."""
     whole = round(exponent)
     return f"$10^{{{whole}}}$" if abs(exponent - whole) < 1e-6 else f"{10.0**exponent:.2g}"
 

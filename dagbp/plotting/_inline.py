@@ -1,4 +1,4 @@
-"""The small picture that notebooks show of a network: SVG by hand, without matplotlib."""
+"""The small picture of a network in a notebook, written as SVG without matplotlib."""
 
 from collections.abc import Callable
 from html import escape
@@ -7,23 +7,23 @@ import numpy as np
 
 from dagbp._network import Network
 from dagbp.plotting._groups import Groups, group
-from dagbp.plotting._layout import arc, lay_out
+from dagbp.plotting._positions import arc, place_nodes
 from dagbp.plotting._reading import Float64, Reading, counted, read
 
 WIDTH, HEIGHT, MARGIN = 420, 180, 14
-FEW = 190  # elements to draw every node and edge with; more slow a notebook down
+FEW = 190  # most SVG elements for nodes and edges; more make a notebook slow
 GROUPS = 10
-# Told apart with any common colour blindness, and against white and black.
+# Different for people with any common colour blindness, on white and on black.
 POSITIVE, NEGATIVE, FILL = "#2a8fd0", "#d9731a", "#8a8f98"
 
 
 def page(net: Network) -> str:
-    """Return a picture and the summary as HTML; this is `Network._repr_html_`."""
+    """Return a picture and the summary as HTML, for `Network._repr_html_`."""
     return f"{svg(net)}<pre>{escape(net.summary())}</pre>"
 
 
 def svg(net: Network) -> str:
-    """Return a picture of fewer than 200 elements: nodes if they are few, else levels."""
+    """Return a picture of fewer than 200 elements: the nodes of a small network, or levels."""
     reading = read(net)
     few = net.n_nodes + net.n_edges <= FEW
     shapes = "".join(_nodes(reading) if few else _levels(group(reading, GROUPS)))
@@ -35,12 +35,12 @@ def svg(net: Network) -> str:
 
 
 def _nodes(reading: Reading) -> list[str]:
-    """Return every edge and node, with the labels as titles where these are few enough."""
-    layout = lay_out(reading)
+    """Return every edge and node; a few nodes have their labels as titles."""
+    positions = place_nodes(reading)
     source = reading.source
-    middle = arc(layout, source, reading.target, np.array([0.5]))[:, 0]
-    ends = np.stack([layout.x, layout.y], axis=1)
-    # The control point of a parabola is as far beyond its middle as that is beyond the chord's.
+    middle = arc(positions, source, reading.target, np.array([0.5]))[:, 0]
+    ends = np.stack([positions.x, positions.y], axis=1)
+    # The control point of a parabola, minus its middle, is its middle minus the chord's middle.
     control = 2 * middle - (ends[source] + ends[reading.target]) / 2
     place = _to_pixels(np.concatenate([ends, middle]))
     at, control = place(ends), place(control)
@@ -86,7 +86,7 @@ def _levels(groups: Groups) -> list[str]:
     for a, b, high, n_edges in zip(
         groups.source.tolist(), groups.target.tolist(), peak, groups.n_edges, strict=True
     ):
-        # The control point of a curve from box top to box top that goes as high as `peak`.
+        # The control point of a curve between the tops of two boxes, with `peak` as its height.
         start, end = (tall[a] / 2, tall[b] / 2) if b > a + 1 else (0.0, 0.0)
         middle = 2 * high - (start + end) / 2 if b > a + 1 else 0.0
         points = place(np.array([(x[a], start), ((x[a] + x[b]) / 2, middle), (x[b], end)]))
@@ -113,7 +113,7 @@ def _levels(groups: Groups) -> list[str]:
 
 
 def _to_pixels(points: Float64, margin: float = MARGIN) -> Callable[[Float64], Float64]:
-    """Return the map that makes the picture hold these points (k, 2), y upwards."""
+    """Return the map to pixels that makes these points (k, 2) fill the picture; y is upwards."""
     low, high = points.min(axis=0), points.max(axis=0)
     flat = high == low
     low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)

@@ -1,4 +1,4 @@
-"""The graph by levels: a box for each, and bands of edges between them."""
+"""Draws a box for each level or group of levels, and bands of edges between the boxes."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 16  # boxes
-HALF = 0.22  # of a box's width, where groups are 1 apart
-LEAST = 0.012  # height of a box, where the tallest has 1
-WIDEST, SIDE_BY_SIDE = 24.0, 60.0  # points, of one band and of arches over the same place
+HALF = 0.22  # half of a box's width; groups are 1 apart
+LEAST = 0.012  # least height of a box; the tallest has 1
+WIDEST, SIDE_BY_SIDE = 24.0, 60.0  # most points of one band, and of all arches over one place
 
 
 def draw_levels(ax: "Axes", reading: Reading, shades: Shades | None, quantity: str) -> None:
@@ -49,20 +49,20 @@ def draw_levels(ax: "Axes", reading: Reading, shades: Shades | None, quantity: s
 
 
 def _means(groups: Groups, shades: Shades) -> tuple[Float64, Bool]:
-    """Return the mean of each group's values, and which groups have none."""
+    """Return the mean of each group's values, and a mask of the groups without values."""
     given = np.add.reduceat(shades.given.astype(np.int64), groups.first[:-1])
     total = np.add.reduceat(np.where(shades.given, shades.value, 0), groups.first[:-1])
     return total / np.maximum(given, 1), given == 0
 
 
 def _draw_bands(ax: "Axes", groups: Groups, height: Float64, colours: _axes.Palette) -> float:
-    """Draw the edges between groups; return how high they go."""
+    """Draw the edges between groups; return the height of the highest."""
     from matplotlib.collections import LineCollection
 
     if len(groups.n_edges) == 0:
         return 0.5
     lines = _band_lines(groups, height)
-    order = np.argsort(-groups.n_edges, kind="stable")  # narrow ones on top
+    order = np.argsort(-groups.n_edges, kind="stable")  # narrow bands on top
     norm = _axes.from_zero(groups.strength)
     bands = LineCollection(
         [lines[k] for k in order],
@@ -79,7 +79,7 @@ def _draw_bands(ax: "Axes", groups: Groups, height: Float64, colours: _axes.Pale
 
 
 def _widest(groups: Groups) -> float:
-    """Return the width of the widest band in points: those side by side must have room."""
+    """Return the width of the widest band in points, so that parallel arches have room."""
     steps = np.zeros(len(groups.nodes) + 1)
     skips = groups.target - groups.source > 1
     np.add.at(steps, groups.source[skips], groups.n_edges[skips])
@@ -89,9 +89,9 @@ def _widest(groups: Groups) -> float:
 
 
 def _band_lines(groups: Groups, height: Float64) -> list[Float64]:
-    """Return the course of each band: between neighbours straight, else an arch over the boxes.
+    """Return the points of each band: straight between neighbours, else an arch over the boxes.
 
-    Arches leave a box on its right and reach one on its left, the wider outside of the narrower.
+    Arches leave a box on its right and reach a box on its left. Wide arches enclose narrow ones.
     """
     span = groups.target - groups.source
     leave = _ports(groups.source, -span, span > 1)
@@ -111,7 +111,7 @@ def _band_lines(groups: Groups, height: Float64) -> list[Float64]:
 
 
 def _ports(box: Int64, rank: Int64, chosen: Bool) -> Float64:
-    """Return places within [0, HALF] for the chosen bands of each box, by rank."""
+    """Return offsets within [0, HALF] for the chosen bands of each box, in the order of rank."""
     order = np.lexsort((rank, box))
     order = order[chosen[order]]
     count = np.bincount(box[order])
@@ -124,7 +124,7 @@ def _ports(box: Int64, rank: Int64, chosen: Bool) -> Float64:
 def _draw_boxes(
     ax: "Axes", groups: Groups, height: Float64, fill: Any, colours: _axes.Palette
 ) -> list[Any]:
-    """Draw a box for each group, its inputs and outputs hatched; return what the legend shows."""
+    """Draw a box for each group, inputs and outputs hatched; return the legend's entries."""
     from matplotlib.patches import Rectangle
 
     def box(g: int, low: float, tall: float, **look: Any) -> None:
@@ -164,7 +164,7 @@ def _draw_boxes(
 
 
 def _caption(reading: Reading, groups: Groups) -> str:
-    """Return how the picture aggregates."""
+    """Return the explanation of boxes and bands."""
     each = "a level" if reading.n_levels == len(groups.nodes) else "a group of levels"
     text = (
         f"aggregated: a box is {each}, its height the number of nodes;\n"

@@ -1,4 +1,4 @@
-"""The matrix of edges, and what of it runs as dense panels."""
+"""The matrix of edges, with those marked that run as dense panels."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from dagbp.plotting._reading import Bool, Reading, Slots, counted, read, read_sl
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Up to so many nodes and slots, each slot is a mark; beyond, cells of a histogram are.
+# Up to these numbers, each slot is a mark. Larger networks are drawn as a histogram of cells.
 FEW_NODES, FEW_SLOTS = 400, 20_000
 CELLS = 256  # along each side
 MOST_LINES = 60
@@ -20,9 +20,9 @@ MOST_LINES = 60
 def spy(net: Network, *, ax: "Axes | None" = None) -> "Axes":
     """Draw the matrix of edges: targets downwards, sources to the right, in topological order.
 
-    Thin lines are the bounds of levels. Edges that run as dense panels are marked apart, and so
-    are the held zeros that fill blocks up. Of a large network each cell of a grid shows its number
-    of edges.
+    Thin lines are the bounds of levels. Edges that run as dense panels, and explicit zeros that
+    fill blocks, have colours of their own. For a large network, each cell of a grid shows its
+    number of edges.
 
     Parameters
     ----------
@@ -64,17 +64,17 @@ def spy(net: Network, *, ax: "Axes | None" = None) -> "Axes":
 
 
 def _parts(slots: Slots, colours: _axes.Palette) -> list[tuple[str, Bool, _axes.RGB]]:
-    """Return the kinds of slots that there are: name, which, colour."""
+    """Return name, mask and colour of each kind of slot that occurs."""
     parts = [
-        ("edge", ~slots.dense & ~slots.held, colours.ink),
-        ("edge in a dense panel", slots.dense & ~slots.held, colours.positive),
-        ("held zero", slots.held, colours.negative),
+        ("edge", ~slots.dense & ~slots.explicit_zero, colours.ink),
+        ("edge in a dense panel", slots.dense & ~slots.explicit_zero, colours.positive),
+        ("explicit zero", slots.explicit_zero, colours.negative),
     ]
     return [part for part in parts if part[1].any()]
 
 
 def _draw_marks(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> list[Any]:
-    """Draw a square for each slot, as large as its place; return what the legend shows."""
+    """Draw a square for each slot; return the legend's entries."""
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Patch
 
@@ -90,10 +90,10 @@ def _draw_marks(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> lis
 
 
 def _draw_cells(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> list[Any]:
-    """Draw how many edges each cell has, and outline dense ones; return what the legend shows."""
+    """Draw each cell's number of edges, outline dense cells; return the legend's entries."""
     from matplotlib.lines import Line2D
 
-    size = -(-n // CELLS)  # rows; the same in all cells, or the grid would show in the picture
+    size = -(-n // CELLS)  # rows; equal for all cells, as the grid would be visible otherwise
     side = -(-n // size)
     end = side * size - 0.5
 
@@ -101,7 +101,7 @@ def _draw_cells(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> lis
         cell = slots.target[chosen] // size * side + slots.source[chosen] // size
         return np.bincount(cell, minlength=side * side).reshape(side, side)
 
-    edges = count(~slots.held)
+    edges = count(~slots.explicit_zero)
     norm = _axes.from_zero(edges[edges > 0])
     image = ax.imshow(
         np.ma.masked_equal(edges, 0),
@@ -116,7 +116,7 @@ def _draw_cells(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> lis
     middle = (np.arange(side) + 0.5) * size - 0.5
     marked: tuple[tuple[str, Bool, _axes.RGB, Literal["-", ":"]], ...] = (
         ("mostly dense panels", slots.dense, colours.negative, "-"),
-        ("filled with held zeros", slots.held, colours.accent, ":"),
+        ("filled with explicit zeros", slots.explicit_zero, colours.accent, ":"),
     )
     for name, chosen, colour, style in marked:
         if not chosen.any():
@@ -130,7 +130,7 @@ def _draw_cells(ax: "Axes", n: int, slots: Slots, colours: _axes.Palette) -> lis
 
 
 def _draw_bounds(ax: "Axes", reading: Reading, colours: _axes.Palette) -> str:
-    """Draw lines between levels; return what to say where there are too many."""
+    """Draw lines between levels; return a note if there are too many."""
     if reading.n_levels > MOST_LINES:
         return f" (bounds of {reading.n_levels:,} levels left out)"
     from matplotlib.collections import LineCollection

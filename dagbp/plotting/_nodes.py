@@ -1,11 +1,11 @@
-"""The graph, node by node and edge by edge."""
+"""Draws every node and edge of a network."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dagbp.plotting import _axes
-from dagbp.plotting._layout import Layout, arc, lay_out
+from dagbp.plotting._positions import Positions, arc, place_nodes
 from dagbp.plotting._reading import Bool, Reading, Shades
 
 if TYPE_CHECKING:
@@ -15,16 +15,16 @@ ARC_POINTS = 24
 LARGEST = 26.0  # diameter of a node in points
 READABLE, LARGEST_FONT = 5.5, 8.5  # sizes of a font in points
 BESIDE = 5.0  # points between a node and the label beside it
-IN_A_NODE = 3  # characters
-LONGEST = 24
+IN_A_NODE = 3  # most characters of a label inside its node
+LONGEST = 24  # characters of a label; longer ones are shortened
 
 
 def draw_nodes(
     ax: "Axes", reading: Reading, shades: Shades | None, quantity: str, labels: bool | None
 ) -> None:
     """Draw every node and edge on an Axes."""
-    colours, layout = _axes.palette(ax), lay_out(reading)
-    _draw_edges(ax, reading, layout, colours)
+    colours, positions = _axes.palette(ax), place_nodes(reading)
+    _draw_edges(ax, reading, positions, colours)
     norm, cmap = None, None
     if shades is not None:
         norm, cmap = (
@@ -32,14 +32,14 @@ def draw_nodes(
             _axes.signed(colours.low, colours.high, colours),
         )
         _axes.colour_bar(ax, norm, cmap, quantity + shades.where, colours, "left")
-    _set_limits(ax, reading, layout)
+    _set_limits(ax, reading, positions)
     labelling = None if labels is False else _labelling(ax, reading, bool(labels))
     diameter = _diameter(ax, reading)
     fill = _fill(reading, shades, norm, cmap, colours)
-    handles = _draw_markers(ax, reading, layout, fill, diameter, colours)
+    handles = _draw_markers(ax, reading, positions, fill, diameter, colours)
     unnamed = len(reading.labels)
     if labelling is not None:
-        unnamed = _write_labels(ax, reading, layout, labelling, fill, diameter, colours)
+        unnamed = _write_labels(ax, reading, positions, labelling, fill, diameter, colours)
     lowest = int(reading.plan.level[0])
     caption = f"topological level{' (0: inputs)' if lowest == 0 else ''}"
     if unnamed and labels is None:
@@ -49,7 +49,7 @@ def draw_nodes(
     _axes.legend_above(ax, handles, colours, reading.sizes)
 
 
-def _draw_edges(ax: "Axes", reading: Reading, layout: Layout, colours: _axes.Palette) -> None:
+def _draw_edges(ax: "Axes", reading: Reading, positions: Positions, colours: _axes.Palette) -> None:
     """Draw edges, strong ones on top: colour by weight, width by its magnitude."""
     from matplotlib.collections import LineCollection
 
@@ -58,10 +58,11 @@ def _draw_edges(ax: "Axes", reading: Reading, layout: Layout, colours: _axes.Pal
     order = np.argsort(abs(reading.weight), kind="stable")
     weight = reading.weight[order]
     source, target = reading.source[order], reading.target[order]
-    layout = layout._replace(bend=layout.bend[order])
-    curves = arc(layout, source, target, np.linspace(0, 1, ARC_POINTS))
+    positions = positions._replace(bend=positions.bend[order])
+    curves = arc(positions, source, target, np.linspace(0, 1, ARC_POINTS))
     lines = [
-        curve if bend else curve[[0, -1]] for curve, bend in zip(curves, layout.bend, strict=True)
+        curve if bend else curve[[0, -1]]
+        for curve, bend in zip(curves, positions.bend, strict=True)
     ]
     norm = _axes.around_zero(weight)
     widest = 3.0 if len(weight) < 500 else 1.5
@@ -79,12 +80,12 @@ def _draw_edges(ax: "Axes", reading: Reading, layout: Layout, colours: _axes.Pal
     _axes.colour_bar(ax, norm, edges.cmap, "weight; width: |weight|", colours)
 
 
-def _set_limits(ax: "Axes", reading: Reading, layout: Layout) -> None:
+def _set_limits(ax: "Axes", reading: Reading, positions: Positions) -> None:
     """Make room for all nodes and arcs, and number the levels."""
     from matplotlib.ticker import MaxNLocator
 
     source = reading.source
-    height = arc(layout, source, reading.target, np.array([0.25, 0.5, 0.75]))[..., 1]
+    height = arc(positions, source, reading.target, np.array([0.25, 0.5, 0.75]))[..., 1]
     low, high = min(0.0, height.min(initial=0)), max(1.0, height.max(initial=1))
     ax.set_ylim(high + 0.03, low - 0.03)  # the first node of a level at the top
     ax.set_xlim(-0.5, reading.n_levels - 0.5)
@@ -96,10 +97,18 @@ def _set_limits(ax: "Axes", reading: Reading, layout: Layout) -> None:
 
 
 class _Labelling(NamedTuple):
-    """How labels are written: inside nodes if all are short; else below them and beside.
+    """Labels of the nodes, and their places.
 
-    beside: characters that fit beside the nodes of the first and the last level; every: whether
-    there is to be room for all.
+    Attributes
+    ----------
+    texts : list of str
+    inside : bool
+        Whether all labels are short enough to be written inside the nodes. Otherwise they are
+        below the nodes, and beside those of the first and the last level.
+    beside : int
+        Number of characters that fit beside the nodes of the first and the last level.
+    every : bool
+        Whether to write all labels, also those for which there is no room.
     """
 
     texts: list[str]
@@ -118,7 +127,7 @@ def _labelling(ax: "Axes", reading: Reading, every: bool) -> _Labelling:
 def _make_room_beside(ax: "Axes", reading: Reading, texts: list[str]) -> int:
     """Widen an Axes for labels beside its first and last nodes; return how many characters fit.
 
-    Half of its width, on both sides together, is as much as there is for them.
+    Both sides together take at most half of its width.
     """
     last = reading.n_levels - 1
     if last == 0:
@@ -134,13 +143,13 @@ def _make_room_beside(ax: "Axes", reading: Reading, texts: list[str]) -> int:
 
 
 def _diameter(ax: "Axes", reading: Reading) -> float:
-    """Return a node's size in points, by the room between nodes and between levels."""
+    """Return a node's diameter in points, from the distances of nodes and of levels."""
     across, down = _gaps(ax, reading)
     return float(np.clip(0.62 * min(across, down), 2.5, LARGEST))
 
 
 def _gaps(ax: "Axes", reading: Reading) -> tuple[float, float]:
-    """Return the points between levels, and between the nodes of the tallest one."""
+    """Return the points between levels, and between the nodes of the largest level."""
     width, height = _axes.size_in_points(ax)
     high, low = ax.get_ylim()
     tallest = int(np.diff(reading.first).max())
@@ -156,7 +165,7 @@ def _row_gaps(ax: "Axes", reading: Reading) -> Any:
 def _fill(
     reading: Reading, shades: Shades | None, norm: Any, cmap: Any, colours: _axes.Palette
 ) -> Any:
-    """Return the colour of each row, (n, 3); the background's where there is no value."""
+    """Return the colour of each row, (n, 3); a row without a value has the background's."""
     fill = np.tile(np.array(colours.back), (len(reading.plan.node), 1))
     if shades is not None:
         shown = np.ma.masked_invalid(shades.value[shades.given])
@@ -165,9 +174,14 @@ def _fill(
 
 
 def _draw_markers(
-    ax: "Axes", reading: Reading, layout: Layout, fill: Any, diameter: float, colours: _axes.Palette
+    ax: "Axes",
+    reading: Reading,
+    positions: Positions,
+    fill: Any,
+    diameter: float,
+    colours: _axes.Palette,
 ) -> list[Any]:
-    """Draw the nodes; return what the legend shows."""
+    """Draw the nodes; return the legend's entries."""
     row = np.arange(len(fill))
     is_input = row < reading.plan.n_inputs
     is_constant = ~is_input & (np.diff(reading.plan.in_ptr) == 0)
@@ -182,8 +196,8 @@ def _draw_markers(
         if chosen.any():
             scale = 0.85 if marker == "s" else 1.0
             ax.scatter(
-                layout.x[chosen],
-                layout.y[chosen],
+                positions.x[chosen],
+                positions.y[chosen],
                 s=(scale * diameter) ** 2,
                 c=fill[chosen],
                 marker=marker,
@@ -196,8 +210,8 @@ def _draw_markers(
     output = reading.is_output
     if output.any():
         ax.scatter(
-            layout.x[output],
-            layout.y[output],
+            positions.x[output],
+            positions.y[output],
             s=(diameter + 2.5 + 3 * line) ** 2,
             facecolors="none",
             edgecolors=[colours.ink],
@@ -228,13 +242,13 @@ def _handle(name: str, marker: str, colours: _axes.Palette) -> Any:
 def _write_labels(
     ax: "Axes",
     reading: Reading,
-    layout: Layout,
+    positions: Positions,
     labelling: _Labelling,
     fill: Any,
     diameter: float,
     colours: _axes.Palette,
 ) -> int:
-    """Write the labels that fit, or all; return how many were left out."""
+    """Write the labels that fit, or all of them; return the number of labels left out."""
     from matplotlib.patheffects import withStroke
 
     texts, inside, characters, every = labelling
@@ -265,7 +279,7 @@ def _write_labels(
         room = characters if beside else max(4, int(0.95 * across / (_axes.CHARACTER * size)))
         ax.annotate(
             shortened(text, min(room, LONGEST)),
-            (layout.x[row], layout.y[row]),
+            (positions.x[row], positions.y[row]),
             xytext=place,
             textcoords="offset points",
             ha=where[0],
@@ -280,5 +294,5 @@ def _write_labels(
 
 
 def shortened(text: str, room: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text of at most `room` characters."""
     return text if len(text) <= room else text[: room - 1] + "…"

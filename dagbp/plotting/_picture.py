@@ -1,4 +1,4 @@
-"""`draw_network`: node by node where nodes can be told apart, by levels where they cannot."""
+"""`draw_network`: draws each node of a small network, and the levels of a large one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "nodes", "levels")
 
-# Up to these sizes "auto" draws nodes; looked at, in a figure of matplotlib's default size.
+# Up to these sizes "auto" draws nodes. Found by eye, in a figure of matplotlib's default size.
 NODES, EDGES, TALLEST, LEVELS = 300, 4_000, 60, 60
-# Up to these, "nodes" does.
+# Up to these sizes "nodes" draws nodes.
 MOST_NODES, MOST_EDGES = 2_000, 20_000
 
 
@@ -35,25 +35,27 @@ def draw_network(
 ) -> "Axes":
     """Draw a network by topological level, from left to right.
 
-    Edges have the colour of their weight and the width of its magnitude; those that skip levels
-    arch around the nodes on their way. Inputs are squares, outputs ringed. Where nodes cannot be
-    told apart, a box stands for each level, or group of levels, and a band for the edges between
-    two of them.
+    The colour of an edge shows its weight, the width |weight|. Edges that skip levels arch around
+    the nodes that they pass. Inputs are squares; outputs have a ring. For a large network, a box
+    stands for each level or group of levels, and a band for the edges between two boxes.
 
     Parameters
     ----------
     net : Network
     values : mapping of node to number or array (n_samples,), optional
-        Colours of the nodes, such as ``net.forward(X).x`` or ``net.backprop(X, Y).delta``; nodes
-        without one stay empty. Boxes take the mean of the magnitudes.
+        Values to show as the nodes' colours, such as ``net.forward(X).x`` or
+        ``net.backprop(X, Y).delta``. Nodes without a value stay empty. The colour of a box is the
+        mean of |value| over its nodes.
     quantity : str
-        What `values` are, for the colour bar.
+        Name of the values, for the colour bar.
     sample : int, optional
-        The sample to show; default: the mean over all.
+        The sample to show; default: the mean over all samples.
     kind : {"auto", "nodes", "levels"}
-        "auto": nodes up to 300 of them and 4,000 edges, in at most 60 levels of at most 60.
+        "auto" draws nodes if there are at most 300 nodes and 4,000 edges, in at most 60 levels of
+        at most 60 nodes each.
     labels : bool, optional
-        Whether to write the nodes' labels; default: where there is room. Boxes have none.
+        Whether to write the nodes' labels; default: those for which there is room. Boxes have no
+        labels.
     ax : matplotlib.axes.Axes, optional
         Default: pyplot's current one, ``plt.gca()``.
 
@@ -64,10 +66,10 @@ def draw_network(
     Raises
     ------
     OptionError
-        For a node that the network has not, a name that does not exist, or a network too large
-        for ``kind="nodes"``.
+        If `values` has a node that is not in the network, `kind` is not one of the three, or the
+        network is too large for ``kind="nodes"``.
     MissingPackageError
-        Without matplotlib.
+        If matplotlib is not installed.
 
     Examples
     --------
@@ -83,14 +85,14 @@ def draw_network(
     reading = read(net)
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
-    by_levels = kind == "levels" or (kind == "auto" and not _can_be_told_apart(reading))
+    by_levels = kind == "levels" or (kind == "auto" and not _is_small(reading))
     if not by_levels:
-        _refuse_crowds(reading)
+        _refuse_large(reading)
     shown = None
     if values is not None:
         shown = shades(reading, values, sample, absolute=by_levels)
     elif sample is not None:
-        raise OptionError(f"sample is {sample!r}, but there are no values to take it from")
+        raise OptionError(f"sample must be None if values is None, got {sample!r}")
     ax = _axes.axes(ax)
     if by_levels:
         draw_levels(ax, reading, shown, quantity)
@@ -99,7 +101,7 @@ def draw_network(
     return ax
 
 
-def _can_be_told_apart(reading: Reading) -> bool:
+def _is_small(reading: Reading) -> bool:
     return (
         reading.net.n_nodes <= NODES
         and reading.net.n_edges <= EDGES
@@ -108,10 +110,10 @@ def _can_be_told_apart(reading: Reading) -> bool:
     )
 
 
-def _refuse_crowds(reading: Reading) -> None:
+def _refuse_large(reading: Reading) -> None:
     n, edges = reading.net.n_nodes, reading.net.n_edges
     if n > MOST_NODES or edges > MOST_EDGES:
         raise OptionError(
-            f"kind='nodes' draws at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges, and the "
-            f"network has {n:,} and {edges:,}: use kind='levels', or dagbp.plotting.spy"
+            f"kind='nodes' draws at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges, but the "
+            f"network has {n:,} and {edges:,}; use kind='levels' or dagbp.plotting.spy"
         )

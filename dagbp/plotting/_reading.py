@@ -1,4 +1,4 @@
-"""What a picture reads off a network; the only place here that looks inside one."""
+"""Reads the data for pictures from a network. Only this module uses the inside of `Network`."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-FEW_NAMES = 50  # an error text lists all of so many
+FEW_NAMES = 50  # an error text lists all labels of a network up to this size
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A network as pictures need it: n nodes by row, E edges in in-edge order.
+    """Data of a network: n nodes by row, E edges in in-edge order.
 
     Attributes
     ----------
@@ -44,44 +44,44 @@ class Reading:
 
     @cached_property
     def labels(self) -> Sequence[Hashable]:
-        """The nodes' labels by row."""
+        """Label of each row."""
         labels = self.names.graph.labels
         return [labels[i] for i in self.plan.node.tolist()]
 
     @cached_property
     def source(self) -> Int64:
-        """The source row of each edge."""
+        """Source row of each edge."""
         return self.plan.in_src.astype(np.int64)
 
     @cached_property
     def target(self) -> Int64:
-        """The target row of each edge."""
+        """Target row of each edge."""
         return np.repeat(np.arange(len(self.plan.node)), np.diff(self.plan.in_ptr))
 
     @cached_property
     def level(self) -> Int64:
-        """The level of each row, counted from 0 whether or not there are inputs."""
+        """Level of each row, counted from 0 also if there are no inputs."""
         level: Int64 = self.plan.level - self.plan.level[0]
         return level
 
     @cached_property
     def first(self) -> Int64:
-        """The first row of each level; the end is last."""
+        """First row of each level, then the end of the last level."""
         return np.searchsorted(self.level, np.arange(self.n_levels + 1))
 
     @property
     def n_levels(self) -> int:
-        """How many levels there are; none is empty."""
+        """Number of levels; none is empty."""
         return int(self.level[-1]) + 1
 
     @cached_property
     def is_output(self) -> Bool:
-        """Which rows are outputs."""
+        """Mask of the rows that are outputs."""
         return mask(len(self.plan.node), self.plan.outputs)
 
     @cached_property
     def sizes(self) -> str:
-        """The sizes in words."""
+        """Numbers of nodes, edges and levels in words."""
         return (
             f"{counted(self.net.n_nodes, 'node')}, {counted(self.net.n_edges, 'edge')}, "
             f"{counted(self.n_levels, 'level')}"
@@ -89,7 +89,7 @@ class Reading:
 
 
 def read(net: object) -> Reading:
-    """Return what pictures need of a network; refuse what is none."""
+    """Return the data of a network; refuse any other object."""
     if not isinstance(net, Network):
         hint = "; compile the graph first" if hasattr(net, "number_of_edges") else ""
         raise OptionError(f"net must be a dagbp.Network, got {type(net).__name__}{hint}")
@@ -99,41 +99,41 @@ def read(net: object) -> Reading:
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """The slots that kernels run: edges and held zeros, arrays (n_slots,) in in-edge order.
+    """The slots of kernels: edges and explicit zeros, arrays (n_slots,) in in-edge order.
 
     Attributes
     ----------
     source, target : int32 or int64
-        Their rows.
+        Rows of the two ends.
     dense : bool
-        Which run as dense panels in the forward pass.
-    held : bool
-        Which are held zeros.
+        Whether a slot runs in a dense panel in the forward pass.
+    explicit_zero : bool
+        Whether a slot is an explicit zero, not an edge.
     """
 
     source: Array
     target: Int64
     dense: Bool
-    held: Bool
+    explicit_zero: Bool
 
 
 def read_slots(reading: Reading) -> Slots:
     """Return the slots of a network."""
     layout = model_of(reading.net).engine.layout
     plan = layout.plan
-    held = np.zeros(layout.n_slots, np.bool_)
+    explicit_zero = np.zeros(layout.n_slots, np.bool_)
     if layout.in_is_edge is not None:
-        held = layout.in_is_edge == 0
+        explicit_zero = layout.in_is_edge == 0
     return Slots(
         source=plan.in_src,
         target=np.repeat(np.arange(len(plan.node)), np.diff(plan.in_ptr)),
         dense=in_runs(layout.ins, layout.n_slots),
-        held=held,
+        explicit_zero=explicit_zero,
     )
 
 
 def slopes(reading: Reading, s: Array) -> Float64:
-    """Return theta'(s), by the activations that the network runs; s (n_computed,) by row."""
+    """Return theta'(s) with the network's own activations; s (n_computed,) by row."""
     graph, plan = reading.names.graph, reading.plan
     kind = graph.activation[plan.node[plan.n_inputs :]]
     slope = np.empty(len(s))
@@ -146,16 +146,16 @@ def slopes(reading: Reading, s: Array) -> Float64:
 
 @dataclass(frozen=True, eq=False)
 class Shades:
-    """One number a row, for colours.
+    """One number for each row, shown as its colour.
 
     Attributes
     ----------
     value : float64 (n,)
-        NaN where a node has none.
+        NaN for a node without a value.
     given : bool (n,)
-        Which nodes have a value.
+        Whether a node has a value.
     where : str
-        Which samples it is of, "" for values that are of none: ", sample 3".
+        The samples in words, such as ", sample 3"; "" if values do not belong to samples.
     """
 
     value: Float64
@@ -164,7 +164,7 @@ class Shades:
 
     @property
     def note(self) -> str:
-        """What to say of values that are not finite; they have a colour of their own."""
+        """A note on values that are not finite; they have a colour of their own."""
         bad = int((self.given & ~np.isfinite(self.value)).sum())
         return f"; {counted(bad, 'value')} not finite" if bad else ""
 
@@ -172,7 +172,7 @@ class Shades:
 def shades(
     reading: Reading, values: Mapping[Any, Any], sample: int | None, *, absolute: bool
 ) -> Shades:
-    """Return one number for each node: a sample's, or the mean over all.
+    """Return one number for each node: the value of one sample, or the mean over all samples.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def shades(
     sample : int or None
         None: the mean.
     absolute : bool
-        Whether of the magnitudes.
+        Whether to take |value|.
     """
     if not isinstance(values, Mapping):
         raise OptionError(
@@ -192,7 +192,7 @@ def shades(
     where = ""
     if table.ndim == 1:
         if sample is not None:
-            raise OptionError(f"sample is {sample!r}, but values has one number a node")
+            raise OptionError(f"sample must be None for values without samples, got {sample!r}")
     elif sample is None:
         table, where = _mean(table, absolute), _of_samples(table.shape[1])
     else:
@@ -203,9 +203,10 @@ def shades(
 
 
 def _table(reading: Reading, values: Mapping[Any, Any]) -> tuple[Int64, Array]:
-    """Return the rows that have values, and these: (k,) or (k, n_samples)."""
+    """Return the k rows that have values, and the values: (k,) or (k, n_samples)."""
     if isinstance(values, NodeValues) and values.names is reading.names:
-        return values._first + np.arange(len(values)), values._values
+        first, table = values.by_row()
+        return first + np.arange(len(table)), table
     rows = np.array([_row(reading, label) for label in values], np.int64)
     columns = [real_array(value, f"values[{label!r}]") for label, value in values.items()]
     shapes = {column.shape for column in columns}
@@ -225,7 +226,7 @@ def _row(reading: Reading, label: Any) -> int:
         known = f". Known: {listed(labels, 5)}."
         if len(labels) <= FEW_NAMES:
             known = did_you_mean(label, labels)
-        raise OptionError(f"values has node {label!r}, which the network has not{known}") from None
+        raise OptionError(f"values has node {label!r}, which does not exist{known}") from None
 
 
 def _mean(table: Array, absolute: bool) -> Float64:
@@ -245,5 +246,5 @@ def _checked_sample(sample: Any, n_samples: int) -> int:
 
 
 def counted(n: int, thing: str) -> str:
-    """Return a number of things in words."""
+    """Return a count with its noun, such as "2 edges"."""
     return f"{n:,} {thing}{'s' * (n != 1)}"

@@ -15,7 +15,7 @@ from numba.core.dispatcher import Dispatcher
 
 import dagbp
 import dagbp._kernels
-from dagbp._compiler import decorators as _jit
+from dagbp._compiler import disk_cache
 from dagbp._kernels.passes import entry_points as run
 from dagbp._machine import TILE_COST
 
@@ -85,7 +85,8 @@ import sys
 import numpy as np
 import dagbp
 import numba.core.event
-from dagbp._plan import plan as _plan
+from functools import partial
+from dagbp._plan import from_graph
 
 class Compiled(numba.core.event.Listener):
     names = []
@@ -93,7 +94,7 @@ class Compiled(numba.core.event.Listener):
     def on_end(self, event): pass
 
 numba.core.event.register("numba:compile", Compiled())
-_plan.SMALL = 0  # no plan is left to Python
+from_graph.make_plan = partial(from_graph.make_plan, small=0)  # no plan is made in Python
 shape, activation = eval(sys.argv[1]), sys.argv[2]
 net = dagbp.compile(dagbp.layered(shape, activation=activation, seed=0), seed=0)
 rng = np.random.default_rng(0)
@@ -207,29 +208,64 @@ def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
         outputs.append([process.communicate()[0] for process in processes])
         assert [process.returncode for process in processes] == [0, 0]
     assert outputs[0] == outputs[1]
-    assert len(outputs[0][0].splitlines()) == len(dagbp.activations._BUILT_IN)
+    assert len(outputs[0][0].splitlines()) == len(dagbp.activations.registry.built_in)
 
 
-def test_what_happens_on_disk_while_code_is_saved(tmp_path, monkeypatch):
-    """Another process that then saves another signature, or looks for the same, gets its own."""
-    mine, theirs = (_jit._Files(str(tmp_path), "f") for _ in range(2))
-    mine.save("float32", "of an older version")
-    monkeypatch.setattr(_jit, "stamp", lambda: "0" * 64)
-    mine, theirs = (_jit._Files(str(tmp_path), "f") for _ in range(2))
-    dumps = _jit.dumps
+def test_files_of_two_processes_stay_apart(tmp_path, monkeypatch):
+    """While one process saves, another saves another signature, or looks for the same one."""
 
-    def in_the_midst(data):
-        monkeypatch.setattr(_jit, "dumps", dumps)
+    def process(stamp):
+        return disk_cache.CodeFiles(str(tmp_path), "f", stamp)
+
+    process("old").save("float32", "of an older version")
+    mine, theirs = process("new"), process("new")
+    dumps = disk_cache.serialize.dumps
+
+    def during(data):
+        monkeypatch.setattr(disk_cache.serialize, "dumps", dumps)
         assert theirs.load("float32") is None
         theirs.save("float64", "of theirs")
         return dumps(data)
 
-    monkeypatch.setattr(_jit, "dumps", in_the_midst)
+    monkeypatch.setattr(disk_cache.serialize, "dumps", during)
     mine.save("float32", "of mine")
     for files in (mine, theirs):
         assert files.load("float32") == "of mine"
         assert files.load("float64") == "of theirs"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_under_the_name_of_another_is_not_loaded(tmp_path):
+    """Intact files, exchanged: each states function, signature, processor and versions inside."""
+    first = disk_cache.CodeFiles(str(tmp_path), "f", "stamp")
+    second = disk_cache.CodeFiles(str(tmp_path), "g", "stamp")
+    first.save("float32", "f of float32")
+    first.save("float64", "f of float64")
+    second.save("float32", "g of float32")
+    one, other, foreign = sorted(tmp_path.iterdir())
+    content = [path.read_bytes() for path in (one, other, foreign)]
+    for path, bytes_ in zip((one, other, foreign), content[1:] + content[:1], strict=True):
+        path.write_bytes(bytes_)
+    assert [first.load("float32"), first.load("float64"), second.load("float32")] == [None] * 3
+
+
+def test_a_package_in_a_zip_says_that_it_has_no_cache(tmp_path, package):
+    archive = shutil.make_archive(str(tmp_path / "dagbp"), "zip", package)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "c"), "PYTHONPATH": archive}
+    code = (
+        "import warnings\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    import dagbp\n"
+        "    dagbp.compile(dagbp.layered([2, 2])).predict([[1, 2]])\n"
+        "print(*(w.message for w in caught if w.category is dagbp.DagbpWarning), sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    (warning,) = done.stdout.splitlines()
+    assert "dagbp.zip/dagbp, which is not a folder: its compiled code is not kept" in warning
+    assert machine_code(tmp_path) == []
 
 
 def test_without_a_writable_place_it_compiles_in_memory(tmp_path, package):

@@ -39,7 +39,7 @@ for name, G in GRAPHS.items():
             rng = np.random.default_rng(0)
             options = {"dtype": dtype, "n_threads": n_threads, "schedule": ways, "seed": 0}
             net = dagbp.compile(G, **options)
-            assert name != "filled" or net._model.engine.wiring.n_held > 0
+            assert name != "filled" or net._model.engine.layout.n_explicit_zeros > 0
             X = rng.normal(size=(150, len(net.inputs)))
             Y = rng.normal(size=(150, len(net.outputs)))
             key = f"{dtype} {name} {ways} {n_threads}"

@@ -1,4 +1,4 @@
-"""Samples, targets and weights: any layout works, anything unfit is refused before it changes."""
+"""Samples, targets and weights: every layout of an array works, and invalid ones are refused."""
 
 import fractions
 
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from comparing import assert_near
+from networks import network as compiled
 
 import dagbp
 from dagbp import DataError, OptionError
@@ -20,7 +21,7 @@ W = np.array([1.0, 0.0, 2.5, 0.5, 1.0])
 def network(dtype="float64"):
     """Return a network of inputs a, b and outputs y, z."""
     G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y"), ("h", "z")])
-    return dagbp.compile(G, dtype=dtype, seed=3)
+    return compiled(G, dtype, seed=3)
 
 
 # ---------------------------------------------------------------------------- what simply works
@@ -163,7 +164,7 @@ def test_data_frames_without_names_go_by_order():
         else:
             with pytest.raises(DataError, match="without a column for"):
                 net.predict(frame)
-    with pytest.raises(DataError, match=r"numbered from 0, and the nodes have .* order, 1, 0"):
+    with pytest.raises(DataError, match=r"numbered from 0, but the nodes have .* order, 1, 0"):
         net.predict(pd.DataFrame(X))
     assert np.array_equal(net.predict(pd.DataFrame(X)[[1, 0]]), net.predict(X[:, ::-1]))
 
@@ -205,7 +206,7 @@ def test_a_data_frame_of_one_column_of_targets_needs_no_name():
         ),
         (
             pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]),
-            r"X has 2 columns 'a'; it must have one",
+            r"X must have one column 'a', got 2",
         ),
     ],
 )
@@ -382,7 +383,7 @@ def test_finite_values_whose_sum_is_none_are_taken():
 def test_no_samples(method):
     net, none = network(), np.empty((0, 2))
     assert net.predict(none).shape == (0, 2)
-    with pytest.raises(DataError, match=r"^X has no samples; a loss is the mean over some$"):
+    with pytest.raises(DataError, match=r"^X has no samples; a loss needs at least one$"):
         getattr(net, method)(none, none)
 
 

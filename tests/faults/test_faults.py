@@ -272,6 +272,6 @@ def test_a_network_that_knows_what_this_process_does_not():
     dagbp.activations.register(name, lambda s: s * s, lambda s, x: 2 * s)
     G = dagbp.layered([2, 2], output_activation=name, seed=0)
     pickled = pickle.dumps(dagbp.compile(G, seed=0))
-    dagbp.activations._activations.pop(name)
+    dagbp.activations.registry.remove(name)
     with pytest.raises(dagbp.OptionError, match=r"unknown activation 'elsewhere'"):
         pickle.loads(pickled).predict([[1.0, 2.0]])

@@ -1,17 +1,19 @@
-"""Memory: what cannot fit is refused before it is allocated, and what is predicted is taken."""
+"""Memory: requests that do not fit are refused in advance, and predictions of memory are right."""
 
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from networks import network as compiled
 
 import dagbp
 from dagbp import _memory
 from dagbp._engine import engine as _engine
+from dagbp._engine import updates
 from dagbp._memory import available_bytes, readable, require
-from dagbp._training import run
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(300, 20)), RNG.normal(size=(300, 10))
@@ -37,13 +39,12 @@ NEEDS = {
 }
 
 
-def network(**options):
-    return dagbp.compile(dagbp.layered([20, 50, 10], seed=0), seed=0, **options)
+network = partial(compiled, (20, 50, 10))
 
 
 @pytest.fixture
 def limit(monkeypatch):
-    """Return a function that says how many bytes are to be had."""
+    """Return a function that sets the number of available bytes."""
     return lambda n: monkeypatch.setattr(_memory, "available_bytes", lambda: n)
 
 
@@ -70,10 +71,10 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(monkeypatch, limit, ca
 
 @pytest.mark.parametrize("call", CALLS)
 def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
-    """The text's own number, to the byte that it was compared with."""
+    """The limit, to the byte, is the number in the error text."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
-        for watched in (_engine, run):
+        for watched in (_engine, updates):
             patch.setattr(watched, "require", lambda n, what: needed.append(n))
         CALLS[call](net)
     most = max(needed)
@@ -95,7 +96,7 @@ def test_kept_buffers_are_not_asked_for_again(limit):
 
 
 def test_signals_take_room_where_something_asks_for_them(limit):
-    """The slope of gelu does, `forward` does, and dropout; that of tanh reads x."""
+    """Signals are kept for gelu, for `forward` and for dropout; the slope of tanh reads x."""
 
     def bytes_kept(net):
         ((schedule, buffers),) = net._model.engine._buffers.items()
@@ -184,6 +185,7 @@ def test_bytes_as_text(n, text):
 SCRIPT = """
 import ctypes
 import sys
+from functools import partial
 import numpy as np
 import dagbp
 from dagbp import optimizers
@@ -254,17 +256,15 @@ def test_a_first_step_takes_what_was_predicted(n_threads, ways, optimizer):
     assert abs(taken - (step + state)) <= 0.2 * (step + state)
 
 
-def test_files_that_the_kernel_keeps_do_not_count_as_used(monkeypatch, tmp_path):
-    monkeypatch.setattr(_memory, "CONTAINER", tmp_path)
-    monkeypatch.setattr(_memory, "_machine", lambda: None)
-    assert available_bytes() is None
+def test_the_kernels_file_cache_does_not_count_as_used(tmp_path):
+    assert _memory._container(tmp_path) is None
     for limit, used, kept, expected in ((1000, 900, 300, 400), (1000, 1100, 20, 0)):
         (tmp_path / "memory.max").write_text(f"{limit}\n")
         (tmp_path / "memory.current").write_text(f"{used}\n")
         (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {kept}\nfile 9\n")
-        assert available_bytes() == expected
+        assert _memory._container(tmp_path) == expected
     (tmp_path / "memory.max").write_text("max\n")
-    assert available_bytes() is None
+    assert _memory._container(tmp_path) is None
 
 
 def test_steps_and_validation_take_turns_without_new_buffers(monkeypatch):
@@ -292,7 +292,7 @@ def test_networks_beyond_the_memory_are_refused_before_they_are_built(limit):
     with pytest.raises(dagbp.MemoryLimitError, match=r"^a network of 2,000,000,000 nodes and 1 "):
         dagbp.Network.from_edges([0], [1], n_nodes=2_000_000_000)
     assert dagbp.compile(G, seed=0).n_edges == 540_000
-    with pytest.raises(dagbp.MemoryLimitError, match=r"^filling blocks of [89],.* edges, held"):
+    with pytest.raises(dagbp.MemoryLimitError, match=r"^filling blocks of [89],.* edges"):
         dagbp.compile(G, dense_above=0.05, seed=0)
 
 

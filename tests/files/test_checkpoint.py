@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,11 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from networks import run_python
 from strategies import networks, random_network, random_samples
 
 import dagbp
-from dagbp import CheckpointError, DagbpWarning, OptionError, Penalty
+from dagbp import CheckpointError, DagbpWarning, OptionError, Penalty, _memory
 from dagbp._files.values import Arrays, decode, encode
 from dagbp.callbacks import (
     Callback,
@@ -141,11 +143,11 @@ def test_a_link_stays_and_a_file_keeps_its_mode(tmp_path):
 
 
 def test_where_no_file_can_be(tmp_path):
-    with pytest.raises(CheckpointError, match=r"is no regular file, whose place"):
+    with pytest.raises(CheckpointError, match=r"must be a regular file, or not exist"):
         network().save(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(CheckpointError, match=r"pipe is no regular file"):
+        with pytest.raises(CheckpointError, match=r"pipe must be a regular file"):
             network().save(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError, match=r"missing.net'$"):
         network().save(tmp_path / "missing" / "net")
@@ -628,10 +630,7 @@ print(net.parameters.tobytes().hex(), net.history.loss)
 
 
 def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.splitlines()[-1]
+    return run_python(TRAIN, *arguments).splitlines()[-1]
 
 
 def kill_and_resume(path, whole, delays):
@@ -790,11 +789,11 @@ def test_what_is_no_checkpoint(tmp_path, whole_file):
     refused(tmp_path, b"", "was not written by dagbp")
     refused(tmp_path, b"PK\x03\x04" + bytes(100), "was not written by dagbp")
     refused(tmp_path, pickle.dumps({"a": 1}), "was not written by dagbp")
-    refused(tmp_path, whole_file[:20], "is damaged: it ends within its first line")
+    refused(tmp_path, whole_file[:20], "is damaged: it ends within its first bytes")
     refused(tmp_path, whole_file[:-1], r"is damaged: it has [\d,]+ bytes and should have [\d,]+")
     refused(tmp_path, whole_file + b"x", "is damaged: it has")
     newer = whole_file[:8] + struct.pack("<I", 2) + whole_file[12:]
-    refused(tmp_path, newer, "has format 2, of a newer dagbp; this one reads 1")
+    refused(tmp_path, newer, "has format 2, of a newer dagbp; this version reads format 1")
     flipped = bytearray(whole_file)
     flipped[len(flipped) // 2] ^= 1
     refused(tmp_path, bytes(flipped), "is damaged: its checksum is wrong")
@@ -948,5 +947,53 @@ def test_arrays_that_overlap_are_refused(tmp_path, whole_file):
 
     path = tmp_path / "net"
     path.write_bytes(with_header(whole_file, twice))
-    with pytest.raises(CheckpointError, match="an array at 0, within the one before"):
+    with pytest.raises(CheckpointError, match="an array at 0, inside the previous one"):
         dagbp.load(path)
+
+
+SAME_HASH = [k * (2**61 - 1) for k in range(35_000)]  # 0.7 MB; all have the hash 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("graph", "graph", [["k", {"set": SAME_HASH}]]),
+        put("graph", "graph", [["k", {"frozenset": SAME_HASH}]]),
+        put("graph", "graph", [["k", {"dict": [[k, 0] for k in SAME_HASH]}]]),
+        put("graph", "graph", [[k, 0] for k in SAME_HASH]),
+        put("network", "labels", SAME_HASH),
+    ],
+    ids=["set", "frozenset", "dict", "attributes", "labels"],
+)
+def test_values_that_share_a_hash_are_refused_at_once(tmp_path, whole_file, change):
+    begun = time.monotonic()
+    refused(tmp_path, with_header(whole_file, change), "at most 100 values of a set, dict or list")
+    assert time.monotonic() - begun < 10  # without a limit, two minutes
+
+
+def test_some_values_may_share_a_hash():
+    values = {*SAME_HASH[:100], *range(1000)}
+    arrays = Arrays()
+    assert decode(encode(values, arrays), arrays) == values
+
+
+@pytest.mark.parametrize("value", ["[],", "[0],", "{},", '{"":0},', '"ab",', "[[[[]]]],", "1000,"])
+def test_a_header_is_refused_before_it_takes_more_than_the_memory(tmp_path, monkeypatch, value):
+    """The estimate is not below what parsing takes; a refused file takes a few times its size."""
+    text = ('{"arrays":[' + value * (10**6 // len(value)) + "0]}").encode()
+    tracemalloc.start()
+    header = json.loads(text)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    del header
+    prefix = struct.Struct("<8sIQQ")
+    content = prefix.pack(b"\x89DAGBP\r\n", 1, len(text), prefix.size + len(text) + 32) + text
+    path = tmp_path / "net"
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    monkeypatch.setattr(_memory, "available_bytes", lambda: taken)
+    tracemalloc.start()
+    with pytest.raises(dagbp.MemoryLimitError, match=r"the header of .* needs .* available"):
+        dagbp.load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(text)

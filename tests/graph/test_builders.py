@@ -1,4 +1,4 @@
-"""Built graphs: counts, coverage, depth, seeds, and the text of every refusal."""
+"""Built graphs: counts, coverage, depth, seeds, and the text of every error."""
 
 import tracemalloc
 from itertools import pairwise
@@ -13,20 +13,20 @@ from scipy import sparse
 import dagbp
 from dagbp import _memory
 from dagbp._errors import OptionError
-from dagbp._graph import builders
+from dagbp._graph import builders, from_networkx, random_graphs
 from dagbp._graph.from_networkx import read_networkx
 from dagbp._plan.from_graph import plan_graph
 from dagbp._plan.plan import depth
 
 KNOWN = ("identity", "relu", "tanh")
-NUMBERED = {  # the builders whose nodes are integers, inputs first
-    "random_dag": lambda seed: builders.random_dag(60, 300, 5, 3, seed=seed),
-    "watts_strogatz": lambda seed: builders.watts_strogatz(52, 4, 0.2, 5, 3, seed=seed),
-    "barabasi_albert": lambda seed: builders.barabasi_albert(52, 2, 5, 3, seed=seed),
+NUMBERED = {  # builders with integers as nodes, inputs first
+    "random_dag": lambda seed: dagbp.random_dag(60, 300, 5, 3, seed=seed),
+    "watts_strogatz": lambda seed: dagbp.watts_strogatz(52, 4, 0.2, 5, 3, seed=seed),
+    "barabasi_albert": lambda seed: dagbp.barabasi_albert(52, 2, 5, 3, seed=seed),
 }
 SEEDED = NUMBERED | {
-    "layered": lambda seed: builders.layered([5, 8, 3], 0.5, seed=seed),
-    "residual": lambda seed: builders.residual([5, 8, 8, 3], 2, 0.5, seed=seed),
+    "layered": lambda seed: dagbp.layered([5, 8, 3], 0.5, seed=seed),
+    "residual": lambda seed: dagbp.residual([5, 8, 8, 3], 2, 0.5, seed=seed),
 }
 
 
@@ -39,7 +39,7 @@ def edges_between(G, lower, upper):
 
 
 @pytest.mark.parametrize("name", SEEDED)
-def test_seed_decides_everything(name):
+def test_equal_seeds_draw_equal_graphs(name):
     build = SEEDED[name]
     assert list(build(7).edges) == list(build(7).edges)
     assert list(build(7).edges) == list(build(np.random.default_rng(7)).edges)
@@ -69,7 +69,7 @@ def test_numbers_are_a_topological_order(name):
 
 
 def test_layered_is_full_by_default():
-    G = builders.layered([2, 3, 1])
+    G = dagbp.layered([2, 3, 1])
     assert set(G.edges) == {((0, i), (1, j)) for i in range(2) for j in range(3)} | {
         ((1, i), (2, 0)) for i in range(3)
     }
@@ -84,8 +84,8 @@ def test_layered_is_full_by_default():
     st.floats(0, 1, exclude_min=True),
     st.integers(0, 99),
 )
-def test_layered_counts_exactly_and_leaves_no_node_unwired(sizes, density, seed):
-    G = builders.layered(sizes, density, seed=seed)
+def test_layered_has_the_exact_number_of_edges_and_no_isolated_node(sizes, density, seed):
+    G = dagbp.layered(sizes, density, seed=seed)
     for layer, (a, b) in enumerate(pairwise(sizes)):
         expected = max(round(density * a * b), a, b)
         assert edges_between(G, layer, layer + 1) == expected
@@ -97,14 +97,14 @@ def test_layered_counts_exactly_and_leaves_no_node_unwired(sizes, density, seed)
 def test_layered_edges_are_drawn_uniformly():
     count = np.zeros((3, 4))
     for seed in range(2000):
-        for (_, i), (_, j) in builders.layered([3, 4], 0.5, seed=seed).edges:
+        for (_, i), (_, j) in dagbp.layered([3, 4], 0.5, seed=seed).edges:
             count[i, j] += 1
     assert count.sum() == 12_000
     assert np.allclose(count, 1000, atol=110)  # five standard deviations
 
 
 def test_residual_adds_shortcuts():
-    G = builders.residual([2, 3, 4, 5], skip=2, density=0.5, seed=0)
+    G = dagbp.residual([2, 3, 4, 5], skip=2, density=0.5, seed=0)
     assert {v[0] - u[0] for u, v in G.edges} == {1, 2}
     assert edges_between(G, 0, 2) == 4
     assert edges_between(G, 1, 3) == 8  # round half to even, of 7.5
@@ -120,14 +120,14 @@ def dag_sizes(draw):
 
 
 @given(dag_sizes(), st.floats(0, 1), st.integers(0, 99))
-def test_random_dag_keeps_its_promises(sizes, fill, seed):
+def test_random_dag_has_the_given_sizes_and_depth(sizes, fill, seed):
     n_inputs, hidden, n_outputs, levels = sizes
     n = n_inputs + hidden + n_outputs
-    widths = builders._level_widths(n_inputs, hidden, n_outputs, levels)
+    widths = random_graphs._level_widths(n_inputs, hidden, n_outputs, levels)
     least = int(np.maximum(widths[1:], widths[:-1]).sum())
     most = (n**2 - int((widths**2).sum())) // 2
     count = least + int(fill * (most - least))
-    G = builders.random_dag(n, count, n_inputs, n_outputs, levels, seed=seed)
+    G = dagbp.random_dag(n, count, n_inputs, n_outputs, levels, seed=seed)
     assert G.number_of_edges() == count
     assert nx.dag_longest_path_length(G) == levels
     assert sources_and_sinks(G) == (list(range(n_inputs)), list(range(n - n_outputs, n)))
@@ -140,19 +140,19 @@ def test_random_dag_keeps_its_promises(sizes, fill, seed):
     [(1_000, 20_000, 80), (10_000, 200_000, 109), (8_000, 40_000, 2_000)],
 )
 def test_random_dag_large_and_deep(nodes, edges, levels):
-    G = builders.random_dag(nodes, edges, 4, 4, levels, seed=0)
+    G = dagbp.random_dag(nodes, edges, 4, 4, levels, seed=0)
     plan = plan_graph(read_networkx(G, known=KNOWN))
     assert len(plan.in_edge) == edges
     assert depth(plan) == levels
 
 
 def test_random_dag_without_hidden_nodes():
-    G = builders.random_dag(5, 6, 2, 3)
+    G = dagbp.random_dag(5, 6, 2, 3)
     assert G.number_of_edges() == 6
 
 
-def test_ports_of_a_small_world():
-    G = builders.watts_strogatz(50, k=4, p=0.0, n_inputs=3, n_outputs=2, seed=0)
+def test_inputs_and_outputs_of_a_small_world():
+    G = dagbp.watts_strogatz(50, k=4, p=0.0, n_inputs=3, n_outputs=2, seed=0)
     hidden = G.subgraph(range(3, 53))
     ring = nx.relabel_nodes(nx.watts_strogatz_graph(50, 4, 0.0), lambda i: i + 3)
     assert nx.utils.graphs_equal(nx.Graph(hidden.edges), nx.Graph(ring.edges))
@@ -161,7 +161,7 @@ def test_ports_of_a_small_world():
 
 
 def test_hubs_of_a_scale_free_network():
-    G = builders.barabasi_albert(500, m=2, n_inputs=3, n_outputs=2, seed=0)
+    G = dagbp.barabasi_albert(500, m=2, n_inputs=3, n_outputs=2, seed=0)
     degree = [G.subgraph(range(3, 503)).degree(i) for i in range(3, 503)]
     assert G.subgraph(range(3, 503)).number_of_edges() == 2 * 498
     assert max(degree) > 8 * np.mean(degree)
@@ -169,7 +169,7 @@ def test_hubs_of_a_scale_free_network():
 
 def test_from_adjacency_keeps_stored_zeros():
     A = sparse.coo_array(([0.0, 2, 1, 1], ([0, 0, 1, 1], [1, 2, 2, 2])), shape=(4, 4))
-    G = builders.from_adjacency(A)
+    G = dagbp.from_adjacency(A)
     assert list(G) == [0, 1, 2, 3]
     assert list(G.edges(data="weight")) == [(0, 1, 0.0), (0, 2, 2.0), (1, 2, 2.0)]
     assert A.nnz == 4
@@ -180,7 +180,7 @@ def test_from_adjacency_keeps_stored_zeros():
 )
 def test_from_adjacency_takes_every_format(kind):
     A = getattr(sparse, kind)(np.array([[0, 3], [0, 0]], np.int8))
-    assert list(builders.from_adjacency(A).edges(data="weight")) == [(0, 1, 3.0)]
+    assert list(dagbp.from_adjacency(A).edges(data="weight")) == [(0, 1, 3.0)]
 
 
 def _matrix(value=1.0, shape=(2, 2)):
@@ -190,85 +190,85 @@ def _matrix(value=1.0, shape=(2, 2)):
 @pytest.mark.parametrize(
     ("build", "match"),
     [
-        (lambda: builders.layered([2]), r"^sizes is \[2\]; it must have at least 2 layers$"),
+        (lambda: dagbp.layered([2]), r"^sizes is \[2\]; it must have at least 2 layers$"),
         (
-            lambda: builders.layered([2, 0]),
+            lambda: dagbp.layered([2, 0]),
             r"^sizes\[1\] is 0; it must be an integer of at least 1$",
         ),
-        (lambda: builders.layered([2, 1.0]), r"^sizes\[1\] is 1\.0; it must be an integer"),
-        (lambda: builders.layered([2, True]), r"^sizes\[1\] is True; it must be an integer"),
-        (lambda: builders.layered(3), r"^sizes is 3; it must be the nodes of each layer, such as"),
-        (lambda: builders.layered("23"), r"^sizes is '23'; it must be the nodes of each layer"),
-        (lambda: builders.layered([2, 1], 0), r"^density is 0; it must lie in \(0, 1\]$"),
-        (lambda: builders.layered([2, 1], 1.5), r"^density is 1\.5; it must lie in \(0, 1\]$"),
-        (lambda: builders.layered([2, 1], float("nan")), r"^density is nan; it must lie in"),
-        (lambda: builders.layered([2, 1], "1"), r"^density is '1'; it must lie in"),
-        (lambda: builders.layered([2, 1], True), r"^density is True; it must lie in"),
+        (lambda: dagbp.layered([2, 1.0]), r"^sizes\[1\] is 1\.0; it must be an integer"),
+        (lambda: dagbp.layered([2, True]), r"^sizes\[1\] is True; it must be an integer"),
+        (lambda: dagbp.layered(3), r"^sizes is 3; it must list the nodes of each layer, such as"),
+        (lambda: dagbp.layered("23"), r"^sizes is '23'; it must list the nodes of each layer"),
+        (lambda: dagbp.layered([2, 1], 0), r"^density is 0; it must lie in \(0, 1\]$"),
+        (lambda: dagbp.layered([2, 1], 1.5), r"^density is 1\.5; it must lie in \(0, 1\]$"),
+        (lambda: dagbp.layered([2, 1], float("nan")), r"^density is nan; it must lie in"),
+        (lambda: dagbp.layered([2, 1], "1"), r"^density is '1'; it must lie in"),
+        (lambda: dagbp.layered([2, 1], True), r"^density is True; it must lie in"),
         (
-            lambda: builders.layered([2, 1], activation=3),
+            lambda: dagbp.layered([2, 1], activation=3),
             r"^activation is 3; it must be the name of an activation$",
         ),
         (
-            lambda: builders.layered([2, 1], output_activation=None),
+            lambda: dagbp.layered([2, 1], output_activation=None),
             r"^output_activation is None; it must be the name of an activation$",
         ),
         (
-            lambda: builders.layered([2, 1], seed=-1),
-            r"^seed is -1; it must be an integer from 0, a numpy\.random\.Generator, or None$",
+            lambda: dagbp.layered([2, 1], seed=-1),
+            r"^seed is -1; it must be an integer >= 0, a numpy\.random\.Generator, or None$",
         ),
-        (lambda: builders.layered([2, 1], seed=1.5), r"^seed is 1\.5; it must be"),
-        (lambda: builders.residual([2, 1]), r"^sizes is \[2, 1\]; it must have at least 3 layers$"),
+        (lambda: dagbp.layered([2, 1], seed=1.5), r"^seed is 1\.5; it must be"),
+        (lambda: dagbp.residual([2, 1]), r"^sizes is \[2, 1\]; it must have at least 3 layers$"),
         (
-            lambda: builders.residual([2, 1, 1], skip=3),
+            lambda: dagbp.residual([2, 1, 1], skip=3),
             r"^skip is 3; it must be an integer from 2 to 2$",
         ),
-        (lambda: builders.random_dag(9, 9, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
-        (lambda: builders.random_dag(9, 9, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
-        (lambda: builders.random_dag(2, 9, 1, 2), r"^n_nodes is 2; .* of at least 3$"),
-        (lambda: builders.random_dag(4, 2, 1, 1, 3), r"^n_edges is 2; .* from 3 to 6$"),
-        (lambda: builders.random_dag(4, 7, 1, 1, 3), r"^n_edges is 7; .* from 3 to 6$"),
-        (lambda: builders.random_dag(4, 4, 1, 1, 4), r"^depth is 4; .* from 2 to 3$"),
-        (lambda: builders.random_dag(4, 4, 1, 1, 1), r"^depth is 1; .* from 2 to 3$"),
-        (lambda: builders.random_dag(2, 1, 1, 1, 2), r"^depth is 2; .* from 1 to 1$"),
-        (lambda: builders.watts_strogatz(2, 2, 0, 1, 1), r"^n is 2; .* of at least 3$"),
-        (lambda: builders.watts_strogatz(5, 5, 0, 1, 1), r"^k is 5; .* from 2 to 4$"),
+        (lambda: dagbp.random_dag(9, 9, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
+        (lambda: dagbp.random_dag(9, 9, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
+        (lambda: dagbp.random_dag(2, 9, 1, 2), r"^n_nodes is 2; .* of at least 3$"),
+        (lambda: dagbp.random_dag(4, 2, 1, 1, 3), r"^n_edges is 2; .* from 3 to 6$"),
+        (lambda: dagbp.random_dag(4, 7, 1, 1, 3), r"^n_edges is 7; .* from 3 to 6$"),
+        (lambda: dagbp.random_dag(4, 4, 1, 1, 4), r"^depth is 4; .* from 2 to 3$"),
+        (lambda: dagbp.random_dag(4, 4, 1, 1, 1), r"^depth is 1; .* from 2 to 3$"),
+        (lambda: dagbp.random_dag(2, 1, 1, 1, 2), r"^depth is 2; .* from 1 to 1$"),
+        (lambda: dagbp.watts_strogatz(2, 2, 0, 1, 1), r"^n is 2; .* of at least 3$"),
+        (lambda: dagbp.watts_strogatz(5, 5, 0, 1, 1), r"^k is 5; .* from 2 to 4$"),
         (
-            lambda: builders.watts_strogatz(5, 2, -0.1, 1, 1),
+            lambda: dagbp.watts_strogatz(5, 2, -0.1, 1, 1),
             r"^p is -0\.1; it must lie in \[0, 1\]$",
         ),
-        (lambda: builders.watts_strogatz(5, 2, 0, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
-        (lambda: builders.barabasi_albert(1, 1, 1, 1), r"^n is 1; .* of at least 2$"),
-        (lambda: builders.barabasi_albert(5, 5, 1, 1), r"^m is 5; .* from 1 to 4$"),
-        (lambda: builders.barabasi_albert(5, 1, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
+        (lambda: dagbp.watts_strogatz(5, 2, 0, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
+        (lambda: dagbp.barabasi_albert(1, 1, 1, 1), r"^n is 1; .* of at least 2$"),
+        (lambda: dagbp.barabasi_albert(5, 5, 1, 1), r"^m is 5; .* from 1 to 4$"),
+        (lambda: dagbp.barabasi_albert(5, 1, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
         (
-            lambda: builders.from_adjacency(np.eye(2)),
-            r"^A must be a scipy sparse array; a ndarray came, .*: wrap it in scipy\.sparse\.csr",
+            lambda: dagbp.from_adjacency(np.eye(2)),
+            r"^A must be a scipy sparse array, got a ndarray, .*; wrap it in scipy\.sparse\.csr",
         ),
         (
-            lambda: builders.from_adjacency(_matrix(shape=(2, 3))),
-            r"^A must be square, .*; it is \(2, 3\)$",
+            lambda: dagbp.from_adjacency(_matrix(shape=(2, 3))),
+            r"^A must be square, .*; its shape is \(2, 3\)$",
         ),
         (
-            lambda: builders.from_adjacency(_matrix(1j)),
+            lambda: dagbp.from_adjacency(_matrix(1j)),
             r"^A must hold real numbers; its dtype is complex128$",
         ),
-        (lambda: builders.from_adjacency(_matrix(True)), r"^A must hold real numbers; .* bool$"),
+        (lambda: dagbp.from_adjacency(_matrix(True)), r"^A must hold real numbers; .* bool$"),
         (
-            lambda: builders.from_adjacency(_matrix(np.nan)),
+            lambda: dagbp.from_adjacency(_matrix(np.nan)),
             r"^A\[0, 1\] is nan, which must be finite$",
         ),
         (
-            lambda: builders.from_adjacency(_matrix(np.inf)),
+            lambda: dagbp.from_adjacency(_matrix(np.inf)),
             r"^A\[0, 1\] is inf, which must be finite$",
         ),
     ],
 )
-def test_refusals(build, match):
+def test_invalid_arguments(build, match):
     with pytest.raises(OptionError, match=match):
         build()
 
 
-def test_graphs_beyond_the_memory_are_refused_before_they_are_drawn(monkeypatch):
+def test_a_graph_too_large_for_the_memory_raises_before_it_is_drawn(monkeypatch):
     monkeypatch.setattr(_memory, "available_bytes", lambda: 10**7)
     for build, text in (
         (lambda: dagbp.layered([10**7, 10**7]), "a graph of 20,000,000 nodes and 100,000,000,000,"),
@@ -314,8 +314,9 @@ def _peak_bytes(draw):
         (lambda: dagbp.barabasi_albert(2_000, 50, 4, 2, seed=0), 97_500),
     ],
 )
-def test_graphs_take_about_what_is_asked_for(draw, n_drawn):
+def test_graphs_take_about_the_estimated_memory(draw, n_drawn):
     G, peak = _peak_bytes(draw)
-    asked = builders.NODE_BYTES * len(G) + builders.EDGE_BYTES * G.number_of_edges()
-    asked += builders.UNDIRECTED_BYTES * n_drawn
+    asked = from_networkx.NETWORKX_NODE_BYTES * len(G)
+    asked += from_networkx.NETWORKX_EDGE_BYTES * G.number_of_edges()
+    asked += builders.UNDIRECTED_EDGE_BYTES * n_drawn
     assert 0.6 * asked < peak < 1.3 * asked

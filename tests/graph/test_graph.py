@@ -1,4 +1,4 @@
-"""Reading drawings: what each attribute and array means, the way back, and every refusal."""
+"""Reading graphs: the meaning of each attribute and array, writing back, and every error."""
 
 import re
 import tracemalloc
@@ -84,7 +84,7 @@ def test_attributes():
 @pytest.mark.parametrize(
     "value", [2, 2.0, np.int8(2), np.float16(2), Fraction(2), np.longdouble(2)]
 )
-def test_every_real_number_counts(value):
+def test_every_type_of_real_number_is_read(value):
     graph = read(chain(ah={"weight": value}, h={"bias": value}))
     assert graph.weight[0] == graph.bias[1] == 2
 
@@ -94,7 +94,7 @@ def test_no_bias(value):
     assert read(chain(h={"bias": value})).has_bias.tolist() == [False, False, True]
 
 
-def test_harmless_attributes_of_an_input():
+def test_attributes_of_an_input_that_change_nothing():
     G = chain(a={"activation": "identity", "bias": None, "trainable": False, "layer": 0})
     assert_same(read(G), read(chain()))
 
@@ -155,16 +155,16 @@ def test_views_are_graphs_too():
 @pytest.mark.parametrize(
     ("G", "error", "match"),
     [
-        ([("a", "b")], OptionError, "the graph must be a networkx.DiGraph; a list came"),
+        ([("a", "b")], OptionError, "the graph must be a networkx.DiGraph, got a list"),
         (
             nx.Graph([(0, 1)]),
             GraphError,
-            "the graph is undirected; draw it as a networkx.DiGraph",
+            "the graph is undirected; it must be a networkx.DiGraph",
         ),
         (
             nx.MultiDiGraph([(0, 1)]),
             GraphError,
-            "the graph is a multigraph, but an edge has one weight; draw it as a networkx.DiGraph",
+            "the graph is a multigraph, but an edge has one weight; it must be a networkx.DiGraph",
         ),
         (nx.DiGraph(), GraphError, "the graph is empty; it needs at least one node"),
         (
@@ -179,13 +179,13 @@ def test_views_are_graphs_too():
         ),
     ],
 )
-def test_refused_graphs(G, error, match):
+def test_invalid_graphs(G, error, match):
     with pytest.raises(error, match=f"^{re.escape(match)}$"):
         read(G)
 
 
 @pytest.mark.parametrize("before", [[], [("x", "a")]])
-def test_a_cycle_that_leaves_no_sink_is_named(before):
+def test_a_cycle_without_sink_is_named(before):
     with pytest.raises(GraphError, match=r"the graph has a cycle: '[ab]' -> '[ab]' -> '[ab]'"):
         dagbp.compile(nx.DiGraph([*before, ("a", "b"), ("b", "a")]))
 
@@ -228,7 +228,7 @@ def test_an_activation_for_each_of_many_nodes():
         (
             {"hy": {"weight": "0.5"}},
             "edge 'h' -> 'y' has weight '0.5', which must be a finite real number; leave it out "
-            "for one that is drawn at random",
+            "to draw it at random",
         ),
         ({"hy": {"weight": np.inf}}, "edge 'h' -> 'y' has weight inf, which must be a finite real"),
         ({"hy": {"weight": True}}, "edge 'h' -> 'y' has weight True, which must be a finite real"),
@@ -237,7 +237,7 @@ def test_an_activation_for_each_of_many_nodes():
         ({"hy": {"trainable": 1}}, "edge 'h' -> 'y' has trainable 1, which must be True or False"),
     ],
 )
-def test_refused_attributes(attributes, match):
+def test_invalid_attributes(attributes, match):
     with pytest.raises(GraphError, match=f"^{re.escape(match)}"):
         read(chain(**attributes))
 
@@ -264,12 +264,12 @@ def test_refused_attributes(attributes, match):
         ({"outputs": []}, "outputs is empty; name at least one node"),
     ],
 )
-def test_refused_ports(ports, match):
+def test_invalid_inputs_and_outputs(ports, match):
     with pytest.raises(GraphError, match=f"^{re.escape(match)}"):
         read(chain(), **ports)
 
 
-def test_one_tuple_node_where_several_belong():
+def test_one_tuple_node_in_place_of_several_nodes():
     G = nx.DiGraph([((0, 0), (1, 0))])
     match = r"^inputs is \(0, 0\), itself one node; it must be an iterable of nodes: \[\(0, 0\)\]$"
     with pytest.raises(GraphError, match=match):
@@ -283,7 +283,7 @@ def test_nearest_node_is_shown_as_it_is():
 
 @pytest.mark.parametrize("argument", ["activation", "output_activation"])
 @pytest.mark.parametrize("name", ["Tanh", None, 3])
-def test_refused_defaults(argument, name):
+def test_unknown_default_activations(argument, name):
     match = f"^{argument} is {re.escape(repr(name))}, which is not registered"
     with pytest.raises(OptionError, match=match):
         read(chain(), **{argument: name})
@@ -435,7 +435,7 @@ def test_arrays_are_copied():
         ),
     ],
 )
-def test_refused_arrays(call, error, match):
+def test_invalid_arrays(call, error, match):
     with pytest.raises(error, match=f"^{re.escape(match)}"):
         edges(**{"src": [0], "dst": [1]} | call)
 
@@ -446,7 +446,7 @@ def test_an_edge_given_twice():
         dagbp.Network.from_edges([0, 1, 0], [2, 2, 2])
 
 
-# ---- the plan of a drawing --------------------------------------------------------------------
+# ---- the plan of a graph ----------------------------------------------------------------------
 
 
 def test_cycle_is_shown():
@@ -466,7 +466,7 @@ def test_a_long_cycle_is_shown_in_part():
 def test_outputs_that_no_input_reaches():
     graph = edges([0, 2], [1, 3], inputs=[0])
     with pytest.warns(
-        UnreachableWarning, match="^no input reaches output 3: what it predicts does"
+        UnreachableWarning, match="^no input reaches output 3: its prediction does not"
     ):
         plan_graph(graph)
 
@@ -479,10 +479,10 @@ def test_many_unreached_outputs_are_named_in_part():
     assert caught[0].filename == __file__
 
 
-# ---- the way back -----------------------------------------------------------------------------
+# ---- writing to NetworkX ----------------------------------------------------------------------
 
 
-def test_write_networkx_keeps_all_else():
+def test_write_networkx_keeps_other_attributes():
     G = chain(a={"pos": 1}, h={"bias": False}, y={"label": "out"}, ah={"color": "red"})
     G.graph["name"] = "net"
     graph = read(G)
@@ -505,7 +505,7 @@ def test_write_networkx_keeps_all_else():
 
 
 @st.composite
-def drawings(draw):
+def graph_arrays(draw):
     n = draw(st.integers(2, 8))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     order = rng.permutation(n)
@@ -524,14 +524,14 @@ def drawings(draw):
     )
 
 
-@given(drawings())
+@given(graph_arrays())
 def test_draw_then_read_is_the_identity(graph):
     labels = graph.labels
     ports = ([labels[i] for i in index] for index in (graph.inputs, graph.outputs))
     assert_same(read(draw(graph), *ports), graph)
 
 
-@given(drawings(), st.randoms(use_true_random=False))
+@given(graph_arrays(), st.randoms(use_true_random=False))
 def test_relabelling_changes_only_labels(graph, random):
     G = draw(graph)
     new = dict(zip(G, random.sample([f"n{i}" for i in G], len(G)), strict=True))
@@ -562,7 +562,7 @@ PORTS = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("h", "z"), ("y", "z"), 
     ],
 )
 @pytest.mark.filterwarnings("ignore::dagbp.UnreachableWarning")
-def test_inputs_and_outputs_that_are_not_the_usual_are_written(inputs, outputs, columns):
+def test_inputs_and_outputs_other_than_the_default_are_written(inputs, outputs, columns):
     net = dagbp.compile(PORTS, inputs, outputs, seed=0)
     G = net.to_networkx()
     found = {
@@ -578,14 +578,14 @@ def test_inputs_and_outputs_that_are_not_the_usual_are_written(inputs, outputs, 
         assert np.array_equal(same.parameters, net.parameters)
 
 
-def test_what_is_said_outweighs_what_is_written():
+def test_arguments_take_precedence_over_column_attributes():
     G = dagbp.compile(PORTS, ["c", "b", "a"], ["h", "y"], seed=0).to_networkx()
     net = dagbp.compile(G, ["a", "b", "c"], ["z"])
     assert (net.inputs, net.outputs) == (["a", "b", "c"], ["z"])
     assert not any("column" in name for own in net.to_networkx().nodes.values() for name in own)
 
 
-def test_columns_that_mean_nothing():
+def test_invalid_columns():
     for value, text in (
         ("first", "node 'y' has output_column 'first', which must be a whole number"),
         (0, "nodes 'h' and 'y' both have output_column 0"),
@@ -596,7 +596,7 @@ def test_columns_that_mean_nothing():
             dagbp.compile(G)
 
 
-def test_an_activation_that_no_node_takes_is_warned_of():
+def test_an_ignored_activation_is_warned_of():
     G = dagbp.layered([2, 3, 1])
     for argument, kind in (("activation", "hidden nodes"), ("output_activation", "outputs")):
         match = f"^{argument}='sigmoid' is ignored: all {kind} of the graph have an activation of"

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
-from dagbp._compiler.decorators import compile_callback
 from dagbp._kernels.formulas import math as vector_math
 from dagbp._kernels.formulas import rows
-from dagbp._kernels.vectors.vector import inlined
+from dagbp._kernels.vectors.arithmetic import inlined
 
 DTYPES = [np.float32, np.float64]
 
@@ -75,10 +74,7 @@ def _sixty_digits():
 @cache
 def compiled(name, dtype):
     formula = FUNCTIONS[name].formula
-    pointer = rows.types.CPointer(rows.types.float32 if dtype == np.float32 else rows.types.float64)
-    signature = rows.signature(rows.types.void, pointer, pointer, rows.types.uintp)
-    row = rows.specialise(rows.forward, f"test_{name}", f=formula)
-    return compile_callback(row, signature, disk=False)
+    return rows.forward.specialised(f"test_{name}", np.dtype(dtype), disk=False, f=formula)
 
 
 def apply(name, x):

@@ -88,7 +88,7 @@ def test_names_of_values():
     for missing, text in (
         (("h", "a"), "the network has no edge from 'h' to 'a'"),
         (("q", "h"), "the network has no node 'q'"),
-        (("a", "h", "y"), r"\('a', 'h', 'y'\) is no edge, which is a tuple \(source, target\)"),
+        (("a", "h", "y"), r"\('a', 'h', 'y'\) is no edge; it must be a tuple \(source, target\)"),
         (("a", []), r"\('a', \[\]\) is no edge: its ends are not hashable"),
     ):
         with pytest.raises(KeyError, match=text):

@@ -1,4 +1,4 @@
-"""The plan against a plain-Python oracle, SciPy and NetworkX, and its laws."""
+"""The plan equals a plain-Python oracle, SciPy and NetworkX, and keeps its laws."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from dagbp._plan import plan as _plan
+from dagbp._plan import edge_order, paths
 from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, depth, make_plan, reached
 
 
@@ -39,7 +39,7 @@ def naive_levels(n, src, dst, inputs):
 
 
 @given(dags())
-def test_rows_are_inputs_then_levels_then_drawing_order(dag):
+def test_rows_are_inputs_then_levels_then_graph_order(dag):
     n, src, dst, inputs, outputs = dag
     plan = make_plan(*dag)
     levels = naive_levels(n, src, dst, inputs.tolist())
@@ -112,8 +112,8 @@ def test_order_of_edges_changes_only_edge_numbers(dag, random):
 
 
 @given(dags(), st.booleans())
-def test_edges_in_the_plans_own_order_are_taken_over(dag, by_level):
-    """The way for them gives what the other gives; also where only their numbers ascend."""
+def test_edges_already_in_the_order_of_the_plan(dag, by_level):
+    """The short way for them gives the same plan; also where only their numbers ascend."""
     n, src, dst, inputs, outputs = dag
     row = make_plan(*dag).row
     if not by_level:  # some other topological order
@@ -124,15 +124,13 @@ def test_edges_in_the_plans_own_order_are_taken_over(dag, by_level):
     order = np.lexsort((src, dst))
     src, dst = src[order], dst[order]
     expected = make_plan(n, src, dst, inputs, outputs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_plan, "SMALL", -1)
-        plan = make_plan(n, src, dst, inputs, outputs)
-        for arrays in zip(plan, expected, strict=True):
-            assert np.array_equal(*arrays)
-        if len(src) > 1:  # the other way, for the same edges
-            other = make_plan(n, src[::-1], dst[::-1], inputs, outputs)
-            assert np.array_equal(other.in_src, plan.in_src)
-            assert np.array_equal(other.level, plan.level)
+    plan = make_plan(n, src, dst, inputs, outputs, small=-1)
+    for arrays in zip(plan, expected, strict=True):
+        assert np.array_equal(*arrays)
+    if len(src) > 1:  # the other way, for the same edges
+        other = make_plan(n, src[::-1], dst[::-1], inputs, outputs, small=-1)
+        assert np.array_equal(other.in_src, plan.in_src)
+        assert np.array_equal(other.level, plan.level)
     if by_level:
         assert np.array_equal(plan.in_edge, np.arange(len(src)))
 
@@ -186,7 +184,7 @@ def test_cycle_is_shown_from_its_lowest_node(src, dst, cycle):
     assert set(zip(nodes, nodes[1:] + nodes[:1], strict=True)) <= set(zip(src, dst, strict=True))
 
 
-def test_nodes_behind_a_cycle_are_not_shown():
+def test_nodes_behind_a_cycle_are_not_named():
     with pytest.raises(CycleFound) as caught:
         make_plan(4, [2, 3, 2, 1], [3, 2, 1, 0], inputs=[], outputs=[0])
     assert caught.value.nodes == [2, 3]
@@ -220,17 +218,16 @@ def test_arrays_are_contiguous_and_of_fixed_type():
         assert array.dtype == (np.int32 if row else np.uint32 if slot else np.int64), name
 
 
-def test_every_kind_of_array_shares_one_signature(monkeypatch):
-    monkeypatch.setattr(_plan, "SMALL", 0)
+def test_all_types_of_arrays_share_one_compiled_signature():
     frozen = np.array([0, 1])
     frozen.flags.writeable = False
     strided = np.arange(4, dtype=np.int32)[::2]
-    make_plan(3, frozen, [2, 2], inputs=strided[:1], outputs=np.array([2], np.uint8))
-    make_plan(3, strided, [1, 1], inputs=[0], outputs=[1])
+    make_plan(3, frozen, [2, 2], inputs=strided[:1], outputs=np.array([2], np.uint8), small=0)
+    make_plan(3, strided, [1, 1], inputs=[0], outputs=[1], small=0)
     reached(make_plan(3, [0], [1], inputs=[0], outputs=[2]))
-    planners = "_counting_sort", "_longest_paths", "_sort_by_target", "_transpose", "_spread"
-    for name in (*planners, "_levels_upwards"):
-        assert len(getattr(_plan, name).signatures) == 1, name
+    sorts = edge_order._counting_sort, edge_order._sort_by_target, edge_order._transpose
+    for function in (*sorts, paths._kahn, paths._spread, paths.raise_levels):
+        assert len(function.signatures) == 1, function
 
 
 def test_plan_pickles():

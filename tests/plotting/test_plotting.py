@@ -1,10 +1,11 @@
-"""Pictures: what is on the Axes, and what the page says, are the network's own numbers."""
+"""Pictures: Axes and page show the network's numbers."""
 
 import json
 import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -23,6 +24,8 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from networks import chain
+from networks import network as compiled
 from strategies import networks, random_samples
 
 import dagbp
@@ -30,12 +33,12 @@ from dagbp import DataError, MissingPackageError, OptionError, plotting
 from dagbp.plotting import _inline
 from dagbp.plotting._groups import group
 from dagbp.plotting._histograms import _power_of_ten
-from dagbp.plotting._layout import CLEAR, arc, crossings, lay_out
+from dagbp.plotting._positions import CLEAR, arc, crossings, place_nodes
 from dagbp.plotting._reading import read
 
 
 def graph():
-    """Return a graph with skips, a constant, and an output that feeds on."""
+    """Return a graph with skips, a constant, and an output that feeds another node."""
     G = nx.DiGraph()
     G.add_weighted_edges_from(
         [
@@ -50,8 +53,7 @@ def graph():
     return G
 
 
-def network(**options):
-    return dagbp.compile(graph(), inputs=["a", "b"], outputs=["y", "g"], seed=0, **options)
+network = partial(compiled, graph(), inputs=["a", "b"], outputs=["y", "g"])
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -76,12 +78,12 @@ def legend(ax):
 
 
 def many():
-    """Return a net too large for nodes, with skips over many levels."""
+    """Return a net that is too large to draw nodes, with skips over many levels."""
     return dagbp.compile(dagbp.random_dag(900, 6000, 12, 4, depth=70, seed=0), seed=0)
 
 
 def blocks():
-    """Return a net of which most runs as dense panels, with held zeros."""
+    """Return a net that runs mostly as dense panels, with explicit zeros."""
     G = dagbp.layered([48, 96, 96, 5], density=0.9, seed=0)
     return dagbp.compile(G, seed=0, dense_above=0.5)
 
@@ -176,19 +178,19 @@ def test_inputs_and_outputs_are_named_beside_them_the_first_at_the_top():
 @given(networks())
 def test_edges_keep_clear_of_nodes(case):
     reading = read(case.compile(seed=0))
-    layout, first = lay_out(reading), reading.first
+    positions, first = place_nodes(reading), reading.first
     for a, b in pairwise(first):
-        assert np.allclose(np.sort(layout.y[a:b]), (np.arange(b - a) + 0.5) / (b - a))
-    as_drawn = (np.arange(len(layout.y)) - first[reading.level] + 0.5) / np.diff(first)[
+        assert np.allclose(np.sort(positions.y[a:b]), (np.arange(b - a) + 0.5) / (b - a))
+    as_drawn = (np.arange(len(positions.y)) - first[reading.level] + 0.5) / np.diff(first)[
         reading.level
     ]
     ends = reading.source, reading.target, reading.level
-    assert crossings(layout.y, *ends) <= crossings(as_drawn, *ends)
+    assert crossings(positions.y, *ends) <= crossings(as_drawn, *ends)
     span = reading.level[reading.target] - reading.level[reading.source]
-    assert not layout.bend[span == 1].any()
-    curves = arc(layout, reading.source, reading.target, np.linspace(0, 1, 5))
-    assert np.allclose(curves[:, 0, 1], layout.y[reading.source])
-    assert np.allclose(curves[:, -1, 1], layout.y[reading.target])
+    assert not positions.bend[span == 1].any()
+    curves = arc(positions, reading.source, reading.target, np.linspace(0, 1, 5))
+    assert np.allclose(curves[:, 0, 1], positions.y[reading.source])
+    assert np.allclose(curves[:, -1, 1], positions.y[reading.target])
 
 
 def test_long_labels_stay_within_the_axes():
@@ -231,16 +233,16 @@ def test_crossings_are_counted_and_undone():
     inversions = sum(order[i] > order[j] for i in range(7) for j in range(i + 1, 7))
     ends = reading.source, reading.target, reading.level
     assert crossings(y, *ends) == inversions > 0
-    assert crossings(lay_out(reading).y, *ends) == 0
+    assert crossings(place_nodes(reading).y, *ends) == 0
 
 
 def test_a_skip_edge_in_a_chain_goes_around():
     G = nx.DiGraph([(i, j) for i in range(5) for j in range(i + 1, 5)])
-    layout = lay_out(read(dagbp.compile(G, seed=0)))
-    assert np.all(layout.y == 0.5)
+    positions = place_nodes(read(dagbp.compile(G, seed=0)))
+    assert np.all(positions.y == 0.5)
     span = np.array([j - i for j in range(5) for i in range(j)])
     t_of_first = 1 / span[span > 1]
-    height = 4 * abs(layout.bend[span > 1]) * t_of_first * (1 - t_of_first)
+    height = 4 * abs(positions.bend[span > 1]) * t_of_first * (1 - t_of_first)
     assert np.all(height >= CLEAR * 0.999)
 
 
@@ -328,7 +330,7 @@ def test_spy_marks_every_slot():
     assert legend(ax) == [
         f"edge ({net.n_edges + held - dense:,})",
         f"edge in a dense panel ({dense - held:,})",
-        f"held zero ({held:,})",
+        f"explicit zero ({held:,})",
     ]
     row = {v: net._model.names.row(v) for v in net.forward(np.zeros((1, 48))).x}
     expected = {(row[u], row[v]) for u, v in net.weights}
@@ -357,7 +359,7 @@ def test_spy_counts_where_marks_would_be_too_many():
     assert layout.n_explicit_zeros > 0
     assert legend(ax) == [
         f"mostly dense panels: {layout.ins.n_edges:,} slots",
-        f"filled with held zeros: {layout.n_explicit_zeros:,} slots",
+        f"filled with explicit zeros: {layout.n_explicit_zeros:,} slots",
     ]
 
 
@@ -562,12 +564,12 @@ net = network()
         ),
         (
             lambda: plotting.draw_network(net, values={"hh": 1.0}),
-            "values has node 'hh', which the network has not; did you mean 'h'? "
+            "values has node 'hh', which does not exist; did you mean 'h'? "
             "Known: a, h, b, g, y, c.",
         ),
         (
             lambda: plotting.draw_network(many(), values={"hh": 1.0}),
-            "values has node 'hh', which the network has not. Known: 0, 1, 2, 3, 4 and 895 more.",
+            "values has node 'hh', which does not exist. Known: 0, 1, 2, 3, 4 and 895 more.",
         ),
         (lambda: plotting.draw_network(net, values={("h",): 1.0}), "values has node ('h',)"),
         (
@@ -590,11 +592,11 @@ net = network()
         ),
         (
             lambda: plotting.draw_network(net, sample=0),
-            "sample is 0, but there are no values to take it from",
+            "sample must be None if values is None, got 0",
         ),
         (
             lambda: plotting.draw_network(net, values={"h": 1.0}, sample=0),
-            "sample is 0, but values has one number a node",
+            "sample must be None for values without samples, got 0",
         ),
         (
             lambda: plotting.draw_network(net, values=net.forward(X[:0]).x),
@@ -602,12 +604,12 @@ net = network()
         ),
         (
             lambda: plotting.draw_network(chain(2001), kind="nodes"),
-            "kind='nodes' draws at most 2,000 nodes and 20,000 edges, and the network has 2,001 "
-            "and 2,000: use kind='levels', or dagbp.plotting.spy",
+            "kind='nodes' draws at most 2,000 nodes and 20,000 edges, but the network has 2,001 "
+            "and 2,000; use kind='levels' or dagbp.plotting.spy",
         ),
         (
             lambda: plotting.learning_curves([1.0]),
-            "history must be what net.fit(...) returned, got list",
+            "history must be the result of net.fit(...), got list",
         ),
         (
             lambda: plotting.learning_curves(dagbp.History()),
@@ -615,20 +617,20 @@ net = network()
         ),
         (
             lambda: plotting.histograms(net, net.forward(X)),
-            "backprop must be what net.backprop(X, Y) returned, got Forward",
+            "backprop must be the result of net.backprop(X, Y), got Forward",
         ),
         (
             lambda: plotting.histograms(net, network().backprop(X, Y)),
-            "backprop is of another network; call this one's backprop",
+            "backprop must be of this network, got one of another network",
         ),
         (
             lambda: plotting.animate_backprop(chain(41), [1.0], [1.0]),
-            "animate_backprop writes the numbers of at most 40 nodes, and the network has 41: "
+            "animate_backprop shows at most 40 nodes, but the network has 41; "
             "dagbp.plotting.draw_network(net, values=net.backprop(X, Y).delta) draws any number",
         ),
         (
             lambda: plotting.animate_backprop(net, X, Y[0]),
-            "x must be of one sample, with one dimension, got shape (3, 2)",
+            "x must be one sample, an array of one dimension, got shape (3, 2)",
         ),
         (lambda: plotting.animate_backprop(net, X[0], 1.0), "Y must have shape (n_samples, 2)"),
         (lambda: plotting.animate_backprop(net, X[0], Y[0], loss="l2"), "unknown loss 'l2'"),
@@ -639,10 +641,6 @@ def test_errors(call, message):
     with pytest.raises((OptionError, DataError), match=re.escape(message)):
         call()
     assert plt.get_fignums() == figures, "refused before anything is drawn"
-
-
-def chain(n):
-    return dagbp.Network.from_edges(range(n - 1), range(1, n), seed=0)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -707,7 +705,7 @@ def test_small_pictures_escape_labels():
 
 
 class Page(HTMLParser):
-    """Collect a page's elements, and what it would fetch."""
+    """Collects a page's elements, and the addresses that it would load."""
 
     def __init__(self, html):
         super().__init__()
@@ -825,7 +823,7 @@ def test_values_beyond_all_bounds_are_on_the_page():
     data = page_data(plotting.animate_backprop(net, [1e30], [0.0]))
     assert [node["value"] for node in data["nodes"][1:]] == ["Infinity", 1]
     net = dagbp.compile(G, activation="identity")
-    with pytest.raises(DataError, match="output 'y' is inf for this sample; nothing can come back"):
+    with pytest.raises(DataError, match="output 'y' must be finite for back-propagation, got inf"):
         plotting.animate_backprop(net, [1.0], [0.0])
 
 

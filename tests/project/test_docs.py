@@ -83,22 +83,23 @@ def test_figures_of_benchmarks_come_from_their_results():
 
 
 def test_the_report_of_the_benchmarks_is_that_of_their_results():
-    folder = ROOT / "benchmarks"
-    assert reported("report.text(folder)") == (folder / "README.md").read_text(encoding="utf-8")
+    committed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert reported("report.text()") == committed
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    figures = readme.split("<!-- figures: benchmarks/report.py -->\n")[1]
-    assert reported("report.headline.figures(folder)") == figures.split("\n<!-- end of")[0]
+    figures = readme.split("<!-- figures: python -m benchmarks report -->\n")[1]
+    assert reported("report.headline.sentences()") == figures.split("\n<!-- end of")[0]
 
 
 def reported(expression):
     """Return what a benchmark's module returns for the committed results."""
-    code = f"import report; folder = report.measuring.RESULTS; print(end={expression})"
+    code = f"from benchmarks.harness import report; print(end={expression})"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "benchmarks"), "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
     )

@@ -11,7 +11,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import OptionError, optimizers
-from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, Rprop
+from dagbp.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, Rprop
 
 #: id -> (record, rule of `naive`, its hyper-parameters)
 TABLE = {
@@ -200,6 +200,11 @@ def test_frozen_gradients_count_in_no_norm():
 
 
 # ---------------------------------------------------------------------------- names and options
+
+
+def test_the_table_here_is_complete():
+    assert {type(record) for record, _, _ in TABLE.values()} == set(Optimizer.__subclasses__())
+    assert {kind.__name__ for kind in Optimizer.__subclasses__()} <= set(optimizers.__all__)
 
 
 def test_names_stand_for_defaults():

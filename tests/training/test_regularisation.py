@@ -1,6 +1,5 @@
 """Penalties, norms and dropout, against plain Python step by step."""
 
-import ctypes
 import math
 
 import networkx as nx
@@ -12,7 +11,7 @@ from strategies import random_network, random_samples
 
 import dagbp
 from dagbp import OptionError, Penalty
-from dagbp._kernels.formulas.dropout import compile_drop
+from dagbp._kernels.formulas.dropout import drop
 from dagbp.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from dagbp.optimizers import SGD
 
@@ -303,13 +302,11 @@ def test_the_gradient_is_that_of_the_masked_network():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_lanes", [1, 16, 64])
 def test_masks_are_those_of_plain_python(dtype, n_lanes):
-    drop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_size_t] * 4)(
-        compile_drop(np.dtype(dtype)).address
-    )
     stays = np.array([1.0, 0.5, 0.9, 0.2, 0.5])
     key = np.array([2**63 + 12345, 77], np.uint64)
     rows = np.full((3, n_lanes), 2.0, dtype)
-    drop(*(a.ctypes.data for a in (rows, stays, key)), 2, 5, 2**32 - 5, n_lanes)
+    call = drop.call_from_python(np.dtype(dtype))
+    call(*(a.ctypes.data for a in (rows, stays, key)), 2, 5, 2**32 - 5, n_lanes)
     for row in range(3):
         for b in range(n_lanes):
             of = int(key[0]), int(key[1]), 2 + row, 2**32 - 5 + b, stays[2 + row]

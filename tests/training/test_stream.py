@@ -237,7 +237,7 @@ def test_an_exception_in_the_iterator_leaves_a_usable_network():
         (X, r"batch 3 of epoch 0 \(both from 0\): a batch must be a tuple \(X, Y\) or"),
         ((X[:, :1], Y), r"batch 3 of epoch 0 .*: X must have shape"),
         ((X * np.nan, Y), r"batch 3 of epoch 0 .*: X must be finite, got nan"),
-        ((X[:0], Y[:0]), r"batch 3 of epoch 0 .*: X has no samples; a loss is the mean over some"),
+        ((X[:0], Y[:0]), r"batch 3 of epoch 0 .*: X has no samples; a loss needs at least one"),
         ((X, Y[:2]), r"batch 3 of epoch 0 .*: Y has 2 samples, X has 23"),
     ],
 )

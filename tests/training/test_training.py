@@ -103,7 +103,7 @@ def test_no_epochs():
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_no_samples(optimizer):
     net = network()
-    with pytest.raises(DataError, match=r"^X has no samples; a loss is the mean over some$"):
+    with pytest.raises(DataError, match=r"^X has no samples; a loss needs at least one$"):
         net.fit(X[:0], Y[:0], epochs=2, verbose=0, sample_weight=[], optimizer=optimizer)
     with pytest.raises(DataError, match=r"^validation_data: X has no samples"):
         net.fit(X, Y, epochs=2, verbose=0, validation_data=(X[:0], Y[:0]), optimizer=optimizer)

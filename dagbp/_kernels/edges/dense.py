@@ -1,33 +1,33 @@
-"""Fully connected blocks over the same tile: a panel of rows at once, its sums in registers.
+"""Dense panels: register blocking for fully connected blocks.
 
-A *panel* is a few consecutive rows of one level whose edges include the same runs of consecutive
-rows on the other side; see `dagbp._panels`. Within a run, row r's weights are consecutive from
-slot `start[r]`, so the arrays stay those of the sparse kernels and only the order of work changes:
-each load of a tile row serves the whole panel.
+A *panel* is `PANEL_ROWS` consecutive rows of one level with the same *runs*; see
+`dagbp._layout.panels`. A run is a stretch of consecutive rows on the other side, and each panel row
+has edges to all of them. The kernels here compute all rows of a panel together and keep their sums
+in registers, so each row of the tile is loaded once for the whole panel. Within a run, the weights
+of panel row r are consecutive from slot `start[r]`. The sparse kernels read the same arrays; only
+the order of work differs.
 
-The functions at this end are called by address: a net without panels never compiles them.
+C kernels: a net without panels never compiles them.
 """
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from dagbp._compiler.decorators import FAST, compile_callback, jit
+from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.frames import FIRST, HEADER, LENGTH, N_RUNS, RUN_WORDS, START
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.arithmetic import call_llvm, fma
 from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
 from dagbp._kernels.vectors.vector import (
     CHUNK_BYTES,
     ONE,
     ZERO,
-    Tile,
     Vec,
-    call_llvm,
     chunk_lanes,
     element,
     fill,
-    fma,
     greatest,
     lanes,
     least,
@@ -41,14 +41,14 @@ from dagbp._kernels.vectors.vector import (
     store,
     store_vector,
 )
+from dagbp._machine import COPY_WINDOW, PART_BYTES
 from dagbp._machine import PANEL_ROWS as ROWS
-from dagbp._machine import PART_BYTES
 
 u = np.uintp
 TWO, THREE = u(2), u(3)
 PART_ALIGN = min(64, PART_BYTES)
-LEAVES_REST = PART_BYTES > CHUNK_BYTES  # runs are multiples of the latter
-WINDOW = u(256)  # sources, in `copy_patches`: the fastest of 16 ... 1,024
+LEAVES_REST = PART_BYTES > CHUNK_BYTES  # the length of a run is a multiple of CHUNK_BYTES
+WINDOW = u(COPY_WINDOW)
 
 
 def _part_vec(tile):
@@ -63,7 +63,10 @@ def _part_pointer(context, builder, tile, tile_, row, part):
 
 @intrinsic
 def parts(typingctx, tile):
-    """Return in how many parts the rows of a tile are summed, a compile-time constant."""
+    """Return the number of parts of a tile's row, a compile-time constant.
+
+    A part is as wide as one row of a panel in registers.
+    """
     constant = ir.Constant(ir.IntType(64), tile.lanes // _part_vec(tile).lanes)
     return types.uintp(tile), lambda context, builder, sig, args: constant
 
@@ -82,7 +85,7 @@ def load_part(typingctx, tile, row, part):
 
 @intrinsic
 def sums(typingctx, tile):
-    """Return a panel of vectors as wide as a part of the tile's rows, all zero."""
+    """Return a panel of zeros, as wide as a part of the tile's rows."""
     panel = types.UniTuple(_part_vec(tile), ROWS)
 
     def codegen(context, builder, sig, args):
@@ -93,7 +96,7 @@ def sums(typingctx, tile):
 
 @intrinsic
 def starts(typingctx, run):
-    """Return the slots of a run's first weights, one a panel row."""
+    """Return the slot of a run's first weight for each panel row."""
     result = types.UniTuple(types.uintp, ROWS)
 
     def codegen(context, builder, sig, args):
@@ -124,7 +127,7 @@ def add_products(typingctx, panel, weights, slots, k, row):
 
 @intrinsic
 def store_panel(typingctx, tile, part, panel):
-    """Write a panel to a part of the first rows of a tile."""
+    """tile[r][part] = panel[r] for every r."""
 
     def codegen(context, builder, sig, args):
         tile_, part_, panel_ = args
@@ -138,7 +141,7 @@ def store_panel(typingctx, tile, part, panel):
 
 
 def _no_columns(n_bytes):
-    """Return the intrinsic for a panel of vectors of so many bytes, all zero."""
+    """Return an intrinsic that returns a panel of zeros, `n_bytes` wide."""
 
     @intrinsic
     def no_columns(typingctx, gradient):
@@ -158,7 +161,7 @@ no_columns, no_columns_narrow = _no_columns(PART_BYTES), _no_columns(CHUNK_BYTES
 
 @intrinsic
 def load_slots(typingctx, gradient, slots, k, panel):
-    """Return gradient[slots[r] + k ...] for every r, as wide as a panel."""
+    """Return gradient[slots[r] + k ...] for every r, as a panel."""
 
     def codegen(context, builder, sig, args):
         values = []
@@ -173,7 +176,7 @@ def load_slots(typingctx, gradient, slots, k, panel):
 
 @intrinsic
 def load_columns(typingctx, deltas, first, panel):
-    """Return deltas[first ...] as a vector of a panel."""
+    """Return deltas[first ...], as wide as a row of the panel."""
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, deltas, *args[:2])
@@ -228,16 +231,18 @@ def products(program, weights, tile, part):
     return panel
 
 
+@c_function("i64*, real*, tile, tile", fastmath=FAST)
 def panel_sums(program, weights, tile, out):
     """out[r] <- the panel's sums over its runs of w_rk tile[k]."""
     for part in range(parts(tile)):
         store_panel(out, part, products(program, weights, tile, part))
 
 
+@c_function("tile, i64*, size, size, real*, size", fastmath=FAST)
 def transpose_rows(tile, column, first, last, transposed, stride):
-    """transposed[b, j] <- tile[j][b] for the rows j = first ... last - 1 of which column[j] is set.
+    """transposed[b, j] <- tile[j][b] for the rows j = first ... last - 1 with column[j] != 0.
 
-    The gradient's sum over samples wants them in order.
+    `outer_products` sums over the samples b, and reads the rows j of one sample together.
     """
     cells, width = row_pointer(tile, ZERO), lanes(tile)
     part, starts = side(transposed), new_starts(transposed)
@@ -254,7 +259,7 @@ def transpose_rows(tile, column, first, last, transposed, stride):
             for i in range(j, j + together):
                 for b in range(width):
                     transposed[b * stride + i] = cells[i * width + b]
-            together += ONE  # with the row that stopped it, if any
+            together += ONE  # skips the row that ended the loop above, if one did
         j += together
 
 
@@ -262,7 +267,7 @@ def transpose_rows(tile, column, first, last, transposed, stride):
 def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
     """gradient[slots[r] + k ...] += sum_b x[first + r][b] deltas[b stride ...]; = if fresh.
 
-    Over the samples of all tiles. block: zeros, as wide as the block of columns.
+    Summed over the samples b of all tiles. block: a panel of zeros.
     """
     if fresh == ZERO:
         block = load_slots(gradient, slots, k, block)
@@ -274,12 +279,16 @@ def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gr
     store_slots(gradient, slots, k, block)
 
 
+@c_function(
+    "i64*, size, tile, size, real*, size, size, real*, size",
+    fastmath=FAST,
+)
 def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
     """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs; = if fresh.
 
-    Over the samples of all tiles: a panel of rows by a block of columns stays in registers for all
-    of them. What is left of a run goes by 64 bytes, of which its length is a multiple.
-    deltas[b, k]: by sample, all tiles.
+    Summed over the samples b of all tiles. Register blocking: the gradient of a panel of rows by a
+    block of columns k stays in registers for all samples. The rest of a run takes blocks of 64
+    bytes. deltas (b, k): of all tiles, transposed.
     """
     narrow = chunk_lanes(gradient)
     width = narrow * u(PART_BYTES) // u(CHUNK_BYTES)
@@ -300,11 +309,13 @@ def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, 
         run = offset(run, RUN_WORDS)
 
 
+@c_function("i64*, size, real*, real*, u32*, i64*", fastmath=FAST)
 def copy_patches(patches, count, flat, values, in_slot, wide_slot):
-    """Copy in place: flat <- values, the slots of so many patches; see `dagbp._copies`.
+    """Copy in place: flat <- values, at the slots of `count` patches; see `dagbp._layout.refresh`.
 
-    They take turns at a window of sources, whose lines stay near meanwhile. With as many targets as
-    a power of two lines evict each other, the more the wider the window.
+    Cache blocking: all patches copy one window of sources before the next window, so that the
+    cache lines of the window are read from memory once. If the number of targets is a power of
+    two, the lines evict each other, and more of them if the window is wider.
     """
     rows, part, starts = chunk_lanes(flat), side(flat), new_starts(flat)
     longest = ZERO
@@ -328,10 +339,11 @@ def copy_patches(patches, count, flat, values, in_slot, wide_slot):
                 k += ONE
 
 
+@c_function("real*, i32*, u8*, size, size, tile, tile", fastmath=FAST)
 def edge_sum(weights, rows, is_edge, first, last, tile, out):
-    """out[0] <- the sum of w_k tile[rows[k]] over the slots first ... last - 1 that are kept.
+    """out[0] <- sum_k w_k tile[rows[k]] over the slots k = first ... last - 1 with is_edge[k] != 0.
 
-    Where 0 * inf of a held zero would make NaN of a sum.
+    Replaces a sum that is NaN: 0 * inf of an explicit zero may have caused it.
     """
     s = fill(tile, 0)
     for k in range(first, last):
@@ -340,20 +352,5 @@ def edge_sum(weights, rows, is_edge, first, last, tile, out):
     store(out, ZERO, s)
 
 
-def compile_panels(dtype, row_bytes):
-    """Return the functions that `Net` has addresses of, compiled, by name."""
-    scalar = types.float32 if dtype == np.float32 else types.float64
-    tile, real = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(scalar)
-    program, size, rows = types.CPointer(types.int64), types.uintp, types.CPointer(types.int32)
-    narrow, is_edge = types.CPointer(types.uint32), types.CPointer(types.uint8)
-    arguments = {
-        panel_sums: (program, real, tile, tile),
-        outer_products: (program, size, tile, size, real, size, size, real, size),
-        transpose_rows: (tile, program, size, size, real, size),
-        copy_patches: (program, size, real, real, narrow, program),
-        edge_sum: (real, rows, is_edge, size, size, tile, tile),
-    }
-    return {
-        function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)
-        for function, types_ in arguments.items()
-    }
+# `NetFrame` has the address of each, in the field of the same name.
+PANEL_KERNELS = panel_sums, outer_products, transpose_rows, copy_patches, edge_sum

@@ -1,13 +1,13 @@
-"""Rows of a net with dense panels: those first, then each row's edges outside their runs.
+"""Sums and deltas of rows in a net with dense panels.
 
-Called by address: a net without panels never compiles these functions.
+For each panel the dense kernels go first. Then each row adds its edges outside the panel's runs.
+
+C kernels: a net without panels never compiles them.
 """
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import FAST, compile_callback, jit
+from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.edges.sparse import edges_back, gathered
 from dagbp._kernels.frames import (
     HEADER,
@@ -19,18 +19,9 @@ from dagbp._kernels.frames import (
     open_work,
 )
 from dagbp._kernels.passes.timing import DENSE, SPARSE, tick
-from dagbp._kernels.vectors.vector import (
-    ONE,
-    ZERO,
-    Tile,
-    any_nan,
-    call_address,
-    fill,
-    given,
-    load,
-    offset,
-    store,
-)
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.arithmetic import any_nan
+from dagbp._kernels.vectors.vector import ONE, ZERO, call_address, fill, given, load, offset, store
 from dagbp._machine import PANEL_ROWS
 
 u = np.uintp
@@ -41,7 +32,7 @@ PANEL = u(PANEL_ROWS)
 def _edges_in(first, end, weights, sources, program, r, x, s):
     """Return `gathered` over the slots first ... end - 1 outside the runs of panel row r.
 
-    What follows the last run is a turn of the loop too: its code is there once.
+    The edges after the last run are one more turn of the same loop, so its code is compiled once.
     """
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
@@ -56,10 +47,7 @@ def _edges_in(first, end, weights, sources, program, r, x, s):
 
 @jit(forceinline=True)
 def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient, summed):
-    """Return `edges_back` over the slots first ... end - 1 outside the runs of panel row r.
-
-    In the same form.
-    """
+    """Return `edges_back` over the slots first ... end - 1 outside the runs of panel row r."""
     n_runs = u(program[N_RUNS])
     run = offset(program, HEADER)
     for m in range(n_runs + ONE):
@@ -71,8 +59,9 @@ def _edges_out(first, end, weights, targets, program, r, xi, d, de_dx, gradient,
     return de_dx
 
 
+@c_function("tile, tile, frame, frame, size, size", fastmath=FAST)
 def mixed_sums(x, out, net, work, first, last):
-    """out[j] <- s_j of the rows j = first ... last - 1."""
+    """out[j] <- s_j = b_j + sum_{i->j} w_ij x_i of the rows j = first ... last - 1."""
     net, work = open_net(net, x), open_work(work, x)
     ptr, weights, sources = net.in_ptr, net.by_target, net.in_src
     panel, runs, is_edge = net.in_panel, net.in_runs, net.in_is_edge
@@ -100,8 +89,12 @@ def mixed_sums(x, out, net, work, first, last):
     tick(work, SPARSE)
 
 
+@c_function("tile, frame, frame, size, size, size", fastmath=FAST)
 def mixed_deltas(x, net, work, g, first, last):
-    """Put de/dx_i of rows first ... last - 1 of tile g into scratch; add dw_ij outside of runs."""
+    """Scratch <- de/dx_i of the rows i = first ... last - 1 of tile g; add dw_ij outside of runs.
+
+    de/dx_i = e_i + sum_{i->j} w_ij delta_j, dw_ij = <x_i, delta_j>. Inputs have no de/dx.
+    """
     net, work = open_net(net, x), open_work(work, x)
     e = offset(work.e, g * net.n_outputs)
     ptr, weights, targets = net.out_ptr, net.by_source, net.out_dst
@@ -137,16 +130,5 @@ def mixed_deltas(x, net, work, g, first, last):
     tick(work, SPARSE)
 
 
-def compile_mixed(dtype, row_bytes):
-    """Return these functions by name, compiled for tiles with rows of so many bytes."""
-    scalar = types.float32 if dtype == np.float32 else types.float64
-    tile, frame = Tile(scalar, row_bytes * 8 // scalar.bitwidth), types.CPointer(types.uint64)
-    size = types.uintp
-    arguments = {
-        mixed_sums: (tile, tile, frame, frame, size, size),
-        mixed_deltas: (tile, frame, frame, size, size, size),
-    }
-    return {
-        function.__name__: compile_callback(function, signature(types.void, *types_), fastmath=FAST)
-        for function, types_ in arguments.items()
-    }
+# `NetFrame` has the address of each, in the field of the same name.
+MIXED_KERNELS = mixed_sums, mixed_deltas

@@ -1,6 +1,9 @@
-"""The sums of rows with many edges, strip by strip of their sources; see `dagbp._strips`.
+"""Source blocks: cache blocking (Lam, Rothberg and Wolf, 1991) for rows with many edges.
 
-Called by address: a net without strips never compiles it.
+The rows of a segment first take their edges from one block of sources, which fits the L1 cache,
+then those from the next block; see `dagbp._layout.source_blocks`.
+
+A C kernel: a net without source blocks never compiles it.
 """
 
 import numpy as np
@@ -15,10 +18,14 @@ u = np.uintp
 
 @c_function("i64*, real*, i32*, real*, tile, tile, size, size", fastmath=FAST)
 def source_block_sums(program, weights, sources, bias, x, out, first, last):
-    """out[j] <- bias[j] + sum_{i->j} w_ij x_i of the rows j = first ... last - 1."""
+    """out[j] <- bias[j] + sum_{i->j} w_ij x_i of the rows j = first ... last - 1.
+
+    program: the number of blocks, then the first slot of each piece, which is one row's edges from
+    one block.
+    """
     piece = offset(program, ONE)
-    for strip in range(u(program[ZERO])):
+    for block in range(u(program[ZERO])):
         for j in range(first, last):
-            s = load(out, j) if strip != ZERO else fill(out, bias[j])
+            s = load(out, j) if block != ZERO else fill(out, bias[j])
             store(out, j, gathered(u(piece[ZERO]), u(piece[ONE]), weights, sources, x, s))
             piece = offset(piece, ONE)

@@ -1,8 +1,9 @@
-"""Edges one by one, gathered: sums over in-edges forward, over out-edges back.
+"""Sparse edges: each edge reads its row of the tile by index.
 
-Per edge and tile row of 256 bytes: forward one load and one multiply-add a register; backward one
-load serves both products. `benchmarks/limits.py` prints the rates of row updates beside the
-machine's limit.
+Forward, a row sums over its in-edges; backward, over its out-edges. Forward, an edge takes one load
+and one multiply-add for each register of a tile's row. Backward, one load serves two products: the
+sum and the gradient. `python -m benchmarks limits` prints the rate of
+edges beside the machine's limit.
 """
 
 import numpy as np
@@ -11,29 +12,18 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import jit
+from dagbp._kernels.vectors.arithmetic import call_llvm, fma
 from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
-from dagbp._kernels.vectors.vector import (
-    Vec,
-    call_llvm,
-    element,
-    fma,
-    load,
-    load_element,
-    load_vector,
-    repeat,
-)
-from dagbp._machine import REGISTER_BYTES
+from dagbp._kernels.vectors.vector import Vec, element, load, load_element, load_vector, repeat
+from dagbp._machine import FMAS_IN_FLIGHT, REGISTER_BYTES
 
 u = np.uintp
 
 
 def _n_chains(tile):
-    """Return how many sums run side by side, which hides the latency of multiply-adds.
-
-    Eight registers of sums do: two multiply-adds a cycle, each of four cycles.
-    """
+    """Return the number of independent sums, which hide the latency of multiply-adds."""
     per_row = max(1, tile.lanes * tile.dtype.bitwidth // 8 // REGISTER_BYTES)
-    return max(1, min(4, 8 // per_row))
+    return max(1, min(4, FMAS_IN_FLIGHT // per_row))
 
 
 @intrinsic
@@ -45,7 +35,7 @@ def chain_count(typingctx, tile):
 
 @intrinsic
 def chains(typingctx, tile):
-    """Return sums as wide as the tile's rows, all zero, to run side by side."""
+    """Return zeros as wide as the tile's rows, one vector for each chain."""
     result = types.UniTuple(Vec(tile.dtype, tile.lanes), _n_chains(tile))
 
     def codegen(context, builder, sig, args):
@@ -98,7 +88,7 @@ def add_chains(typingctx, sums, s):
 
 
 def _together(count_of):
-    """Return intrinsics that take some edges at once: how many, their sums back, their totals."""
+    """Return three intrinsics that take several edges at once, `count_of` a vector type of them."""
 
     @intrinsic
     def count(typingctx, tile):
@@ -132,7 +122,7 @@ def _together(count_of):
             def product(c):
                 delta, k = _edge_row(context, builder, d, targets, d_, targets_, slot_, c)
                 weight = _edge_weight(context, builder, delta, weights, weights_, k)
-                terms = [weight, delta, sums.pop(0)]  # the one that has waited longest
+                terms = [weight, delta, sums.pop(0)]  # the oldest sum
                 sums.append(call_llvm(context, builder, "fmuladd", xi, terms))
                 return builder.fmul(xi_, delta)
 
@@ -146,10 +136,11 @@ def _together(count_of):
     return count, back, inner_products
 
 
-# Edges that share their horizontal sums, which take half of the work for one at a time or less:
-# `*_count(d)` of them; `*_back` returns de_dx + the sum of w_ij delta_j over the slots from `slot`,
-# in some chains where a row is so short that multiply-adds would wait for each other, and the
-# inner products <x_i, delta_j>, each in its lane; `*_products` these alone.
+# Several edges share their horizontal sums, at half the work for each edge or less.
+# *_count(d): the number n of edges.
+# *_back: de_dx + the sum of w_ij delta_j over n slots, and the n inner products <x_i, delta_j>, one
+# in each lane. The sum has several chains if a row is so short that multiply-adds would wait.
+# *_products: the inner products alone.
 many_count, many_back, many_products = _together(register_lanes)
 few_count, few_back, few_products = _together(few_lanes)
 
@@ -170,9 +161,9 @@ def gathered(first, last, weights, sources, x, s):
 
 @jit(forceinline=True)
 def edges_back(first, last, weights, targets, xi, d, de_dx, gradient, summed):
-    """Return de_dx + sum_{i->j} w_ij delta_j, if summed, and add <x_i, delta_j> to gradient[ij].
+    """Over the slots ij = first ... last - 1: gradient[ij] += <x_i, delta_j>.
 
-    Over the slots first ... last - 1.
+    Return de_dx + sum_{i->j} w_ij delta_j over the same slots if `summed`, else de_dx.
     """
     many, few = many_count(d), few_count(d)
     whole = first + (last - first) // many * many

@@ -19,9 +19,15 @@ NaN gives NaN, infinities give limits.
 """
 
 import inspect
+from functools import cached_property
 
 from dagbp._kernels.formulas import math
-from dagbp._kernels.vectors.vector import fabs, fma, inlined, select
+from dagbp._kernels.vectors.arithmetic import (
+    fabs,
+    fma,
+    inlined,
+    select,
+)
 
 LEAK = 0.01
 # Klambauer et al. (2017), "Self-normalizing neural networks".
@@ -47,17 +53,26 @@ class ActivationFormula:
     """
 
     def __init__(self, f, init):
-        self.name, self.init, self.f = f.__name__, init, inlined(f)
+        self.name, self.init, self._f = f.__name__, init, f
         self.text = _first_line(f)
 
     def slope(self, df):
         """Decorate the slope, a function of x or of (s, x)."""
-        formula = inlined(df)
+        self._df, self.slope_text = df, _first_line(df)
         self.reads_signal = "s" in inspect.signature(df).parameters
-        self.df = formula if self.reads_signal else inlined(lambda s, x: formula(x))
-        self.slope_text = _first_line(df)
         FORMULAS[self.name] = self
         return df
+
+    # Both are made when they are needed: all of them would add 3 ms to the import.
+
+    @cached_property
+    def f(self):
+        return inlined(self._f)
+
+    @cached_property
+    def df(self):
+        formula = inlined(self._df)
+        return formula if self.reads_signal else inlined(lambda s, x: formula(x))
 
 
 def activation(init):

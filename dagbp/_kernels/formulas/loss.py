@@ -22,13 +22,11 @@ from dagbp._checks import Requirement, is_number
 from dagbp._compiler.decorators import EXACT, jit
 from dagbp._kernels.formulas.math import exp, log, log1p
 from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.arithmetic import fabs, maximum, select
 from dagbp._kernels.vectors.vector import (
     as_element,
     chunk_lanes,
-    fabs,
     load_chunk,
-    maximum,
-    select,
     store_chunk,
     zero_chunk,
 )

@@ -1,26 +1,17 @@
-"""Elementary functions of vectors, for float32 and float64, as wide as their argument.
+"""Elementary functions of vectors of any width, in float32 and float64.
 
-NaN gives NaN, infinities give limits, subnormals keep their digits. An error is the largest seen
-in millions of numbers of either precision, with FMA and without, in units in the last place of the
-result; `tests/test_math.py` reads it here and tests it.
+NaN gives NaN, infinities give limits, and subnormal numbers keep their digits. Each docstring gives
+the largest error over millions of numbers in both precisions, with and without FMA, in units in the
+last place of the result (ulp). `tests/kernels/test_math.py` reads these limits and tests them.
 
-Each is an exact reduction of the argument to a small interval and a polynomial there. The
-coefficients are minimax: Remez exchange in 60 digits, weighted for relative error of the function,
-then rounded to the precision.
+Each function reduces its argument exactly to a small interval and evaluates a polynomial there. The
+coefficients are minimax: by the Remez algorithm in 60 digits, weighted for the relative error of
+the function, and then rounded to the precision.
 
-All are formulas, copied into their callers, which must be compiled with the flags EXACT.
+All functions are copied into their callers. These must be compiled with the flags EXACT.
 """
 
-from dagbp._kernels.vectors.bits import (
-    MAGIC,
-    exponent,
-    leading_half,
-    negate_if_odd,
-    polynomial,
-    power_of_two,
-    significand,
-)
-from dagbp._kernels.vectors.vector import (
+from dagbp._kernels.vectors.arithmetic import (
     any_lane,
     copysign,
     fabs,
@@ -29,6 +20,15 @@ from dagbp._kernels.vectors.vector import (
     libm_cos,
     libm_sin,
     select,
+)
+from dagbp._kernels.vectors.bits import (
+    MAGIC,
+    exponent,
+    leading_half,
+    negate_if_odd,
+    polynomial,
+    power_of_two,
+    significand,
 )
 
 INFINITY, NAN = float("inf"), float("nan")
@@ -99,7 +99,7 @@ def exp_falling(x, dx):
 @inlined
 def expm1(x):
     """e^x - 1 = 2^n (e^r - 1) + (2^n - 1) for x <= 0. Error < 1.2 ulp."""
-    x = select(x < -40, -40, x)  # -1 from there on
+    x = select(x < -40, -40, x)  # the result is -1 below
     t, r = _reduce(x, 0)
     scale = power_of_two(t)
     return fma(scale, _expm1_series(r), scale - 1)
@@ -111,7 +111,7 @@ def gaussian(x, c):
 
     With x = h + l, the square of h exact: e^(-c h^2 - c l (x + h)).
     """
-    x = select(fabs(x) > 40, 40, x)  # 0 from there on
+    x = select(fabs(x) > 40, 40, x)  # the result is 0 beyond
     h = leading_half(x)
     return exp_falling(-c * (h * h), -c * ((x - h) * (x + h)))
 
@@ -250,7 +250,7 @@ def normal(x):
 
     Q(t) = P(Z > t) = e^(-t^2/2) p(y) / (t + 5) for t >= 0: all digits in the left tail.
     """
-    t = select(fabs(x) > 40, 40, fabs(x))  # 0 from there on
+    t = select(fabs(x) > 40, 40, fabs(x))  # the result is 0 beyond
     q = 1 / (t + 5)
     bell = gaussian(t, 0.5)
     tail = bell * (q * _tail_series(fma(t + t, q, -1)))

@@ -94,7 +94,8 @@ def project_max_norm(tag, net, update, first, last):
     where `trained` is 0, neither count nor change.
     """
     net, update = open_net(net, tag), open_update(update, tag)
-    flat, values, trained, limit = net.by_target, net.by_source, update.trained, update.max_norm
+    by_target, by_source = net.by_target, net.by_source
+    trained, limit = update.trained, update.max_norm
     for j in range(first, last):
         if limit[j] == np.inf:
             continue
@@ -103,12 +104,12 @@ def project_max_norm(tag, net, update, first, last):
         if norm == np.inf:  # a square was beyond float64
             norm = _norm(net, trained, begin, end, 2.0**600)
         if norm > limit[j]:
-            scale = as_element(flat, limit[j] / norm)
+            scale = as_element(by_target, limit[j] / norm)
             for k in range(begin, end):
                 slot = slot_at(net.in_slot, net.wide_slot, k)
                 if not given(trained) or trained[slot] != 0:
-                    flat[k] *= scale
-                    values[slot] = flat[k]
+                    by_target[k] *= scale
+                    by_source[slot] = by_target[k]
 
 
 @jit

@@ -10,7 +10,8 @@ import numba
 import numpy as np
 
 from dagbp._kernels.signatures import c_function
-from dagbp._kernels.vectors.vector import align_stack, chunk_lanes, load_chunk, select, store_chunk
+from dagbp._kernels.vectors.arithmetic import select
+from dagbp._kernels.vectors.vector import align_stack, chunk_lanes, load_chunk, store_chunk
 
 u = np.uintp
 

@@ -198,22 +198,22 @@ def reduce(gradients, trained, stride, first, last, n_teams):
 
 
 @c_function("real*, size, size, u32*, i64*, size, size, real*", fastmath=FAST)
-def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, flat):
-    """Flat <- the sum of all teams' gradients, in the order of `NetFrame.by_target`."""
+def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, gradient):
+    """Gradient <- the sum of all teams' gradients, in the order of `NetFrame.by_target`."""
     if given(in_slot):
         for k in range(n_edges):
-            flat[k] = gradients[u(in_slot[k])]
+            gradient[k] = gradients[u(in_slot[k])]
     else:
         for k in range(n_edges):
-            flat[k] = gradients[u(wide_slot[k])]
+            gradient[k] = gradients[u(wide_slot[k])]
     for k in range(n_edges, n_values):
-        flat[k] = gradients[k]
+        gradient[k] = gradients[k]
     for team in range(ONE, n_teams):
         other = offset(gradients, team * stride)
         for k in range(n_edges):
-            flat[k] += other[slot_at(in_slot, wide_slot, k)]
+            gradient[k] += other[slot_at(in_slot, wide_slot, k)]
         for k in range(n_edges, n_values):
-            flat[k] += other[k]
+            gradient[k] += other[k]
 
 
 @jit

@@ -1,4 +1,31 @@
-"""A spin barrier over LLVM atomics, for threads that run the same kernel without the GIL."""
+"""A centralised counting barrier, for threads that run the same kernel without the GIL.
+
+All threads share one counter of arrivals. It only counts up, so nothing needs to be reset between
+two uses of the barrier: each thread counts its own arrivals too, which takes the place of the sense
+in a sense-reversing barrier (Mellor-Crummey and Scott, 1991). A thread adds 1 and waits until the
+counter has reached its own arrivals times the number of threads. No thread arrives once more before
+that, so the counter gets there exactly when all have arrived. Waiting threads spin, and after
+`SPINS` turns they yield the processor between two looks.
+
+Memory order. All writes of a thread before a barrier are visible to all threads after it:
+
+1. `atomic_add` is a sequentially consistent read-modify-write, hence also a release: the thread's
+   earlier reads and writes come before it.
+2. All adds form one release sequence, as nothing else writes to the counter. A load of the final
+   count therefore synchronises with every thread's add, not only with the last one.
+3. A thread leaves after an acquire load that has read the final count. Its later reads and writes
+   come after that load, so they see all writes of step 1. They also cannot overtake another
+   thread's reads of step 1, so memory may be overwritten after a barrier.
+
+This is LLVM's memory model and holds on any processor. On x86 the add is a locked instruction and
+the load a plain one. On Arm, where plain loads and stores may pass each other, the add becomes
+`ldaddal` (or `ldaxr` and `stlxr`) and the load `ldar` or `ldapr`. LLVM moves no other access across
+them, nor across the call by address.
+
+The abort flag publishes nothing but itself: Python stores it as one aligned word, and a thread that
+reads it late only spins or computes a little longer. It lies some cache lines behind the counter,
+and each thread's arrivals have a line of their own.
+"""
 
 import ctypes
 import os
@@ -7,20 +34,19 @@ from functools import cache
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from dagbp._compiler.decorators import compile_callback, jit
+from dagbp._compiler.decorators import jit
 from dagbp._kernels.frames import ABORT, ARRIVALS, BROKEN
 from dagbp._kernels.passes.timing import WAITING, tick
+from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.vector import ONE, ZERO, call_address, element
-
-SPINS = 2000  # some microseconds: shares are alike, so waits are short
+from dagbp._machine import SPINS
 
 
 @intrinsic
 def atomic_add(typingctx, pointer, index, value):
-    """Add to an int64 element, sequentially consistent, and return what it held."""
+    """Add to an int64 element, sequentially consistent, and return the value before."""
 
     def codegen(context, builder, sig, args):
         place = element(context, builder, pointer, *args[:2])
@@ -31,7 +57,7 @@ def atomic_add(typingctx, pointer, index, value):
 
 @intrinsic
 def atomic_load(typingctx, pointer, index):
-    """Read an int64 element, acquiring what was written before it was stored."""
+    """Return an int64 element by an acquire load."""
 
     def codegen(context, builder, sig, args):
         place = element(context, builder, pointer, *args)
@@ -40,11 +66,11 @@ def atomic_load(typingctx, pointer, index):
     return types.int64(pointer, types.uintp), codegen
 
 
+@c_function("i64*, i64*, i64, size")
 def meet(barrier, arrivals, n_threads, yield_address):
-    """Return when all threads have arrived as often as this one, or some will not come.
+    """Wait until all threads have arrived as often as this one, or until one of them has failed.
 
-    Arrivals count up and never reset. Every thread comes to the same meetings: there is one crew
-    of all threads, or one of each.
+    barrier[ARRIVALS]: the arrivals of all threads. arrivals (1,): those of this thread.
     """
     arrivals[ZERO] += 1
     due = arrivals[ZERO] * n_threads
@@ -58,16 +84,9 @@ def meet(barrier, arrivals, n_threads, yield_address):
             call_address(yield_address, ())
 
 
-@cache
-def compile_meet():
-    """Return `meet`, compiled; a single thread does without it."""
-    pointer = types.CPointer(types.int64)
-    return compile_callback(meet, signature(types.void, pointer, pointer, types.int64, types.uintp))
-
-
 @jit
 def sync_all(work):
-    """Meet, if there are several threads."""
+    """Wait for all threads at the barrier, if there are several."""
     if work.n_threads > ONE:
         count = np.int64(work.n_threads)
         call_address(work.meet, (work.barrier, work.arrivals, count, work.yield_address))
@@ -76,14 +95,14 @@ def sync_all(work):
 
 @jit
 def sync_team(work):
-    """Meet, if the crew is several threads."""
+    """Wait for this team's threads, if there are several: such a team has all threads."""
     if work.team_size > ONE:
         sync_all(work)
 
 
 @cache
 def yield_address():
-    """Return the address of the C function that gives the rest of a time slice away."""
+    """Return the address of the C function that yields the processor to another thread."""
     if os.name == "nt":
         function = ctypes.windll.kernel32.SwitchToThread
     else:

@@ -21,6 +21,7 @@ from dagbp._kernels.frames import (
 )
 from dagbp._kernels.passes.barrier import sync_team
 from dagbp._kernels.passes.timing import ACTIVATIONS, DENSE, SPARSE, tick
+from dagbp._kernels.vectors.arithmetic import select
 from dagbp._kernels.vectors.sums import add_vector, row_totals, total
 from dagbp._kernels.vectors.vector import (
     ONE,
@@ -33,7 +34,6 @@ from dagbp._kernels.vectors.vector import (
     load,
     offset,
     row_pointer,
-    select,
     store,
 )
 from dagbp._machine import PANEL_ROWS

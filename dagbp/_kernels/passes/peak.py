@@ -1,17 +1,13 @@
-"""What a core's arithmetic reaches at best: multiply-adds between registers, nothing loaded."""
+"""The peak rate of a core's arithmetic: multiply-adds between registers, without loads."""
 
-from functools import cache
-
-import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from dagbp._compiler.decorators import FAST, compile_callback
+from dagbp._compiler.decorators import FAST
 from dagbp._kernels.edges.dense import store_panel, sums
-from dagbp._kernels.vectors.vector import ZERO, Tile, call_llvm, fill
-from dagbp._machine import PANEL_ROWS, PART_BYTES
+from dagbp._kernels.signatures import c_function
+from dagbp._kernels.vectors.arithmetic import call_llvm
+from dagbp._kernels.vectors.vector import ZERO, fill
 
 
 @intrinsic
@@ -29,18 +25,10 @@ def multiply_all(typingctx, panel, factor):
     return panel(panel, factor), codegen
 
 
+@c_function("tile, size, f64", fastmath=FAST)
 def multiply_adds(tile, n, factor):
-    """Take n multiply-adds a register of a panel, whose rows `tile` then holds."""
+    """Tile <- a panel after n multiply-adds of each of its registers; for rows of PART_BYTES."""
     panel, factor = sums(tile), fill(tile, factor)
     for _ in range(n):
         panel = multiply_all(panel, factor)
     store_panel(tile, ZERO, panel)
-
-
-@cache
-def compile_peak(dtype):
-    """Return `multiply_adds`, compiled, and its flops for n = 1."""
-    scalar = types.float32 if np.dtype(dtype) == np.float32 else types.float64
-    tile = Tile(scalar, PART_BYTES * 8 // scalar.bitwidth)
-    arguments = signature(types.void, tile, types.uintp, types.float64)
-    return compile_callback(multiply_adds, arguments, fastmath=FAST), 2 * PANEL_ROWS * tile.lanes

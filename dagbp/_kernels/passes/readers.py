@@ -1,25 +1,32 @@
-"""Samples copied into tiles, straight from where they are: features and targets of any kind.
+"""Readers: copy samples from the user's array, of any dtype, into a tile.
 
-So a memory-mapped array of bytes, or a sparse matrix, trains without a whole copy of it. All read
-alike: cells[j * width + b] = source[sample of position first + b, j], or from column places[j] if
-given; lanes beyond `count` repeat the last sample: no overflow that the batch itself has not. The
-members of a crew take turns at blocks of rows. Of a sparse matrix, places has the row of each
-column. Each is a C function, which kernels call by address: cells are those of a tile of `width`
-lanes, source and columns those of features or targets, data has the rest.
+A memory-mapped array of bytes or a sparse matrix therefore trains without a converted copy. All
+readers have the same arguments and do the same:
+
+    cells[j * width + b] = source[sample of position first + b, column of row j]
+
+tile, width     the tile, and its lanes
+data            the samples' frame: order, stride, places, and the arrays of a sparse matrix
+source          the features or targets
+columns         the number of rows j
+first, count    the positions of the samples; lanes b >= count repeat the last sample, so that they
+                overflow only if the batch does
+member,         the threads of a team take turns at blocks of rows
+team_size
+
+Row j reads column data.places[j] of a dense array, or j without places. For a sparse matrix,
+data.places is the inverse: the row of each column.
 """
 
-import numba
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import compile_callback, jit
+from dagbp._compiler.decorators import jit
 from dagbp._kernels.frames import open_data
+from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
 from dagbp._kernels.vectors.vector import (
     ONE,
     ZERO,
-    Tile,
     as_element,
     clear,
     given,
@@ -28,20 +35,22 @@ from dagbp._kernels.vectors.vector import (
 )
 
 u = np.uintp
-BLOCK = u(16)  # rows that a member copies together: whole squares of any side
+BLOCK = u(16)  # rows in a block: a multiple of any square's side
+ARGUMENTS = "tag, frame, source*, size, size, size, size, size, size"
 
 
 @jit
 def sample_index(data, position):
-    """Return which sample stands at `position`."""
+    """Return the sample at a position of the order."""
     return u(data.order[position]) if given(data.order) else position
 
 
+@c_function(ARGUMENTS)
 def read_squares(tile, data, source, columns, first, count, width, member, team_size):
-    """Cells <- rows of a C-contiguous array of the tile's dtype, its columns in their order.
+    """Cells <- rows of a C-contiguous array of the tile's dtype, without places.
 
-    Squares of samples and columns are transposed between registers, what is left of the columns
-    goes one by one.
+    Squares of samples and columns are transposed in registers. The remaining columns are copied
+    one by one.
     """
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
     square, starts = side(source), new_starts(source)
@@ -58,8 +67,9 @@ def read_squares(tile, data, source, columns, first, count, width, member, team_
                     cells[j * width + b + c] = source[starts[c] + j]
 
 
+@c_function(ARGUMENTS)
 def read_rows(tile, data, source, columns, first, count, width, member, team_size):
-    """Cells <- rows of an array of any dtype, `stride` elements apart."""
+    """Cells <- rows of an array of any dtype; rows begin data.stride elements apart."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
     for block in range(member * BLOCK, columns, team_size * BLOCK):
         stop = least(block + BLOCK, columns)
@@ -70,8 +80,9 @@ def read_rows(tile, data, source, columns, first, count, width, member, team_siz
                 cells[j * width + b] = as_element(cells, source[start + column])
 
 
+@c_function(ARGUMENTS)
 def read_csr(tile, data, source, columns, first, count, width, member, team_size):
-    """Cells <- rows of a sparse matrix in CSR form; entries of the same place are added."""
+    """Cells <- rows of a sparse matrix in CSR form; duplicate entries are added."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
     for block in range(member * BLOCK, columns, team_size * BLOCK):
         clear(cells, block * width, least(block + BLOCK, columns) * width)
@@ -85,18 +96,11 @@ def read_csr(tile, data, source, columns, first, count, width, member, team_size
                 cells[j * width + b] += as_element(cells, source[k])
 
 
+@c_function(ARGUMENTS)
 def read_labels(tile, data, source, columns, first, count, width, member, team_size):
-    """Cells <- 1 in the row of each sample's label, 0 in the others; for one member."""
+    """Cells <- 1 in the row of each sample's label, else 0 (one-hot); by one member alone."""
     data, cells = open_data(data, tile), row_pointer(tile, ZERO)
     clear(cells, ZERO, columns * width)
     for b in range(width):
         label = u(source[sample_index(data, first + least(b, count - ONE))])
         cells[label * width + b] = as_element(cells, 1)
-
-
-def compile_reader(template, dtype, source):
-    """Return a reader for tiles of `dtype` from what has dtype `source`, compiled."""
-    tile = Tile(types.float32 if dtype == np.float32 else types.float64, 1)
-    frame, of_source = types.CPointer(types.uint64), types.CPointer(numba.from_dtype(source))
-    arguments = signature(types.void, tile, frame, of_source, *[types.uintp] * 6)
-    return compile_callback(template, arguments)

@@ -21,6 +21,7 @@ from dagbp._kernels.frames import (
     open_net,
     open_single,
 )
+from dagbp._kernels.vectors.arithmetic import fma
 from dagbp._kernels.vectors.gather import lanes_of, no_sum, put, some, take
 from dagbp._kernels.vectors.sums import total
 from dagbp._kernels.vectors.vector import (
@@ -30,7 +31,6 @@ from dagbp._kernels.vectors.vector import (
     as_element,
     call_address,
     chunk_lanes,
-    fma,
     given,
     offset,
     tag_of,

@@ -1,4 +1,7 @@
-"""Where a step's time goes: kernels call `tick` after each part, which is empty unless profiled."""
+"""Times of the parts of a step: kernels call `tick` after each part.
+
+`tick` does nothing unless `Network.profile` runs.
+"""
 
 import ctypes
 import os
@@ -6,13 +9,13 @@ import time
 from functools import cache
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
 
-from dagbp._compiler.decorators import compile_callback, jit
+from dagbp._compiler.decorators import jit
+from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.vector import ZERO, call_address, offset
 
-# Parts of a step: indices into Work.times. Behind them: the last tick, and what the clock writes.
+# Indices into WorkFrame.times: the parts of a step, then the time of the last tick, then two words
+# that the clock writes.
 COPY_IN, SPARSE, DENSE, ACTIVATIONS, LOSSES, WAITING, UPDATE, REFRESH = (
     np.uintp(k) for k in range(8)
 )
@@ -30,8 +33,12 @@ def tick(work, part):
         call_address(work.tick, (work.clock, work.times, part))
 
 
+@c_function("size, i64*, size")
 def add_time(clock, times, part):
-    """times[part] += now - times[LAST], in units of the clock; times[LAST] = now, 0 at first."""
+    """times[part] += now - times[LAST]; times[LAST] = now, in units of the clock.
+
+    The first tick, where times[LAST] is 0, adds nothing.
+    """
     if _POSIX:
         call_address(clock, (_MONOTONIC, offset(times, CLOCK)))
         now = times[CLOCK] * 1_000_000_000 + times[NANOSECONDS]
@@ -41,13 +48,6 @@ def add_time(clock, times, part):
     if times[LAST] != 0:
         times[part] += now - times[LAST]
     times[LAST] = now
-
-
-@cache
-def compile_tick():
-    """Return `add_time`, compiled."""
-    pointer = types.CPointer(types.int64)
-    return compile_callback(add_time, signature(types.void, types.uintp, pointer, types.uintp))
 
 
 @cache

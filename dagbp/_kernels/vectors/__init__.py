@@ -1,1 +1,1 @@
-"""Kernels."""
+"""Vector types for Numba, and intrinsics that load, compute and store vectors."""

@@ -1,15 +1,16 @@
-"""The bits of floating-point vectors, and polynomials whose coefficients suit the precision."""
+"""Operations on the bits of floating-point vectors, and polynomials for both precisions."""
 
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import Vec, call_llvm
+from dagbp._kernels.vectors.arithmetic import call_llvm
+from dagbp._kernels.vectors.vector import Vec
 
 
 def polynomial(float32, float64):
-    """Return an intrinsic p(x) = c[0] x^n + ... + c[n], its coefficients chosen by x's precision.
+    """Return an intrinsic p(x) = c[0] x^n + ... + c[n], by Horner's scheme.
 
-    A single coefficient makes a constant of that precision.
+    The coefficients c are those for the precision of x. A single one makes p a constant.
     """
     by_bits = {32: float32, 64: float64}
 
@@ -27,9 +28,9 @@ def polynomial(float32, float64):
     return evaluate
 
 
-# Whole numbers n travel as n + MAGIC, whose low bits are n in two's complement: adding MAGIC rounds
-# to nearest without an instruction for it, and no conversion to integers is needed, which AVX2 has
-# not for float64.
+# A whole number n is stored as the float n + MAGIC. Its low bits are n in two's complement. Adding
+# MAGIC also rounds to the nearest whole number. So neither a rounding instruction is needed nor a
+# conversion to integers, which AVX2 lacks for float64.
 
 _MANTISSA_BITS = {32: 23, 64: 52}
 _EXPONENT_BIAS = {32: 127, 64: 1023}
@@ -39,7 +40,7 @@ MAGIC = polynomial(float32=[1.5 * 2**23], float64=[1.5 * 2**52])
 
 
 def _bits(builder, x, value):
-    """Return a vector's bits as integers, and a function that makes constants like them."""
+    """Return a vector's bits as integers, and a function that makes such constants."""
     ints = ir.VectorType(ir.IntType(x.dtype.bitwidth), x.lanes)
     return builder.bitcast(value, ints), lambda n: ir.Constant(ints, [n] * x.lanes)
 
@@ -50,7 +51,7 @@ def _from_bits(builder, context, x, value):
 
 @intrinsic
 def power_of_two(typingctx, t):
-    """Return 2**n of t = n + MAGIC, for 2**n in the normal range."""
+    """Return 2**n, given t = n + MAGIC, for 2**n in the normal range."""
 
     def codegen(context, builder, sig, args):
         bits, constant = _bits(builder, t, args[0])
@@ -63,7 +64,7 @@ def power_of_two(typingctx, t):
 
 @intrinsic
 def negate_if_odd(typingctx, t, x):
-    """Return x, or -x where n of t = n + MAGIC is odd."""
+    """Return -x where n is odd, else x, given t = n + MAGIC."""
 
     def codegen(context, builder, sig, args):
         whole, constant = _bits(builder, t, args[0])
@@ -90,7 +91,7 @@ def exponent(typingctx, x):
         two_to_mantissa = _EXPONENT_BIAS[size] + _MANTISSA_BITS[size]
         bits, constant = _bits(builder, x, args[0])
         raw = _raw_exponent(builder, x, bits, constant)
-        # The bits of 2^m + raw are those of 2^m with raw as mantissa.
+        # With m bits in a mantissa, the float 2^m + raw has the bits of 2^m, and raw as mantissa.
         magic = builder.or_(raw, constant(two_to_mantissa << _MANTISSA_BITS[size]))
         offset = 2.0 ** _MANTISSA_BITS[size] + _EXPONENT_BIAS[size]
         value = _from_bits(builder, context, x, magic)
@@ -108,15 +109,15 @@ def significand(typingctx, x):
         bits, constant = _bits(builder, x, args[0])
         raw = _raw_exponent(builder, x, bits, constant)
         e = builder.sub(raw, constant(_EXPONENT_BIAS[size]))
-        taken = builder.sub(bits, builder.shl(e, constant(_MANTISSA_BITS[size])))
-        return _from_bits(builder, context, x, taken)
+        divided = builder.sub(bits, builder.shl(e, constant(_MANTISSA_BITS[size])))
+        return _from_bits(builder, context, x, divided)
 
     return x(x), codegen
 
 
 @intrinsic
 def leading_half(typingctx, x):
-    """Return x with the lower half of its mantissa cleared: its square is exact."""
+    """Return x with the lower half of its mantissa cleared, so that its square is exact."""
 
     def codegen(context, builder, sig, args):
         bits, constant = _bits(builder, x, args[0])

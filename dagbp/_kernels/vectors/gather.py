@@ -1,11 +1,11 @@
-"""Vectors over a row's edges: some of an array's elements, in a stretch or gathered by row.
+"""Masked and gathered loads of vectors over one row's edges, for single samples.
 
-Each takes a count of lanes, which may be less than a vector's: what is left of a row needs no loop
-of its own. That would guess its length wrong each time: plain loops took 98 us for 200,000 edges in
-10,000 rows, and these 58, but 5.4 both in 1,000 rows, whose lengths a processor learns.
+Each load takes the number of lanes that count, so the rest of a row needs no loop of its own. The
+processor would mispredict the end of such a loop for each row: for 200,000 edges in 10,000 rows,
+plain loops took 98 us and these loads 58 us. In 1,000 rows, the lengths of which a processor
+learns, both took 5.4 us.
 
-A vector is 32 bytes: with 64 a gather moved a fifth fewer elements a cycle. Processors without
-gather instructions get a load for each lane.
+LLVM emits a load for each lane where the processor has no gather instructions.
 """
 
 from llvmlite import ir
@@ -13,31 +13,29 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dagbp._kernels.vectors.vector import Vec, element, repeat
-from dagbp._machine import REGISTER_BYTES
-
-VECTOR_BYTES = min(32, REGISTER_BYTES)
+from dagbp._machine import GATHER_BYTES
 
 
 def _vec(pointer):
-    return Vec(pointer.dtype, VECTOR_BYTES * 8 // pointer.dtype.bitwidth)
+    return Vec(pointer.dtype, GATHER_BYTES * 8 // pointer.dtype.bitwidth)
 
 
 def _masked(context, builder, operation, args, result):
-    """Call an LLVM intrinsic over memory; `args` as it takes them."""
+    """Emit a call of `llvm.masked.<operation>`."""
     function = ir.FunctionType(result, [arg.type for arg in args])
     function = cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{operation}")
     return builder.call(function, args)
 
 
 def _first_lanes(builder, count, lanes):
-    """Return a mask of `count` lanes; LLVM sees where it is all of them."""
+    """Return a mask of the first `count` lanes; LLVM folds it if the count is known."""
     numbers = ir.VectorType(ir.IntType(32), lanes)
     limit = repeat(builder, numbers, builder.trunc(count, numbers.element))
     return builder.icmp_unsigned("<", ir.Constant(numbers, list(range(lanes))), limit)
 
 
 def _load_some(context, builder, pointer, vector, name, mask):
-    """Return as many consecutive elements as the mask has lanes, and zeros."""
+    """Return consecutive elements where the mask is set, and zeros elsewhere."""
     size = context.get_abi_sizeof(vector.element)
     align, zeros = ir.Constant(ir.IntType(32), size), ir.Constant(vector, None)
     operation = f"load.v{vector.count}{name}.p0"
@@ -46,7 +44,7 @@ def _load_some(context, builder, pointer, vector, name, mask):
 
 @intrinsic
 def lanes_of(typingctx, pointer):
-    """Return how many elements of a pointer fill a vector, a compile-time constant."""
+    """Return the number of lanes of a vector, a compile-time constant."""
     constant = ir.Constant(ir.IntType(64), _vec(pointer).lanes)
     return types.uintp(pointer), lambda context, builder, sig, args: constant
 
@@ -64,7 +62,7 @@ def no_sum(typingctx, pointer):
 
 @intrinsic
 def some(typingctx, source, first, count):
-    """Return source[first : first + count], up to a vector's lanes, and zeros beyond."""
+    """Return source[first : first + count], and zeros in the other lanes."""
     vec = _vec(source)
 
     def codegen(context, builder, sig, args):
@@ -79,9 +77,10 @@ def some(typingctx, source, first, count):
 
 @intrinsic
 def take(typingctx, source, rows, first, count):
-    """Return source[rows[first : first + count]], up to a vector's lanes, and zeros beyond.
+    """Return source[rows[first : first + count]], and zeros in the other lanes.
 
-    Lanes beyond read element 0: a mask would be a branch for each where there is no quick gather.
+    Those lanes read element 0 first, as a masked gather would branch for each lane on processors
+    without gather instructions.
     """
     vec = _vec(source)
 
@@ -105,7 +104,7 @@ def take(typingctx, source, rows, first, count):
 
 @intrinsic
 def put(typingctx, target, first, count, value):
-    """target[first : first + count] = value, up to its lanes."""
+    """target[first : first + count] = value, for up to as many elements as it has lanes."""
     vec = _vec(target)
 
     def codegen(context, builder, sig, args):

@@ -1,4 +1,4 @@
-"""Sums over the lanes of vectors: the horizontal adds that compilers do not find by themselves."""
+"""Horizontal sums: sums over the lanes of a vector, in shapes that LLVM does not find by itself."""
 
 from functools import cache
 
@@ -11,12 +11,13 @@ from dagbp._machine import REGISTER_BYTES
 
 
 def shuffle(builder, a, b, picks):
+    """Emit a vector of lanes of a and b: lane `pick` of both, one after the other."""
     index = ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks)
     return builder.shuffle_vector(a, b, index)
 
 
 def _fold(builder, value, width):
-    """Add halves until `width` lanes are left."""
+    """Emit the sum of a vector's halves, and again until `width` lanes are left."""
     while value.type.count > width:
         half = value.type.count // 2
         low = shuffle(builder, value, value, list(range(half)))
@@ -27,7 +28,7 @@ def _fold(builder, value, width):
 
 @intrinsic
 def total(typingctx, a):
-    """Return the sum over lanes, by halving: the shape a compiler does not find by itself."""
+    """Return the sum over lanes, by halving."""
 
     def codegen(context, builder, sig, args):
         one = _fold(builder, args[0], 1)
@@ -37,31 +38,32 @@ def total(typingctx, a):
 
 
 def register_lanes(vec):
-    """Return how many lanes of a vector go in one register."""
+    """Return the number of a vector's lanes in one register."""
     return min(vec.lanes, REGISTER_BYTES * 8 // vec.dtype.bitwidth)
 
 
 def few_lanes(vec):
-    """Return how many totals to take at once where there are few: of a row's last edges, say."""
+    """Return the number of totals to take together for a short rest, as of a row's last edges."""
     return min(4, register_lanes(vec))
 
 
 def all_totals(builder, vec, product, count):
-    """Return the totals of so many vectors, each in its lane.
+    """Emit the totals of `count` vectors, one in each lane.
 
     Parameters
     ----------
     product : callable
-        ``product(c)`` emits the vector whose total is to be in lane c.
+        ``product(c)`` emits a vector; its total comes into lane c.
     count : int
         A power of two from 2 to the lanes of a register.
 
     Notes
     -----
-    A binary tree: two vectors are merged into one whose halves are theirs, each summed by halves,
-    until every lane of a group of `count` is a total; groups are added last. That takes two
-    shuffles and an add a vector, of which shuffles of 16 bytes and within them are single
-    instructions on x86. Depth first, few wait in registers.
+    A binary tree. Each step merges two vectors into one: one half of its lanes holds partial sums
+    of the first, the other half of the second. At the root every lane in a group of `count` is a
+    total of that group, and the groups are added last. A step takes two shuffles and one add.
+    Shuffles of blocks of 16 bytes, and within such blocks, are single instructions on x86. The tree
+    is walked depth first, so that few vectors wait in registers.
     """
     n, block = register_lanes(vec), min(count, 128 // vec.dtype.bitwidth)
     stages, lane = _tree(n, count, block)
@@ -79,7 +81,7 @@ def all_totals(builder, vec, product, count):
 
 @cache
 def _tree(n, count, block):
-    """Return the picks (low, high) of each stage of merging, and in which lane each leaf ends."""
+    """Return the picks (low, high) of each stage of merging, and the lane of each leaf's total."""
     stages = [
         [_picks(n, size, units, half) for half in halves]
         for size, units in ((block, count // block), (1, block))
@@ -92,12 +94,15 @@ def _tree(n, count, block):
     return stages, [owners[0].index(leaf) for leaf in range(count)]
 
 
-# By the number of units in a group: which of them are added to which, stage by stage.
+# For each number of units in a group, by stage: the units that are added to each other.
 _HALVES = {1: [], 2: [((0,), (1,))], 4: [((0, 1), (2, 3)), ((0, 2), (1, 3))]}
 
 
 def _picks(n, size, count, units):
-    """Return those units, of `size` lanes, of each group of `count`: of a, then of b."""
+    """Return the lanes of these units in each group, first of a and then of b.
+
+    A unit has `size` lanes, and a group `count` units.
+    """
     return [
         of + group + size * unit + lane
         for group in range(0, n, size * count)
@@ -109,7 +114,7 @@ def _picks(n, size, count, units):
 
 @intrinsic
 def row_totals(typingctx, tile, first):
-    """Return the totals of a tile's rows from `first`, each in its lane: a few of them, 2 or 4."""
+    """Return the totals of `few_lanes` rows of a tile from `first`, one in each lane."""
     vec = Vec(tile.dtype, tile.lanes)
     count = few_lanes(vec)
 
@@ -126,7 +131,7 @@ def row_totals(typingctx, tile, first):
 
 @intrinsic
 def add_vector(typingctx, target, first, value):
-    """target[first : ...] += value, as many elements as it has lanes."""
+    """target[first ...] += value, one element for each lane."""
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, target, *args[:2])

@@ -1,4 +1,4 @@
-"""Squares of as many values a side as fill a register, transposed between registers."""
+"""Transposition in registers: copies squares with as many values a side as one register holds."""
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -16,21 +16,21 @@ from dagbp._kernels.vectors.vector import (
 
 
 def _square(pointer):
-    """Return the type of one side: a register, of 64 bytes at most."""
+    """Return the type of one row of a square: a register, of 64 bytes at most."""
     vec = Vec(pointer.dtype, CHUNK_BYTES * 8 // pointer.dtype.bitwidth)
     return Vec(pointer.dtype, register_lanes(vec))
 
 
 @intrinsic
 def side(typingctx, pointer):
-    """Return how many values a side has, a compile-time constant."""
+    """Return the number of values in a side, a compile-time constant."""
     constant = ir.Constant(ir.IntType(64), _square(pointer).lanes)
     return types.uintp(pointer), lambda context, builder, sig, args: constant
 
 
 @intrinsic
 def new_starts(typingctx, pointer):
-    """Return room on the stack for where the rows of a square start."""
+    """Return an array on the stack for the starts of a square's rows."""
 
     def codegen(context, builder, sig, args):
         return cgutils.alloca_once(builder, ir.IntType(64), size=_square(pointer).lanes)
@@ -40,7 +40,7 @@ def new_starts(typingctx, pointer):
 
 @intrinsic
 def copy_square(typingctx, source, starts, column, target, first, stride):
-    """target[first + r stride + c] = source[starts[c] + column + r] for a square of r and c."""
+    """target[first + r stride + c] = source[starts[c] + column + r] for all r and c of a square."""
     vec = _square(source)
     align = vec.dtype.bitwidth // 8
 
@@ -63,7 +63,10 @@ def copy_square(typingctx, source, starts, column, target, first, stride):
 
 
 def _transposed(builder, rows):
-    """Return the columns: rows half the square apart are interleaved, as often as it halves."""
+    """Return the columns of n rows by a perfect shuffle (Stone, 1971), log2(n) times.
+
+    Each time row k is interleaved with row k + n/2.
+    """
     n = len(rows)
     half = n // 2
     low = [lane for k in range(half) for lane in (k, n + k)]

@@ -1,31 +1,26 @@
-"""Rows of a tile as single LLVM vector values, inside Numba.
+"""Numba types for tiles and vectors, and intrinsics that read and write memory.
 
-A *tile* holds the values of all nodes for one slice of a batch: a row of `lanes` samples a node,
-64-byte aligned. In a kernel it is a `Tile(dtype, lanes)`, a pointer to its first row; the number of
-lanes is part of the type, so one source serves every width.
+A *tile* holds the values of all nodes for a slice of a batch. It has a row for each node, and each
+row has `lanes` samples and is 64-byte aligned. In a kernel a tile is a `Tile(dtype, lanes)`, a
+pointer to the first row. The number of lanes is part of the type, so one source serves all widths.
 
-`Vec(dtype, lanes)` is a Numba type whose value is an LLVM `<lanes x dtype>`. LLVM splits it into
-as many machine registers as it needs, keeps it in registers across a loop and emits fused
-multiply-adds with broadcast operands: none of which it does for a small NumPy array. Numbers meet
-vectors by a cast that repeats them in every lane, so formulas read the same for both precisions.
+A row is loaded as a `Vec(dtype, lanes)`, an LLVM vector `<lanes x dtype>`. LLVM splits it into as
+many registers as it needs, keeps it there across a loop, and emits fused multiply-adds with
+broadcast operands. It does none of this for a small NumPy array. See `arithmetic` for operators.
 
-Pointers in place of arrays: no reference counts, and no shapes to pass and to compile.
+Kernels use pointers in place of arrays: these need no reference counts, and no shapes that would be
+passed and compiled.
 """
 
-import operator
-
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
+from numba.extending import intrinsic, lower_cast, models, register_model
 
-CHUNK_BYTES = 64  # what activation and loss rows work on; every tile's row is a multiple of it
+CHUNK_BYTES = 64  # activations and losses compute so much at once; a tile's row has whole chunks
 
-
-# Unsigned constants for kernels: signed ones make Numba emit code for negative rows, and naming
-# them here takes half the time to compile of converting them in every place.
+# Unsigned constants: with signed ones, Numba emits code for negative indices. A name compiles in
+# half the time of a conversion.
 ZERO, ONE = np.uintp(0), np.uintp(1)
 
 
@@ -68,6 +63,7 @@ class _VecModel(models.PrimitiveModel):
 
 
 def repeat(builder, vector, scalar):
+    """Emit an LLVM vector of this type with the scalar in every lane."""
     first = ir.Constant(ir.IntType(32), 0)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, scalar, first)
@@ -83,16 +79,6 @@ def _number_to_vec(context, builder, fromty, toty, value):
         fromty = fromty.literal_type
     scalar = context.cast(builder, value, fromty, toty.dtype)
     return repeat(builder, context.get_value_type(toty), scalar)
-
-
-def inlined(formula):
-    """Copy a formula of vectors into its callers, before they are compiled.
-
-    On its own it would take 40 ms, and a row of formulas that call formulas a third of a second.
-    It gets its caller's floating-point flags, which must be EXACT: with "reassoc" rounding by
-    adding MAGIC is undone.
-    """
-    return numba.jit(nopython=True, inline="always")(formula)  # not _jit.jit: no code, no cache
 
 
 # --- memory --------------------------------------------------------------------------------------
@@ -137,7 +123,7 @@ def _row_vec(tile):
 
 @intrinsic
 def tag_of(typingctx, array):
-    """Return a null tile of an array's dtype: the kind of frames in functions of any width."""
+    """Return a null tile of an array's dtype: the `tag` of functions for tiles of any width."""
     tile = Tile(array.dtype, 1)
 
     def codegen(context, builder, sig, args):
@@ -159,7 +145,7 @@ def array_pointer(typingctx, array):
 
 @intrinsic
 def offset(typingctx, pointer, elements):
-    """Return the pointer so many elements, or the tile so many rows, further on."""
+    """Return the pointer moved on by a number of elements, or the tile by a number of rows."""
 
     def codegen(context, builder, sig, args):
         return element(context, builder, pointer, *args, inbounds=True)
@@ -169,7 +155,7 @@ def offset(typingctx, pointer, elements):
 
 @intrinsic
 def given(typingctx, pointer):
-    """Return whether a pointer is not null."""
+    """Return True if a pointer is not null."""
 
     def codegen(context, builder, sig, args):
         return cgutils.is_not_null(builder, args[0])
@@ -179,7 +165,7 @@ def given(typingctx, pointer):
 
 @intrinsic
 def slot_at(typingctx, narrow, wide, k):
-    """Return element k of whichever of two tables of slots is there."""
+    """Return element k of a table of slots: of `narrow` unless it is null, else of `wide`."""
 
     def codegen(context, builder, sig, args):
         narrow_, wide_, k_ = args
@@ -197,7 +183,7 @@ def slot_at(typingctx, narrow, wide, k):
 
 @intrinsic
 def least(typingctx, a, b):
-    """Return the smaller of two sizes; Python's `min` is compiled anew for each pair of types."""
+    """Return the smaller of two sizes; Numba compiles `min` once more for each pair of types."""
 
     def codegen(context, builder, sig, args):
         return builder.select(builder.icmp_unsigned("<", *args), *args)
@@ -240,7 +226,7 @@ def store(typingctx, tile, row, value):
 
 @intrinsic
 def fill(typingctx, tile, number):
-    """Return a vector as wide as the tile's rows with `number` in every lane."""
+    """Return a vector as wide as the tile's rows, with `number` in every lane."""
     vec = _row_vec(tile)
     return vec(tile, vec), lambda context, builder, sig, args: args[1]
 
@@ -338,167 +324,19 @@ def chunk_lanes(typingctx, source):
 
 @intrinsic
 def align_stack(typingctx):
-    """Align the stack of the function that calls this to 64 bytes.
+    """Align the caller's stack to 64 bytes.
 
-    Vectors are spilled there. Across cache lines, as chance has it, a row of sines takes 38 ns, and
-    not 20.
+    Vectors are spilled to the stack. If they happen to cross cache lines, a row of sines takes
+    38 ns, else 20 ns.
     """
 
     def codegen(context, builder, sig, args):
         attributes = builder.function.attributes
         attributes.alignstack = CHUNK_BYTES
-        attributes.add("nounwind")  # llvmlite prints no attributes if alignstack is the only one
+        attributes.add("nounwind")  # llvmlite prints alignstack only beside another one
         return context.get_dummy_value()
 
     return types.void(), codegen
-
-
-# --- arithmetic ----------------------------------------------------------------------------------
-
-
-def _common_vec(args):
-    """Return the one vector type among `args`, or None; numbers are repeated to fit it."""
-    vecs = {a for a in args if isinstance(a, Vec)}
-    numbers_fit = all(isinstance(a, (Vec, types.Float, types.Integer)) for a in args)
-    return vecs.pop() if len(vecs) == 1 and numbers_fit else None
-
-
-def _define_operator(symbol, build, result=lambda vec: vec):
-    class Template(AbstractTemplate):
-        def generic(self, args, kws):
-            vec = None if kws else _common_vec(args)
-            if vec is not None:
-                return signature(result(vec), *([vec] * len(args)))
-
-    infer_global(symbol)(Template)
-
-    def lower(context, builder, sig, args):
-        return build(builder, *args)
-
-    arity = 1 if symbol is operator.neg else 2
-    lower_builtin(symbol, *[Vec] * arity)(lower)
-
-
-def _mask_of(vec):
-    return Vec(types.boolean, vec.lanes)
-
-
-for _symbol, _build in {
-    operator.add: lambda b, x, y: b.fadd(x, y),
-    operator.sub: lambda b, x, y: b.fsub(x, y),
-    operator.mul: lambda b, x, y: b.fmul(x, y),
-    operator.truediv: lambda b, x, y: b.fdiv(x, y),
-    operator.neg: lambda b, x: b.fneg(x),
-}.items():
-    _define_operator(_symbol, _build)
-
-for _symbol, _sign in {
-    operator.lt: "<",
-    operator.le: "<=",
-    operator.gt: ">",
-    operator.ge: ">=",
-    operator.eq: "==",
-}.items():
-    _define_operator(
-        _symbol, lambda b, x, y, sign=_sign: b.fcmp_ordered(sign, x, y), result=_mask_of
-    )
-
-
-@intrinsic
-def select(typingctx, mask, yes, no):
-    """Return `yes` where `mask`, else `no`, lane by lane."""
-    vec = _common_vec((yes, no))
-    if vec is None:
-        return None
-    return vec(mask, vec, vec), lambda context, builder, sig, args: builder.select(*args)
-
-
-def call_llvm(context, builder, name, vec, args):
-    vector = context.get_value_type(vec)
-    function = ir.FunctionType(vector, [vector] * len(args))
-    full = f"llvm.{name}.v{vec.lanes}f{vec.dtype.bitwidth}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, full), args)
-
-
-def _llvm_intrinsic(name, types_):
-    vec = _common_vec(types_)
-    if vec is None:
-        return None
-
-    def codegen(context, builder, sig, args):
-        return call_llvm(context, builder, name, vec, args)
-
-    return vec(*[vec] * len(types_)), codegen
-
-
-@intrinsic
-def fma(typingctx, a, b, c):
-    """Return a*b + c, fused where the machine can.
-
-    `llvm.fma` proper becomes a libm call a lane without FMA hardware, 30 times slower.
-    """
-    return _llvm_intrinsic("fmuladd", (a, b, c))
-
-
-@intrinsic
-def maximum(typingctx, a, b):
-    """Return the greater; of a number and a NaN, the number."""
-    return _llvm_intrinsic("maxnum", (a, b))
-
-
-@intrinsic
-def fabs(typingctx, a):
-    """Return the absolute value."""
-    return _llvm_intrinsic("fabs", (a,))
-
-
-@intrinsic
-def sqrt(typingctx, a):
-    """Return the square root."""
-    return _llvm_intrinsic("sqrt", (a,))
-
-
-@intrinsic
-def copysign(typingctx, a, b):
-    """Return |a| with the sign of b."""
-    return _llvm_intrinsic("copysign", (a, b))
-
-
-@intrinsic
-def libm_sin(typingctx, a):
-    """Return the sine by the C library, lane by lane."""
-    return _llvm_intrinsic("sin", (a,))
-
-
-@intrinsic
-def libm_cos(typingctx, a):
-    """Return the cosine by the C library, lane by lane."""
-    return _llvm_intrinsic("cos", (a,))
-
-
-def _any_lane(builder, mask):
-    whole = builder.bitcast(mask, ir.IntType(mask.type.count))
-    return builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0))
-
-
-@intrinsic
-def any_lane(typingctx, mask):
-    """Return whether a mask is true anywhere."""
-
-    def codegen(context, builder, sig, args):
-        return _any_lane(builder, args[0])
-
-    return types.boolean(mask), codegen
-
-
-@intrinsic
-def any_nan(typingctx, a):
-    """Return whether some lane is not a number."""
-
-    def codegen(context, builder, sig, args):
-        return _any_lane(builder, builder.fcmp_unordered("uno", args[0], args[0]))
-
-    return types.boolean(a), codegen
 
 
 # --- calls by address ----------------------------------------------------------------------------
@@ -506,7 +344,7 @@ def any_nan(typingctx, a):
 
 @intrinsic
 def call_address(typingctx, address, arguments):
-    """Call the C function `void f(*arguments)` at an address: nothing recompiles for a new f."""
+    """Call the C function `void f(*arguments)` at an address; a new f recompiles nothing."""
 
     def codegen(context, builder, sig, args):
         values = cgutils.unpack_tuple(builder, args[1])

@@ -1,0 +1,1 @@
+"""What all suites share: environment, times, networks, races, results, charts and the report."""

@@ -1,0 +1,1 @@
+"""Base classes of peers, and helpers that several peers use."""
