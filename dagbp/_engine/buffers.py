@@ -1,5 +1,6 @@
 """Buffers: the arrays that kernels write, and each thread's WorkFrame."""
 
+from array import array
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
@@ -26,7 +27,6 @@ from dagbp._layout.refresh import within
 from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
-Frame = npt.NDArray[np.uint64]
 
 
 class Dropout(NamedTuple):
@@ -176,16 +176,16 @@ class Buffers:
 
     def frames(
         self, dropout: Dropout | None = None, times: npt.NDArray[np.int64] | None = None
-    ) -> list[Frame]:
+    ) -> "list[array[int]]":
         """Return each thread's packed WorkFrame, with dropout and a clock if they are given."""
+        if dropout is None and times is None:
+            return self._frames
         more: dict[str, Any] = {}
         if dropout is not None:
             more["drop"] = drop.compiled(self._dtype).address
             more |= {"keep_probability": dropout.keep_probability, "drop_key": dropout.key}
         if times is not None:
             more |= {"tick": add_time.compiled().address, "clock": clock_address()}
-        if not more:
-            return self._frames
         rows = [None] * len(self._works) if times is None else times
         pairs = zip(self._works, rows, strict=True)
         return [pack(work._replace(**more, times=row), self._dtype) for work, row in pairs]

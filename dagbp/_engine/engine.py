@@ -52,7 +52,7 @@ LARGE = 2**26  # bytes; the check of memory takes longer than a small prediction
 class _Prepared(NamedTuple):
     """The calls of one operation, one for each thread, and the objects whose addresses they use."""
 
-    calls: list[Callable[[], None]]
+    calls: list[partial[None]]
     buffers: Buffers
     held: tuple[Any, ...]
 
@@ -240,14 +240,17 @@ class CpuEngine:
             buffers.gradients()
         works = buffers.frames(dropout, times)
         net = self._nets.frame(operation, tile_plan.row_bytes, signals)
-        first = [net, *(pack(record, self.dtype) for record in before)]
-        last = [] if after is None else [pack(after, self.dtype)]
-        numbers = [] if operation.back is None else [operation.back]
-        call = partial(self._entry(operation.entry), None, *map(address, first))
-        calls: list[Callable[[], None]] = [
-            partial(call, address(work), *map(address, last), *numbers) for work in works
-        ]
-        return _Prepared(calls, buffers, (before, after, first, works, last))
+        frames = [net, *[pack(record, self.dtype) for record in before]]
+        first, last = (
+            [None, *[frame.buffer_info()[0] for frame in frames]],
+            [] if operation.back is None else [operation.back],
+        )
+        if after is not None:
+            frames.append(pack(after, self.dtype))
+            last.insert(0, frames[-1].buffer_info()[0])
+        entry = self._entry(operation.entry)
+        calls = [partial(entry, *first, work.buffer_info()[0], *last) for work in works]
+        return _Prepared(calls, buffers, (before, after, frames, works))
 
     def _entry(self, kernel: CKernel) -> Callable[..., None]:
         """Return an entry point as a function of addresses and numbers."""

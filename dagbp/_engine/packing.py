@@ -1,7 +1,8 @@
 """Packing: a network and its samples as the frames that kernels receive."""
 
+from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from dagbp._plan.edge_order import inverse
 from dagbp._plan.plan import Plan
 
 Array = npt.NDArray[Any]
-Frame = npt.NDArray[np.uint64]
+Frame: TypeAlias = "array[int]"
 
 _FUSED = {"relu": FUSED_RELU, "identity": FUSED_IDENTITY}
 

@@ -1,5 +1,6 @@
 """One sample outside of tiles: its arrays, and the calls of `passes.single_sample`."""
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class SingleSample:
     plan : Plan
         The user's plan, without explicit zeros.
     layout : Layout
-    net : uint64
+    net : array of int
         A packed NetFrame; its group functions are not called.
     exact : bool (n,)
         Whether a row's activation takes any number of values, as a user's function does. Built-in
@@ -38,7 +39,7 @@ class SingleSample:
         self,
         plan: Plan,
         layout: Layout,
-        net: npt.NDArray[np.uint64],
+        net: "array[int]",
         exact: npt.NDArray[np.bool_],
         places: npt.NDArray[np.int64] | None,
         dtype: np.dtype[Any],
@@ -61,7 +62,7 @@ class SingleSample:
         rounded = -(-sizes // lanes) * lanes
         filled = layout.slot is not None
         self._record = SingleSampleFrame(
-            net=net,
+            net=np.frombuffer(net, np.uint64),
             x=x,
             s=s,
             d=d,
@@ -78,7 +79,7 @@ class SingleSample:
             src=plan.in_src,
             panel=np.zeros(n, np.int64) if filled else layout.ins.of_row,
         )
-        self._frame = pack(self._record, dtype)
+        self._frame = np.frombuffer(pack(self._record, dtype), np.uint64)
 
     def predict(self, X: Array) -> Array:
         """Return the outputs (1, n_outputs)."""

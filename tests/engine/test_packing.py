@@ -41,13 +41,12 @@ def example(**changed):
 
 def test_a_frame_has_one_word_for_each_field():
     record = example(weights=np.ones(2), function=np.ones((3, 3), np.int8)[:, ::2])
-    words = pack(record, REAL)
-    assert words.dtype == np.uint64
+    words = np.array(pack(record, REAL))
     arrays = "numbers", "values", "rows", "weights", "function"
     places = [getattr(record, name).__array_interface__["data"][0] for name in arrays]
     assert words[[0, 1, 2, 3, 5]].tolist() == places
     assert words[4] == 7
-    assert pack(example(), REAL)[[3, 5]].tolist() == [0, 0]
+    assert list(pack(example(), REAL))[3::2] == [0, 0]
 
 
 def test_read_only_and_empty_arrays_are_packed():
