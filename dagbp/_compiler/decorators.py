@@ -27,8 +27,8 @@ FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # For formulas that depend on their rounding: nothing may be reordered or approximated.
 EXACT = {"nsz", "contract"}
 
-# Versions of Numba that the fast compiler was tested with: it compiled and fitted with each.
-_FAST_VERSIONS = ("0.62", "0.64", "0.65", "0.66", "0.67", "0.68")
+# Versions of Numba with which the fast compiler has compiled and fitted. Others use the plain one.
+_FAST_VERSIONS = ("0.62", "0.68")
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("dagbp's kernels are compiled; unset NUMBA_DISABLE_JIT to use it")

