@@ -122,7 +122,7 @@ def tile_life(mode):
 
 
 def stages(mode):
-    """Draw levels, cut into segments, dealt out to two threads in stages."""
+    """Draw levels that are cut into segments, which two threads compute in stages."""
     figure, ax = new(mode, 11, 4.6)
     segments = [
         (1, "relu", 3),
