@@ -1,4 +1,4 @@
-"""How Sphinx builds the site; the README has the command."""
+"""Configuration of Sphinx; CONTRIBUTING.md has the command that builds the site."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ project_copyright = "the dagbp developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "complete", "formulas", "pictures"]
 exclude_patterns = ["_generated"]
 nitpicky = True
-nitpick_ignore_regex = [("py:obj", ".*")]  # single backticks in docstrings: parameters, too
+nitpick_ignore_regex = [("py:obj", ".*")]  # single backticks in docstrings also mark parameters
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "substitution"]
 myst_heading_anchors = 3
@@ -47,7 +47,7 @@ html_copy_source = False
 
 
 def find_at_top(app, env, node, contnode):
-    """Resolve a name of dagbp's own that a docstring of another module mentions."""
+    """Resolve a name of `dagbp` in a docstring of another module."""
     if node.get("refdomain") != "py" or node["reftarget"].split(".")[0] not in dagbp.__all__:
         return None
     target = f"dagbp.{node['reftarget']}"
@@ -58,14 +58,14 @@ def find_at_top(app, env, node, contnode):
 
 
 def demote_headings(app, what, name, obj, options, lines):
-    """Make a module's heading "Examples" a line in bold, as in the docstrings of functions."""
+    """Make the heading "Examples" of a module a line in bold, as in the docstrings of functions."""
     if what == "module" and "Examples" in lines:
         k = lines.index("Examples")
         lines[k : k + 2] = [".. rubric:: Examples", ""]
 
 
 def setup(app):
-    """Draw the pictures, which pages include, and see to names and headings."""
+    """Draw the pictures, and connect the functions for names and headings."""
     pictures.draw_all(HERE / "_generated")
     app.connect("missing-reference", find_at_top)
     app.connect("autodoc-process-docstring", demote_headings, priority=400)  # before numpydoc

@@ -1,4 +1,4 @@
-"""The figures of the benchmarks that pages quote. They come from the results; none is typed."""
+"""The figures of the benchmarks that pages quote, read from the results."""
 
 import sys
 from pathlib import Path

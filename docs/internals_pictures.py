@@ -34,9 +34,9 @@ def text(ax, x, y, words, colour, size=10, **where):
     ax.text(x, y, words, color=colour, fontsize=size, **{"ha": "center", "va": "center", **where})
 
 
-def arrow(ax, start, end, colour, bend=0.0):
+def arrow(ax, start, end, colour, bend=0.0, heads="-|>"):
     """Draw an arrow."""
-    style = {"arrowstyle": "-|>", "color": colour, "connectionstyle": f"arc3,rad={bend}"}
+    style = {"arrowstyle": heads, "color": colour, "connectionstyle": f"arc3,rad={bend}"}
     ax.annotate("", end, start, arrowprops=style)
 
 
@@ -47,11 +47,12 @@ def weight_orders(mode):
     zero = (0, 2)  # an explicit zero
     by_target = sorted(edges | {zero})
     by_source = sorted(edges | {zero}, key=lambda edge: edge[::-1])
-    by_block = sorted(edges | {zero}, key=lambda edge: (edge[1] // 3, edge))
+    # A class of rows with an explicit zero, here row 0, has no source blocks.
+    by_block = sorted((e for e in edges if e[0] > 0), key=lambda edge: (edge[1] // 3, edge))
     orders = (
         ("by_target (CSR)", by_target, BLUE, "forward pass, and the user's order\nwithout zeros"),
         ("by_source (CSC)", by_source, ORANGE, "backward pass, gradients,\noptimizer state"),
-        ("block_weights", by_block, GREEN, "forward pass where a level\nhas many edges a row"),
+        ("block_weights", by_block, GREEN, "forward pass, for levels\nwith many edges a row"),
     )
     for k, (title, order, colour, use) in enumerate(orders):
         left = 9 * k
@@ -69,7 +70,8 @@ def weight_orders(mode):
             )
             text(ax, left + source + 0.46, y + 0.46, number, INK[mode])
         if k == 2:
-            ax.plot([left + 2.96] * 2, [0.6, 4.1], color=MUTED[mode], linestyle=":")
+            ax.plot([left + 2.96] * 2, [0.6, 3.0], color=MUTED[mode], linestyle=":")
+            text(ax, left + 3, 3.46, "no source blocks", MUTED[mode], 9)
         text(ax, left + 3, 4.3, "sources", MUTED[mode], 9)
         text(ax, left - 0.4, 2.3, "targets", MUTED[mode], 9, rotation=90)
         text(ax, left + 3, -0.5, use, MUTED[mode], 9.5)
@@ -77,7 +79,7 @@ def weight_orders(mode):
         ax,
         15,
         -1.7,
-        "pale: an explicit zero of a filled block; dotted: where a source block ends",
+        "pale: an explicit zero of a filled block; dotted line: the boundary of two source blocks",
         MUTED[mode],
         9,
     )
@@ -94,7 +96,7 @@ def tile_life(mode):
         ("load", ["x", "x", "", "", ""]),
         ("sums", ["x", "x", "s", "", ""]),
         ("activation", ["x", "x", "x", "", ""]),
-        ("... to the end", ["x", "x", "x", "x", "x"]),
+        ("all nodes", ["x", "x", "x", "x", "x"]),
         ("loss", ["x", "x", "x", "x", "x"]),
         ("back: y", ["x", "x", "x", "x", "δ"]),
         ("back: h2", ["x", "x", "x", "δ", "δ"]),
@@ -109,7 +111,7 @@ def tile_life(mode):
             text(ax, 2 * k + 0.8, y + 0.42, state, INK[mode], 11)
     for row, label in enumerate(rows):
         text(ax, -0.3, 4.42 - row, label, INK[mode], 11, ha="right")
-    text(ax, 8.8, -0.75, "e = ∂loss/∂x of the outputs has rows of its own", MUTED[mode], 9.5)
+    text(ax, 8.8, -0.75, "∂loss/∂x of the outputs has its own rows", MUTED[mode], 9.5)
     arrow(ax, (0, -0.25), (7.2, -0.25), BLUE[mode])
     arrow(ax, (10, -0.25), (15.6, -0.25), ORANGE[mode])
     text(ax, 3.6, -0.75, "forward", BLUE[mode])
@@ -120,7 +122,7 @@ def tile_life(mode):
 
 
 def stages(mode):
-    """Draw levels, cut into segments, dealt out to two threads in stages."""
+    """Draw levels that are cut into segments, which two threads compute in stages."""
     figure, ax = new(mode, 11, 4.6)
     segments = [
         (1, "relu", 3),
@@ -138,7 +140,8 @@ def stages(mode):
         tops.setdefault(("level", level), y)
         tops.setdefault(("stage", k), y)
         box(ax, 3, y - size + 0.12, 5, size - 0.24, colours[thread][mode], 0.35)
-        text(ax, 5.5, y - size / 2, f"segment: {size} rows, {activation}", INK[mode])
+        unit = "row" if size == 1 else "rows"
+        text(ax, 5.5, y - size / 2, f"segment: {size} {unit}, {activation}", INK[mode])
         y -= size
     for (kind, number), top in tops.items():
         if kind == "level":
@@ -156,9 +159,9 @@ def stages(mode):
         14,
         4.2,
         "A segment: rows of one level\nand one activation.\n\n"
-        "A stage: segments of which none\nneeds a row that another thread\n"
-        "computes in the same stage.\n\n"
-        "Levels with little work go to\nthread 0, several to a stage.",
+        "A stage: segments between two\nbarriers. No segment needs a row\n"
+        "that another thread computes in\nthe same stage.\n\n"
+        "Levels with little work: thread 0\ncomputes several in one stage.",
         MUTED[mode],
         10,
         ha="left",
@@ -170,11 +173,11 @@ def stages(mode):
 
 def panel_program(mode):
     """Draw a panel with two runs, and the integers that describe it."""
-    figure, ax = new(mode, 11, 4.2)
+    figure, ax = new(mode, 11, 5.2)
     rng = np.random.default_rng(2)
-    runs, rows = ((2, 5), (10, 4)), 4
+    runs, rows = ((2, 5), (10, 4)), 6
     for r in range(rows):
-        y = 4 - r
+        y = 6 - r
         for source in range(17):
             inside = any(first <= source < first + length for first, length in runs)
             if inside:
@@ -186,7 +189,7 @@ def panel_program(mode):
         text(
             ax,
             first + length / 2,
-            5.35,
+            7.35,
             f"run: sources {first} ... {first + length - 1}",
             BLUE[mode],
         )
@@ -213,9 +216,9 @@ def panel_program(mode):
             text(ax, x + 0.05, -1.75, name, MUTED[mode], 8.5, ha="left")
         x += width
     text(ax, -0.4, -0.85, "program", INK[mode], 10, ha="right")
-    text(ax, 8.5, 0.35, "grey: edges outside the runs, which run one by one", MUTED[mode], 9.5)
+    text(ax, 8.5, 0.35, "grey: edges outside the runs; they run one by one", MUTED[mode], 9.5)
     ax.set_xlim(-2.4, 17.5)
-    ax.set_ylim(-2.3, 5.9)
+    ax.set_ylim(-2.3, 7.9)
     return figure
 
 
@@ -247,13 +250,20 @@ def lock_states(mode):
         ((1.1, 0.7), (4.0, -0.5), "hold_for_run", (3.9, 0.45), 0.15),
         ((4.0, -0.85), (0.6, 0.4), "end of the run", (1.0, -1.15), -0.25),
         ((8.0, -0.3), (11.0, -0.3), "a callback begins, or a thread waits", (9.5, 0.35), -0.15),
-        ((11.0, -0.9), (8.0, -0.9), "the callback ends; waiters were served", (9.5, -1.55), -0.15),
-        ((13, 0.0), (8.0, 2.7), "the callback and other threads make calls", (12.9, 2.6), 0.25),
+        (
+            (11.0, -0.9),
+            (8.0, -0.9),
+            "the callback ends, or all waiters are served",
+            (9.5, -1.55),
+            -0.15,
+        ),
     )
     for start, end, words, where, bend in moves:
         arrow(ax, start, end, MUTED[mode], bend)
         text(ax, *where, words, INK[mode], 9.5)
-    ax.set_xlim(-1.6, 15.4)
+    arrow(ax, (13, 0.0), (8.0, 2.7), MUTED[mode], 0.25, heads="<|-|>")
+    text(ax, 12.9, 2.6, "calls of the callback and of other threads", INK[mode], 9.5)
+    ax.set_xlim(-1.6, 15.9)
     ax.set_ylim(-2.1, 3.4)
     return figure
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of the pages, for light and for dark, and the page that steps through a net."""
+"""Draw the pictures of the pages, in light and dark mode, and write the page "step by step"."""
 
 import internals_pictures
 import networkx as nx
@@ -23,7 +23,7 @@ LETTERING = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "
 
 
 class Picture(Directive):
-    """An image that the theme shows as its mode demands: ``{picture} name``, with ``:alt:``."""
+    """An image in two versions, for light and dark mode: ``{picture} name``, with ``:alt:``."""
 
     required_arguments = 1
     option_spec = {"alt": directives.unchanged_required, "width": directives.unchanged}  # noqa: RUF012
@@ -40,7 +40,7 @@ class Picture(Directive):
 
 
 def draw_all(folder):
-    """Write every picture, in both modes, and the page to step through."""
+    """Write every picture in both modes, and the page "step by step"."""
     (folder / "pages").mkdir(parents=True, exist_ok=True)
     for draw in (architecture, tiles, own, deltas, matrix, levels, curves, vanishing, lecture, cut):
         for mode in BACK:
@@ -112,7 +112,7 @@ def own(mode):
 
 
 def deltas(mode):
-    """Draw a random network, its nodes in the colours of their deltas."""
+    """Draw a random network with nodes coloured by delta."""
     net, X, Y, _ = random()
     figure, ax = new(mode, 9, 5)
     plotting.draw_network(net, values=net.backprop(X, Y).delta, quantity="delta", ax=ax)
@@ -120,7 +120,7 @@ def deltas(mode):
 
 
 def matrix(mode):
-    """Draw the matrix of a network part of which runs as dense panels."""
+    """Draw the matrix of a network with some dense panels."""
     figure, ax = new(mode, 6, 5.6)
     G = dagbp.residual([16, 48, 48, 8], density=0.2, seed=0)
     G.add_edges_from(((1, i), (2, j)) for i in range(32) for j in range(32))
@@ -223,7 +223,7 @@ def _graph(ax, mode, G, labels, plan):
         ax.text(*place[label], label, ha="center", va="center", color=INK[mode], fontsize=11)
     ax.set_xlim(-0.4, 3.4)
     ax.set_ylim(-0.75, 2)
-    _titled(ax, mode, "graph", "NetworkX: nodes are neurons,\nedges are weights, labels are yours")
+    _titled(ax, mode, "graph", "NetworkX: nodes are neurons,\nedges are weights")
 
 
 def _arrays(ax, mode, labels, plan):
@@ -252,7 +252,7 @@ def _arrays(ax, mode, labels, plan):
 
 
 def _kernel(ax, mode, labels, lanes=12):
-    """Draw a tile: a row a node, a column a sample."""
+    """Draw a tile: a row for each node, a column for each sample."""
     n = len(labels)
     for row, label in enumerate(labels):
         y = n - 1 - row
@@ -270,20 +270,20 @@ def _kernel(ax, mode, labels, lanes=12):
         ax,
         mode,
         "kernels",
-        "row y of a tile gathers rows b, h1, h2,\neach times a weight: one vector op an edge",
+        "row y of a tile is the sum of rows b, h1, h2,\neach times a weight",
     )
 
 
 def tiles(mode):
-    """Draw the two schedules, and panels beside single edges."""
+    """Draw both schedules, and dense panels with other edges."""
     figure, (left, middle, right) = new(mode, 11, 3.7, 3)
     colours = (BLUE[mode], ORANGE[mode])
     for ax, title, text in (
-        (left, 'schedule "tiles"', "each thread takes tiles of its own\nthrough the whole net"),
+        (left, 'schedule "tiles"', "each thread takes its own tiles\nthrough the whole net"),
         (
             middle,
             'schedule "levels"',
-            "all threads take a tile together,\nand share each level's rows",
+            "all threads take a tile together,\nand share the rows of each level",
         ),
     ):
         for tile in range(4):
@@ -311,10 +311,10 @@ def _panels(ax, mode):
     for i in range(14):
         for j in range(14):
             dense = 2 <= i < 9 and 3 <= j < 10
-            held = dense and (i, j) in ((4, 6), (7, 4))
+            zero = dense and (i, j) in ((4, 6), (7, 4))
             if not dense and rng.random() > 0.14:
                 continue
-            colour = ORANGE[mode] if held else BLUE[mode] if dense else INK[mode]
+            colour = ORANGE[mode] if zero else BLUE[mode] if dense else INK[mode]
             ax.add_patch(Rectangle((j, 13 - i), 0.8, 0.8, facecolor=colour, edgecolor="none"))
     ax.add_patch(
         FancyBboxPatch(
@@ -328,7 +328,7 @@ def _panels(ax, mode):
         ax,
         mode,
         "dense panels",
-        "a nearly full block runs as dense, its absent\nedges held at zero; others run one by one",
+        "a nearly full block is filled with explicit\nzeros (orange); other edges run one by one",
     )
 
 

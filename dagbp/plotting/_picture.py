@@ -35,8 +35,8 @@ def draw_network(
 ) -> "Axes":
     """Draw a network by topological level, from left to right.
 
-    The colour of an edge shows its weight, the width |weight|. Edges that skip levels arch around
-    the nodes that they pass. Inputs are squares; outputs have a ring. For a large network, a box
+    The colour of an edge shows its weight, the width its magnitude. Edges that skip levels arch
+    around the nodes that they pass. Inputs are squares; outputs have a ring. For a large network, a box
     stands for each level or group of levels, and a band for the edges between two boxes.
 
     Parameters
@@ -45,7 +45,7 @@ def draw_network(
     values : mapping of node to number or array (n_samples,), optional
         Values to show as the nodes' colours, such as ``net.forward(X).x`` or
         ``net.backprop(X, Y).delta``. Nodes without a value stay empty. The colour of a box is the
-        mean of |value| over its nodes.
+        mean magnitude of the values over its nodes.
     quantity : str
         Name of the values, for the colour bar.
     sample : int, optional

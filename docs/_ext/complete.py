@@ -1,4 +1,4 @@
-"""What a built site must be: every public name in it, every local link alive, nothing from afar."""
+"""Checks of the built site: all public names, no dead local links, no files from elsewhere."""
 
 from html.parser import HTMLParser
 from importlib import import_module
@@ -17,11 +17,11 @@ MODULES = (
     ".plotting",
     ".testing",
 )
-LOADS = ("script", "link", "img", "iframe", "source")  # elements whose address is fetched
+LOADS = ("script", "link", "img", "iframe", "source")  # elements with an address to fetch
 
 
 class Page(HTMLParser):
-    """The anchors of a page and the addresses in it."""
+    """The anchors and the addresses of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -29,7 +29,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        """Note an element's anchor and address."""
+        """Collect the anchor and the address of an element."""
         for name, value in attrs:
             if name in ("id", "name") and value:
                 self.anchors.add(value)
@@ -38,7 +38,7 @@ class Page(HTMLParser):
 
 
 def missing_names(app):
-    """Yield the public names that the reference leaves out."""
+    """Yield an error for each public name that is not in the reference."""
     known = app.env.get_domain("py").objects
     for suffix in MODULES:
         module = import_module(f"dagbp{suffix}")
@@ -54,7 +54,7 @@ def missing_names(app):
 
 
 def dead_links(root):
-    """Yield the links that lead nowhere, and what would be loaded from elsewhere."""
+    """Yield an error for each dead local link, and for each file loaded from elsewhere."""
     pages = {path: Page(path) for path in sorted(root.rglob("*.html"))}
     for path, page in pages.items():
         for tag, link in page.links:
@@ -74,7 +74,7 @@ def dead_links(root):
 
 
 def check(app, error):
-    """Fail the build for what is wrong with the site."""
+    """Fail the build if the site has errors."""
     if error is None and app.builder.name == "html":
         wrong = [*missing_names(app), *dead_links(Path(app.outdir).resolve())]
         if wrong:
@@ -82,7 +82,7 @@ def check(app, error):
 
 
 def setup(app):
-    """Check at the end of a build."""
+    """Check the site at the end of a build."""
     app.add_config_value("documented_as_modules", [], "")
     app.connect("build-finished", check)
     return {"parallel_read_safe": True}

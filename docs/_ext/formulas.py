@@ -1,4 +1,4 @@
-"""TeX to MathML while the site is built: browsers set it with no script and no font to load."""
+"""Convert TeX to MathML at the build. Browsers show MathML without a script or a font."""
 
 import re
 
@@ -6,7 +6,7 @@ from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
 
-# A prime as such, a hat that is seen, large sums and fractions on every line.
+# A real prime, a visible hat, and large sums and fractions on every line.
 BETTER = {
     "<mo>'</mo>": "<mo>′</mo>",
     '<mo stretchy="false">ˆ</mo>': '<mo stretchy="false">^</mo>',
@@ -15,7 +15,7 @@ BETTER = {
 
 
 def mathml(translator, node, as_block):
-    """Return the MathML of a formula; paragraphs of a displayed one are its lines."""
+    """Return the MathML of a formula; each paragraph of a displayed formula is a line."""
     tex = node.astext().strip()
     if as_block:
         tex = r" \\ ".join(part.strip() for part in re.split(r"\n\s*\n", tex))
@@ -30,19 +30,19 @@ def mathml(translator, node, as_block):
 
 
 def visit_inline(translator, node):
-    """Write a formula within a line."""
+    """Write an inline formula."""
     translator.body.append(mathml(translator, node, as_block=False))
     raise SkipNode
 
 
 def visit_block(translator, node):
-    """Write a formula that stands by itself."""
+    """Write a displayed formula."""
     formula = mathml(translator, node, as_block=True)
     translator.body.append(f'<div class="formula">{formula}</div>')
     raise SkipNode
 
 
 def setup(app):
-    """Register the renderer, which `html_math_renderer` names."""
+    """Register the renderer that `html_math_renderer` names."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True}

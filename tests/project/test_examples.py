@@ -210,7 +210,7 @@ def test_examples_are_short_and_say_how_to_run_them(name):
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     assert len(text.splitlines()) < 120
     assert f"Run it with `python examples/{name}`" in text
-    assert f"| [{name}](examples/{name}) |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| [{name}](../examples/{name}) |" in (ROOT / "docs/examples.md").read_text("utf-8")
 
 
 @pytest.mark.slow
