@@ -11,5 +11,6 @@ SUITES = {
     "limits": "limits of the machine: arithmetic, memory, row updates",
     "activations": "cost of activations relative to relu",
     "estimators": "DAGClassifier and DAGRegressor beside scikit-learn's MLPs",
+    "compilers": "the fast and the plain compiler: first step cold and warm, steady steps",
     "compare": "two source trees of dagbp in turns: ratio of times, and whether results are equal",
 }

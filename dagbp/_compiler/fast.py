@@ -2,8 +2,9 @@
 
 It imports private parts of Numba, so it is used only with the versions that it was tested with.
 
-CPU time by `benchmarks/compilers.py`: seconds to the end of the first step (medians of 2 rounds),
-microseconds of a steady step (of 14), on a busy machine (2 cores AMD EPYC, family 25 model 1, AVX2):
+CPU time by `python -m benchmarks compilers`: seconds to the end of the first step (medians of 2
+rounds), microseconds of a steady step (medians of 14), on a busy machine: 2 cores of an AMD EPYC,
+family 25 model 1 (Zen 3), AVX2.
 
 =================== ===== ===== ===== ====== ===== ===========
 ..                  cold  warm  10 %  100 %  DAG   one sample

@@ -1,7 +1,7 @@
 """The plain compiler: Numba's public decorators, nothing else.
 
-It works with every admitted version of Numba. `benchmarks/compilers.py` compares it with the fast
-compiler.
+It works with every admitted version of Numba. `python -m benchmarks compilers` compares it with
+the fast compiler.
 """
 
 from collections.abc import Callable

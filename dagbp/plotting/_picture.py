@@ -36,8 +36,8 @@ def draw_network(
     """Draw a network by topological level, from left to right.
 
     The colour of an edge shows its weight, the width its magnitude. Edges that skip levels arch
-    around the nodes that they pass. Inputs are squares; outputs have a ring. For a large network, a box
-    stands for each level or group of levels, and a band for the edges between two boxes.
+    around the nodes that they pass. Inputs are squares; outputs have a ring. For a large network, a
+    box stands for each level or group of levels, and a band for the edges between two boxes.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Compares the two compilers of `dagbp/_compiler`, and the fast one without each of its parts.
 
-    python benchmarks/compilers.py            # all variants, 7 rounds
-    python benchmarks/compilers.py fast plain --rounds 15
-    python benchmarks/compilers.py --steady 0   # first steps only; --rounds 0 for steady ones only
+    python -m benchmarks compilers            # all variants, 7 rounds
+    python -m benchmarks compilers fast plain --rounds 15
+    python -m benchmarks compilers --steady 0   # first steps only; --rounds 0 for steady ones only
 
 `cold` and `warm` are the seconds of a process from its start to the end of its first training step,
 with an empty and with a filled cache of compiled code. The other columns are microseconds of a call
@@ -162,15 +162,18 @@ def steady_steps(variants, rounds):
     return found
 
 
-def main():
+def main(arguments):
     """Print a table of medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help=", ".join(VARIANTS))
+    parser.add_argument("--quick", action="store_true", help="one round of each compiler")
     parser.add_argument("--rounds", type=int, default=7, help="of first steps")
     parser.add_argument("--steady", type=int, default=35, help="rounds of steady steps")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.variants, options.rounds, options.steady = ["fast", "plain"], 1, 1
     variants = options.variants or list(VARIANTS)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
@@ -186,7 +189,3 @@ def main():
         medians = [statistics.median(times) for times in found.values()]
         texts = [f"{m:8.2f}" if m < 100 else f"{m:8.0f}" for m in medians]
         print(variant.ljust(width), *texts, flush=True)
-
-
-if __name__ == "__main__":
-    main()
