@@ -2,16 +2,19 @@
 
 It imports private parts of Numba, so it is used only with the versions that it was tested with.
 
-CPU time by `benchmarks/compilers.py`: seconds to the end of the first step (medians of 2 rounds),
-microseconds of a steady step (of 14), on a busy machine (2 cores AMD EPYC, family 25 model 1, AVX2):
+CPU time of a steady step in us by `benchmarks/compilers.py`, medians of 14 rounds, on a busy machine
+(2 cores AMD EPYC, family 25 model 1, AVX2):
 
-=================== ===== ===== ===== ====== ===== ===========
-..                  cold  warm  10 %  100 %  DAG   one sample
-=================== ===== ===== ===== ====== ===== ===========
-fast                6.99  1.43  7156  43991  1096  135
-plain               13.25 2.11  7041  43290  1194  145
-fast without target 8.57  1.65  7077  43630  1144  145
-=================== ===== ===== ===== ====== ===== ===========
+=================== ===== ====== ===== ===========
+..                  10 %  100 %  DAG   one sample
+=================== ===== ====== ===== ===========
+fast                7156  43991  1096  135
+plain               7041  43290  1194  145
+fast without target 7077  43630  1144  145
+=================== ===== ====== ===== ===========
+
+First steps are not settled: two rounds gave 7.0 s (fast), 13.3 s (plain) and 8.6 s (without target)
+with an empty cache, but four single runs of plain took 5.2 to 7.0 s. Repeat them on a quiet machine.
 """
 
 from collections.abc import Callable
