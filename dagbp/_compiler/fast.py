@@ -2,8 +2,8 @@
 
 It imports private parts of Numba, so it is used only with the versions that it was tested with.
 
-CPU time of a steady step in us by `benchmarks/compilers.py`, medians of 14 rounds, on a busy machine
-(2 cores AMD EPYC, family 25 model 1, AVX2):
+CPU time of a steady step in us by `benchmarks/compilers.py`, medians of 14 rounds, on a busy
+machine (2 cores AMD EPYC, family 25 model 1, AVX2):
 
 =================== ===== ====== ===== ===========
 ..                  10 %  100 %  DAG   one sample
@@ -14,8 +14,8 @@ fast without target 7077  43630  1144  145
 =================== ===== ====== ===== ===========
 
 First steps are not settled: two rounds gave 7.0 s (fast), 13.3 s (plain) and 8.6 s (without target)
-with an empty cache, but four single runs of plain took 5.2 to 7.0 s. Repeat them on a quiet machine.
-"""
+First steps are not settled. With an empty cache two rounds gave 7.0 s (fast), 13.3 s (plain) and
+8.6 s (without target), but four single runs of plain took 5.2 to 7.0 s. Repeat them when quiet.
 
 from collections.abc import Callable
 from typing import Any
