@@ -13,9 +13,9 @@ plain               7041  43290  1194  145
 fast without target 7077  43630  1144  145
 =================== ===== ====== ===== ===========
 
-First steps are not settled: two rounds gave 7.0 s (fast), 13.3 s (plain) and 8.6 s (without target)
 First steps are not settled. With an empty cache two rounds gave 7.0 s (fast), 13.3 s (plain) and
 8.6 s (without target), but four single runs of plain took 5.2 to 7.0 s. Repeat them when quiet.
+"""
 
 from collections.abc import Callable
 from typing import Any
