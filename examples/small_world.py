@@ -84,7 +84,7 @@ def verdict(difference):
     """Describe a mean difference and its 95 % confidence interval (Student's t)."""
     mean, n = np.mean(difference), len(difference)
     half = stats.t.ppf(0.975, n - 1) * np.std(difference, ddof=1) / np.sqrt(n)
-    says = "better" if mean > half else "worse" if mean < -half else "not told apart"
+    says = "better" if mean > half else "worse" if mean < -half else "no difference found"
     low, high = mean - half, mean + half
     return f"{100 * mean:+.2f} points, from {100 * low:+.2f} to {100 * high:+.2f}: {says}"
 
