@@ -1,18 +1,19 @@
 """Handwritten digits by a DAG of local receptive fields, beside a layered net of the same size.
 
-The data are the 1,797 scans of 8 x 8 pixels that ship with scikit-learn. Every neuron has a place
-on the image and sees whatever lies within its reach there: a stroke neuron nine pixels, a part
-neuron sixteen pixels and the strokes among them, and a digit sees everything, pixels included. So
-each stage reads all those before it, and no layers can be told apart. The other network is fully
-connected, with one hidden layer and about as many edges.
+The data are the 1,797 scans of 8 x 8 pixels that scikit-learn contains. Every neuron has a place on
+the image and reads all pixels and neurons within its reach. A stroke neuron reads nine pixels. A
+part neuron reads sixteen pixels and the strokes among them. A digit reads all pixels, strokes and
+parts. So each stage reads all earlier stages, and the network has no layers. The other network is
+fully connected, with one hidden layer and about as many edges.
 
-Each seed draws its own quarter of the scans to hold out, stratified by class, and the weights. The
-wiring, activation, optimizer, learning rate, batch size and epochs were chosen by accuracy on
-validation quarters of seed 0's training scans, for both networks. What seed 0 holds out was not
-looked at for that; the later seeds hold out other scans, some of which served in choosing.
+Each seed draws its own weights, and holds out its own quarter of the scans, stratified by class.
+The topology, activation, optimizer, learning rate, batch size and epochs were chosen by accuracy on
+validation quarters of the training scans of seed 0, for both networks. The scans that seed 0 holds
+out were not used for this choice. The later seeds hold out other scans, some of which were used.
 
-Run it with `python examples/digits.py`, or quickly with `--seeds 1 --epochs 5`. On a first run the
-first network's time includes the compilation of the kernels, which Numba then keeps on disk.
+Run it with `python examples/digits.py`, or quickly with `--seeds 1 --epochs 5`. On the first run,
+the time of the first network includes the compilation of the kernels, which Numba then keeps on
+disk.
 """
 
 import argparse
@@ -31,7 +32,7 @@ STAGES = {"stroke": (6, 6, 1.0), "part": (5, 3, 1.5)}
 
 
 def receptive_fields():
-    """Draw the network; a node's label is its stage, row, column and number at that place."""
+    """Draw the network; a label is a stage, a row, a column and a number at that place."""
     G = nx.DiGraph()
     place = {("pixel", r, c): (r, c) for r in range(SIDE) for c in range(SIDE)}
     G.add_nodes_from(place)
@@ -58,7 +59,7 @@ def fully_connected(n_edges):
 
 
 def held_out_accuracy(G, seed, epochs):
-    """Train on three quarters of the scans; return the share of the others classified rightly."""
+    """Train on three quarters of the scans; return the accuracy on the others."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X / 16, y, test_size=0.25, stratify=y, random_state=seed

@@ -1,8 +1,9 @@
-"""The lecture's matrices and the compiled graph, side by side.
+"""The matrix recursion of the lecture and the compiled graph, side by side.
 
-A 3-4-2 network is written twice: as the matrices W^(1), W^(2) of the recursion in
-`dagbp.reference`, and as a graph with a node for each neuron and an edge for each weight, which
-dagbp compiles. Every number of the recursion is then read off the graph by the node's name.
+The example writes a 3-4-2 network twice: as the matrices W^(1), W^(2) of the recursion in
+`dagbp.reference`, and as a graph with a node for each neuron and an edge for each weight. dagbp
+compiles the graph. Then every number of the recursion is read from the graph by the label of a
+node.
 
 Run it with `python examples/lecture.py`.
 """
@@ -28,7 +29,7 @@ def lecture(W, X, Y):
 
 
 def engine(W, X, Y):
-    """Return the same from the graph, where node (l, i) is neuron i of layer l."""
+    """Return the same values from the graph, where node (l, i) is neuron i of layer l."""
     net = dagbp.compile(reference.graph_from_weights(W, ACTIVATIONS), dtype="float64")
     bp = net.backprop(X, Y, loss="squared_error")
     layers = [[(layer, i) for i in range(width)] for layer, width in enumerate(WIDTHS)]
@@ -47,14 +48,14 @@ def engine(W, X, Y):
 
 
 def show(name, ours, theirs):
-    """Print two matrices beside each other, row by row."""
+    """Print two matrices side by side, row by row."""
     for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         left, right = ("".join(f"{v:9.4f}" for v in row) for row in (a, b))
         print(f"  {name if k == 0 else '':8}{left:40}{right}")
 
 
 def main():
-    """Compare one batch, and show its first sample."""
+    """Compare both on one batch, and print its first sample."""
     rng = np.random.default_rng(0)
     W = [rng.normal(size=(a + 1, b)) for a, b in pairwise(WIDTHS)]
     X, Y = rng.normal(size=(100, WIDTHS[0])), rng.normal(size=(100, WIDTHS[-1]))

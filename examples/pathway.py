@@ -1,15 +1,15 @@
-"""Which genes matter? Deltas of a pathway-shaped network, against a mechanism that is known.
+"""Important genes by the deltas of a pathway-shaped network, compared with a known mechanism.
 
 The graph is a signalling map of named nodes, from ligands to phenotypes. The data come from a
-mechanism that uses a part of it: EGF and insulin together make a cell proliferate, and TNF drives
-apoptosis, from which AKT protects. The network sees doses and noisy phenotypes, and is to find
-which nodes do the work. Routes between the same ends look alike from outside, so each kinase and
-factor is knocked down in some samples, by an edge whose weight is known and does not train. The
-map's edges start as activating; then an L1 penalty lets go of those that nothing speaks for.
+mechanism that uses a part of the map: EGF and insulin together cause proliferation, TNF causes
+apoptosis, and AKT protects from apoptosis. The network learns from doses and noisy phenotypes, and
+should find the nodes of the mechanism. Doses alone cannot distinguish two routes between the same
+ends. So some samples have a knock-down of a kinase or factor: an input with a fixed negative
+weight. All edges of the map start with positive weights. An L1 penalty then shrinks unused ones.
 
-A node's importance for a phenotype is the mean of |delta (s - mean of s)|: to first order, how far
-the phenotype would move if the signal stood still at its mean. Beside it stands the true effect:
-how far the mechanism's own phenotype moves if the node's activity stands still at its mean.
+The importance of a node for a phenotype is the mean of |delta (s - mean of s)|. To first order,
+this is the change of the phenotype if the signal is fixed at its mean. The true effect beside it is
+the change of the phenotype of the mechanism if the activity of the node is fixed at its mean.
 
 Run it with `python examples/pathway.py`, or quickly with `--seeds 1`.
 """
@@ -52,7 +52,7 @@ def draw_samples(inputs, n, rng):
 
 
 def mechanism(sample, held=None):
-    """Return the true phenotypes, shape (n, 2); the node `held` is kept at its mean."""
+    """Return the true phenotypes, shape (n, 2); the node `held` is fixed at its mean."""
     x = {}
 
     def act(node, activity):
@@ -73,7 +73,7 @@ def mechanism(sample, held=None):
 
 
 def importance(net, X, phenotype):
-    """Return by node how far its signal moves a phenotype, to first order."""
+    """Return for each node the effect of its signal on a phenotype, to first order."""
     Y = net.predict(X)
     Y[:, net.outputs.index(phenotype)] -= 0.5  # there (x - y)^2 has slope 1, elsewhere 0
     bp = net.backprop(X, Y)
@@ -81,7 +81,7 @@ def importance(net, X, phenotype):
 
 
 def study(seed, show):
-    """Train on one data set; return in how many of its two lists the mechanism comes first."""
+    """Train on one data set; return in how many of its two lists the mechanism is first."""
     rng, G = np.random.default_rng(seed), draw_map(seed)
     net = dagbp.compile(G, outputs=PHENOTYPES, activation="sigmoid", output_activation="sigmoid")
     train, test = (draw_samples(net.inputs, n, rng) for n in (4000, 2000))
@@ -106,7 +106,7 @@ def study(seed, show):
 
 
 def main():
-    """Show one data set in full, and count over all."""
+    """Print one data set in full, and the count over all data sets."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="data sets and initial weights")
     n_seeds = parser.parse_args().seeds

@@ -1,14 +1,15 @@
-"""Pruning by graph editing: drop the weakest edges, compile again, train on; accuracy and speed.
+"""Pruning by graph editing: removes the weakest edges, compiles and trains again, prints accuracy.
 
-A layered network learns handwritten digits. Then, round by round, `to_networkx` gives the graph
-with its trained weights, the smallest of them lose their edges, neurons that nothing reaches or
-nobody reads are taken out, and `compile` makes the next network, which goes on from the weights
-that are left. The last column asks whether they matter: the same edges with new random weights,
-trained for as many epochs as all rounds up to there together.
+A layered network learns handwritten digits. Then each round takes the graph with its trained
+weights from `to_networkx`, removes the edges with the smallest weights and the neurons without
+in-edges or out-edges, and compiles the next network. That network starts with the remaining
+weights. The last column shows whether these weights matter: it has the accuracy of the same edges
+with new random weights, trained for as many epochs as all rounds so far together.
 
-Each seed draws the weights and its own quarter of the scans to hold out; in the first row the net
-is not pruned but untrained. The time is that of a training step of 128 samples on one thread, the
-least of many. At first it falls by less than the edges: a full net's run as dense panels.
+Each seed draws its own weights, and holds out its own quarter of the scans. In the first row, the
+column "pruned" has the untrained network. The time is the smallest of many training steps of 128
+samples on one thread. At first it falls less than the number of edges, because the edges of the
+full network run as dense panels.
 
 Run it with `python examples/prune.py`, or quickly with `--seeds 1 --rounds 2 --width 64`.
 """
@@ -28,7 +29,7 @@ EPOCHS = 15  # of each round
 
 
 def compile_like(net, G, seed=None):
-    """Compile an edited graph: a pixel that nobody reads any more still is an input."""
+    """Compile an edited graph; a pixel without out-edges remains an input."""
     return dagbp.compile(G, inputs=net.inputs, outputs=net.outputs, seed=seed)
 
 
@@ -55,19 +56,19 @@ def renew(net, seed):
 
 
 def train(net, data, epochs, seed):
-    """Train the network; return its share of right answers on the scans held out."""
+    """Train the network; return its accuracy on the held-out scans."""
     X, X_test, y, y_test = data
     net.fit(X, y, loss=LOSS, epochs=epochs, batch_size=32, seed=seed)
     return accuracy(net, X_test, y_test)
 
 
 def accuracy(net, X, y):
-    """Return the share of right answers."""
+    """Return the share of correct answers."""
     return np.mean(net.predict(X).argmax(axis=1) == y)
 
 
 def milliseconds(net, X, y):
-    """Return the time of a training step; a copy takes it."""
+    """Return the time of a training step of a copy of the network."""
     net = copy.deepcopy(net)
     net.n_threads = 1
     runs = [net.fit(X[:1280], y[:1280], loss=LOSS, batch_size=128, epochs=2) for _ in range(12)]
@@ -75,7 +76,7 @@ def milliseconds(net, X, y):
 
 
 def study(seed, rounds, width):
-    """Yield for each round edges, accuracy before and after training and anew, a step's time."""
+    """Yield for each round: edges, the three accuracies, and the time of a step."""
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X / 16, y, test_size=0.25, stratify=y, random_state=seed)
     X, X_test, y, y_test = data
@@ -90,7 +91,7 @@ def study(seed, rounds, width):
 
 
 def main():
-    """Print the means over the seeds; of the times, the least."""
+    """Print the means over the seeds, and the smallest times."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="splits and initial weights to try")
     parser.add_argument("--rounds", type=int, default=5, help="times that edges are dropped")

@@ -1,10 +1,11 @@
-"""A training run that breaks off and goes on from its file, to the same bits as without a break.
+"""A failed training run continues from its file, and ends with the same bits as without a failure.
 
-A sparse network learns handwritten digits with a checkpoint after each epoch, and early stopping:
-it ends when the validation loss has not improved for ten epochs, at the parameters of the best.
-One run is left alone. The other fails in the midst of an epoch; what it had in memory is thrown
-away, `dagbp.load` reads its last checkpoint, and ``fit(resume=True)`` with the same arguments goes
-on from there. The state of the optimizer, of the shuffle and of early stopping came from the file.
+A sparse network learns handwritten digits with a checkpoint after each epoch and early stopping:
+training ends when the validation loss has not improved for ten epochs, and restores the parameters
+of the best epoch. The first run has no failure. The second one fails in the middle of an epoch, and
+its network in memory is discarded. Then `dagbp.load` reads the last checkpoint, and
+``fit(resume=True)`` with the same arguments continues from there. The states of the optimizer, the
+shuffle and early stopping come from the file.
 
 Run it with `python examples/resume.py`, or quickly with `--fail-after 100 --epochs 5`.
 """
@@ -22,7 +23,7 @@ from dagbp.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 
 class Fail(Callback):
-    """Raise an error after some steps: a power cut for an example."""
+    """Raise an error after some steps, like a power cut."""
 
     def __init__(self, n_steps):
         self.every = n_steps
@@ -38,7 +39,7 @@ def new_network():
 
 
 def train(net, data, epochs, path, *more, resume=False):
-    """Train; every run has the same arguments, but for callbacks that watch."""
+    """Train a network; all runs have the same arguments, except additional callbacks."""
     X, X_test, y, y_test = data
     stopping = EarlyStopping(patience=10)
     history = net.fit(
@@ -56,7 +57,7 @@ def train(net, data, epochs, path, *more, resume=False):
 
 
 def main():
-    """Train without a break and with one, and compare."""
+    """Train without and with a failure, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--fail-after", type=int, default=1000, help="steps of the run that fails")
     parser.add_argument("--epochs", type=int, default=200, help="most epochs of a run")

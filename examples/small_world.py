@@ -1,15 +1,15 @@
 """Small worlds against layers, at the same number of neurons, edges and parameters.
 
-Four wirings of 200 hidden neurons classify handwritten digits: the Watts-Strogatz ring as it is
-(rewired 0 %), as a small world (10 %) and as a random graph (100 %), and two hidden layers of 100
-with edges drawn at random. The layers get exactly as many edges as the small world of that seed;
-the random graph has a few more, where neurons that rewiring left alone were wired up again.
+Four topologies of 200 hidden neurons classify handwritten digits: a Watts-Strogatz ring (0 %
+rewired), a small world (10 %), a random graph (100 %), and two hidden layers of 100 neurons with
+random edges. The layers have exactly as many edges as the small world of the same seed. The random
+graph has a few more, because neurons without edges after rewiring get new ones.
 
-Each seed draws its own wirings, weights and quarter of the scans to hold out. Nothing is tuned for
-one side: for each network and seed, the learning rate is the one out of three that does best on a
-quarter of the training scans, after which a new network learns from all of them. What is held out
-is looked at once, at the end. The interval says how well the seeds pin down the mean difference
-from layers; it takes seeds for independent, although they share the 1,797 scans.
+Each seed draws its own topologies and weights, and holds out its own quarter of the scans. All
+networks are tuned in the same way: for each network and seed, the learning rate is the best of
+three on a quarter of the training scans, and then a new network learns from all training scans. The
+held-out scans are used once, at the end. The confidence interval of the mean difference from layers
+treats seeds as independent, although all use the same 1,797 scans.
 
 Run it with `python examples/small_world.py`, or quickly with `--seeds 2 --epochs 5`.
 """
@@ -35,7 +35,7 @@ def small_world(rewired, seed):
 
 
 def layers(n_edges, seed):
-    """Draw pixels, two hidden layers and digits, with exactly so many edges."""
+    """Draw pixels, two hidden layers and digits, with exactly `n_edges` edges."""
     sizes = [64, HIDDEN // 2, HIDDEN // 2, 10]
     possible = sum(a * b for a, b in pairwise(sizes))
     for density in np.arange(n_edges - 1, n_edges + 1, 0.1) / possible:  # rounded layer by layer
@@ -57,7 +57,7 @@ def wirings(seed):
 
 
 def accuracy(G, rate, seed, epochs, train, test):
-    """Train a network on one set of scans; return its share of right answers on the other."""
+    """Train a network on one set of scans; return its accuracy on the other."""
     net = dagbp.compile(G, seed=seed)
     loss = "softmax_cross_entropy"
     net.fit(*train, loss=loss, learning_rate=rate, epochs=epochs, batch_size=32, seed=seed)
@@ -72,7 +72,7 @@ def split(X, y, seed):
 
 
 def held_out_accuracy(G, seed, epochs):
-    """Choose the learning rate on training scans; return accuracy on those held out."""
+    """Choose the learning rate on the training scans; return the accuracy on the held-out scans."""
     X, y = load_digits(return_X_y=True)
     train, test = split(X / 16, y, seed)
     part = split(*train, seed)
@@ -81,16 +81,16 @@ def held_out_accuracy(G, seed, epochs):
 
 
 def verdict(difference):
-    """Say what the seeds tell of a mean difference, by its 95 % interval (Student's t)."""
+    """Describe a mean difference and its 95 % confidence interval (Student's t)."""
     mean, n = np.mean(difference), len(difference)
     half = stats.t.ppf(0.975, n - 1) * np.std(difference, ddof=1) / np.sqrt(n)
-    says = "better" if mean > half else "worse" if mean < -half else "not told apart"
+    says = "better" if mean > half else "worse" if mean < -half else "no difference found"
     low, high = mean - half, mean + half
     return f"{100 * mean:+.2f} points, from {100 * low:+.2f} to {100 * high:+.2f}: {says}"
 
 
 def main():
-    """Train every wiring with every seed, and compare."""
+    """Train every topology with every seed, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=20, help="splits and wirings, at least 2")
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training scans")

@@ -1,12 +1,12 @@
-"""Two spirals told apart by a small world of 40 neurons, and a picture of what it makes of them.
+"""Two spirals, classified by a small world of 40 neurons, with a picture of the decision surface.
 
-The hidden neurons stand on a Watts-Strogatz ring, a fifth of whose edges are rewired: a narrow DAG
-of dozens of levels. It trains by Adam, with a small L2 penalty, which keeps the surface smooth, and
-a learning rate that a cosine brings down to zero. Each seed draws points, wiring and weights;
-accuracy is that on as many new points.
+The hidden neurons form a Watts-Strogatz ring with a fifth of its edges rewired, which is a narrow
+DAG with dozens of levels. Adam trains it with a small L2 penalty, which keeps the surface smooth,
+and with a learning rate that falls to zero along a cosine. Each seed draws points, topology and
+weights. The accuracy is measured on as many new points.
 
-Run it with `python examples/spirals.py`, or quickly with `--seeds 1 --epochs 100`. With
-`--plot spirals.png` it draws seed 0, which needs matplotlib.
+Run it with `python examples/spirals.py`, or quickly with `--seeds 1 --epochs 100`. With `--plot
+spirals.png` it draws seed 0, which needs matplotlib.
 """
 
 import argparse
@@ -22,7 +22,7 @@ NAMES = "first spiral", "second spiral"
 
 
 def spirals(rng):
-    """Return points (n, 2) and which of two spirals, half a turn apart, each belongs to."""
+    """Return points (n, 2) on two spirals half a turn apart, and the spiral of each, 0 or 1."""
     label = rng.integers(2, size=N_POINTS)
     radius = np.sqrt(rng.random(N_POINTS))
     angle = np.pi * (2 * TURNS * radius + label)
@@ -50,11 +50,11 @@ def train(seed, epochs):
 
 
 def draw(path, net, X, y, title):
-    """Write a picture of the probability over the plane, the points, and the network."""
+    """Draw the probability over the plane, the points and the network to a file."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    blue, orange = "#0072B2", "#D55E00"  # told apart with any common colour blindness
+    blue, orange = "#0072B2", "#D55E00"  # distinct with any common colour blindness
     shades = LinearSegmentedColormap.from_list("", ["#3f9bd0", "#f5f5f5", "#f08d49"])
     figure = Figure(figsize=(14, 7), layout="constrained")
     plane, wiring = figure.subplots(1, 2, width_ratios=[1, 1.1])

@@ -1,12 +1,13 @@
-"""More data than memory need hold: a memory-mapped file for `fit`, and a stream for `fit_batches`.
+"""Data larger than memory: a memory-mapped file for `fit`, and a stream for `fit_batches`.
 
-The samples are handwritten digits, moved by up to a pixel each way and dimmed or brightened at
-random, so that there are as many as one likes. One network learns from the 1,347 training scans as
-they are; one from a file of varied ones, which is mapped into memory and read batch by batch in a
-shuffled order, never converted whole; one from batches that a generator makes while it trains, in a
-thread beside the kernels. All take about the same number of steps. They are judged by the 450 scans
-held out, as they are and varied. "allocated" is the most memory that Python and NumPy held beyond
-what they held before; pages of the mapped file are the operating system's.
+The samples are handwritten digits with random variations: moved by up to one pixel in each
+direction, darker or brighter. So there are as many samples as needed. The first network learns from
+the 1,347 original training scans. The second learns from a file of varied scans. The file is mapped
+into memory and read batch by batch in shuffled order, and never converted as a whole. The third
+learns from batches that a generator makes in another thread during training. All take about the
+same number of steps. The test data are the 450 held-out scans, original and varied. "allocated" is
+the largest amount of memory that Python and NumPy allocated during training, without the pages of
+the mapped file.
 
 Run it with `python examples/stream.py`, or quickly with `--samples 20000`.
 """
@@ -37,7 +38,7 @@ def vary(X, y, n, rng):
 
 
 def write(folder, X, y, n, rng):
-    """Write n varied scans to two files, a part at a time; return them mapped, for reading."""
+    """Write n varied scans to two files, part by part; return both memory-mapped."""
     paths = Path(folder, "scans.npy"), Path(folder, "labels.npy")
     scans = np.lib.format.open_memmap(paths[0], "w+", np.uint8, (n, SIDE**2))
     labels = np.lib.format.open_memmap(paths[1], "w+", np.int64, (n,))
@@ -50,7 +51,7 @@ def write(folder, X, y, n, rng):
 
 
 def report(title, net, train, tests):
-    """Train a network; print what it took and how well it does in each test."""
+    """Train a network; print its steps, time and memory, and its accuracy in each test."""
     tracemalloc.start()
     history = train(net)
     allocated = tracemalloc.get_traced_memory()[1]
@@ -61,7 +62,7 @@ def report(title, net, train, tests):
 
 
 def main():
-    """Train the same network on each of the three."""
+    """Train the same network on all three kinds of data."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--samples", type=int, default=500_000, help="in the file, and in an epoch")
     n = parser.parse_args().samples
@@ -70,7 +71,7 @@ def main():
     G = dagbp.layered([SIDE**2, 256, 256, 10], density=0.1, seed=0)
     options = {"loss": "softmax_cross_entropy", "learning_rate": 0.002, "seed": 0}
     epochs = 4
-    dagbp.compile(G).fit(X, y, epochs=1, **options)  # compiles kernels, which the table leaves out
+    dagbp.compile(G).fit(X, y, epochs=1, **options)  # compile kernels before the clock runs
 
     def batches(epoch):
         rng = np.random.default_rng([epoch, 1])

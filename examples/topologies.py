@@ -1,9 +1,10 @@
-"""Which wiring of 2,000 edges learns handwritten digits best? scikit-learn's grid search asks.
+"""Search for the best topology with 2,000 edges on handwritten digits, with scikit-learn.
 
-The candidates: one hidden layer, fully connected; a wider one with a fifth of its edges; layers
-with shortcuts; a random DAG; a small world. To `GridSearchCV` a topology is a parameter like any
-other: hidden sizes with a density, or a function that draws a graph to fit the data. The data are
-the 1,797 scans of 8 x 8 pixels that ship with scikit-learn; a quarter is held out to the end.
+The candidates are a fully connected hidden layer, a wider one with a fifth of its edges, layers
+with shortcuts, a random DAG, and a small world. For `GridSearchCV`, a topology is an ordinary
+parameter: sizes of hidden layers with a density, or a function that draws a graph for the data. The
+data are the 1,797 scans of 8 x 8 pixels that scikit-learn contains. A quarter is held out until the
+end.
 
 Run it with `python examples/topologies.py`, on all cores with `--jobs -1`, or quickly with
 `--epochs 5`.
@@ -21,14 +22,14 @@ RATES = [0.002, 0.005]
 
 
 def shortcuts(n_features, n_outputs):
-    """Draw three hidden layers; each reads the two below it."""
+    """Draw three hidden layers; each reads the two layers before it."""
     sizes = [n_features, 50, 40, 30, n_outputs]
     density = EDGES / dagbp.residual(sizes).number_of_edges()
     return dagbp.residual(sizes, density=density, seed=0)
 
 
 def random_dag(n_features, n_outputs):
-    """Draw 120 hidden nodes on four levels; each reads any nodes below it."""
+    """Draw 120 hidden nodes on four levels; each reads random nodes of earlier levels."""
     n_nodes = n_features + 120 + n_outputs
     return dagbp.random_dag(n_nodes, EDGES, n_features, n_outputs, depth=5, seed=0)
 
@@ -48,7 +49,7 @@ CANDIDATES = {
 
 
 def main():
-    """Search, and print every candidate's score."""
+    """Search, and print the score of every candidate."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training scans")
     parser.add_argument("--jobs", type=int, default=1, help="processes; -1: one for each core")

@@ -1,9 +1,9 @@
-"""XOR by a single hidden neuron, thanks to edges that skip it.
+"""XOR by a single hidden neuron and edges that skip it.
 
-A 2-1-1 network of layers cannot compute XOR: its output is monotone in a weighted sum of the
-inputs, whatever it learns. At best it sets one sample apart and gives the other three the
-probability of 1/3 or 2/3 that their labels have on average. With two more edges, from the inputs
-straight to the output, it can. Both are trained from many initial weights.
+A 2-1-1 network of layers cannot compute XOR: its output is a monotone function of a weighted sum of
+the inputs. At best it classifies one sample, and gives the other three the mean of their labels, a
+probability of 1/3 or 2/3. With two more edges, from the inputs directly to the output, it can
+compute XOR. The example trains both from many initial weights.
 
 Run it with `python examples/xor.py`, or quickly with `--seeds 5`.
 """
@@ -21,19 +21,19 @@ LOSS = "binary_cross_entropy"
 
 
 def train(edges, seed):
-    """Return a network of these edges, trained on the four samples."""
+    """Return a network with these edges, trained on the four samples."""
     net = dagbp.compile(nx.DiGraph(edges), inputs=["a", "b"], outputs=["y"], seed=seed)
     net.fit(X, Y, loss=LOSS, learning_rate=0.05, epochs=1000, batch_size=4, seed=seed)
     return net
 
 
 def probability(net):
-    """Return how likely a 1 is for each sample; the loss takes raw outputs."""
+    """Return the probability of a 1 for each sample; the loss takes raw outputs."""
     return 1 / (1 + np.exp(-net.predict(X)[:, 0]))
 
 
 def main():
-    """Train without and with the skip edges; show the best network of each, and count."""
+    """Train without and with the skip edges; print the best network and the number of successes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=100, help="initial weights to try")
     n_seeds = parser.parse_args().seeds
