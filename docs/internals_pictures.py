@@ -42,7 +42,7 @@ def arrow(ax, start, end, colour, bend=0.0, heads="-|>"):
 
 def weight_orders(mode):
     """Draw a matrix of edges, numbered in the three orders in which weights are stored."""
-    figure, ax = new(mode, 11, 4.3)
+    figure, ax = new(mode, 9.2, 3.8)
     edges = {(0, 0), (0, 1), (0, 3), (1, 0), (1, 2), (1, 3), (1, 5), (2, 1), (2, 2), (2, 4), (2, 5)}
     zero = (0, 2)  # an explicit zero
     by_target = sorted(edges | {zero})
@@ -90,7 +90,7 @@ def weight_orders(mode):
 
 def tile_life(mode):
     """Draw the rows of one tile at the steps of a training step."""
-    figure, ax = new(mode, 11, 4.4)
+    figure, ax = new(mode, 9.2, 3.9)
     rows = ("a", "b", "h1", "h2", "y")
     columns = (
         ("load", ["x", "x", "", "", ""]),
@@ -123,7 +123,7 @@ def tile_life(mode):
 
 def stages(mode):
     """Draw levels that are cut into segments, which two threads compute in stages."""
-    figure, ax = new(mode, 11, 4.6)
+    figure, ax = new(mode, 9.2, 4.4)
     segments = [
         (1, "relu", 3),
         (1, "relu", 3),
@@ -173,7 +173,7 @@ def stages(mode):
 
 def panel_program(mode):
     """Draw a panel with two runs, and the integers that describe it."""
-    figure, ax = new(mode, 11, 5.2)
+    figure, ax = new(mode, 9.2, 4.8)
     rng = np.random.default_rng(2)
     runs, rows = ((2, 5), (10, 4)), 6
     for r in range(rows):
@@ -224,7 +224,7 @@ def panel_program(mode):
 
 def lock_states(mode):
     """Draw the states of the engine lock."""
-    figure, ax = new(mode, 10, 4.4)
+    figure, ax = new(mode, 9.2, 4.2)
     states = {
         "free": (0, 1, MUTED),
         "held by a call": (6, 2.6, BLUE),
