@@ -106,7 +106,7 @@ def random():
 
 def own(mode):
     """Draw the network of the quick start."""
-    figure, ax = new(mode, 8, 5)
+    figure, ax = new(mode, 8, 6.2)
     plotting.draw_network(dagbp.compile(sensors(), seed=0), ax=ax, labels=True)
     return figure
 
