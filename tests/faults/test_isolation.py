@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import networkx as nx
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from networks import network as compiled
 
 import dagbp
 from dagbp._engine import workers as _team
@@ -31,8 +33,7 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(200, 6)), RNG.normal(size=(200, 3))
 
 
-def network(**options):
-    return dagbp.compile(dagbp.layered([6, 40, 3], seed=0), seed=0, **options)
+network = partial(compiled, (6, 40, 3))
 
 
 @pytest.mark.parametrize("cpu", [("haswell", "+avx2,+fma"), ("x86-64", "")])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from comparing import assert_near, assert_same_backprop, oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import network as compiled
 from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
@@ -38,8 +40,7 @@ def graph():
     return G
 
 
-def network(**options):
-    return dagbp.compile(graph(), **{"dtype": "float64", "seed": 0, **options})
+network = partial(compiled, graph(), dtype="float64")
 
 
 # ---------------------------------------------------------------------------- what it returns

@@ -7,9 +7,12 @@ from itertools import pairwise
 import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
-from strategies import RandomNetwork
+from strategies import RandomNetwork, random_network
 
 import dagbp
+
+#: A small random network: 14 nodes, smooth activations.
+CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
 
 
 def network(source, dtype="float32", **options):

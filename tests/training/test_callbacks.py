@@ -5,11 +5,14 @@ import json
 import math
 import os
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from comparing import assert_near
-from strategies import random_network, random_samples
+from networks import CASE
+from networks import network as compiled
+from strategies import random_samples
 
 import dagbp
 from dagbp import CallbackError, DivergenceError, OptionError, callbacks
@@ -32,15 +35,11 @@ from dagbp.callbacks import (
 )
 from dagbp.optimizers import SGD
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+network = partial(compiled, CASE, dtype="float64")
 X, Y = random_samples(0, CASE, 23)
 V = random_samples(1, CASE, 9)
 OPTIONS = {"optimizer": SGD(learning_rate=0.02), "batch_size": 5, "shuffle": False, "verbose": 0}
 STEPS = 5  # of an epoch
-
-
-def network(**options):
-    return CASE.compile(dtype="float64", seed=0, **options)
 
 
 class Diary(Callback):
