@@ -16,10 +16,18 @@ from dagbp.callbacks import (
     ReduceOnPlateau,
     WarmUp,
 )
+from dagbp.optimizers import SGD
 
 network = partial(compiled, CASE)
 X, Y = random_samples(0, CASE, 23)
 V = random_samples(1, CASE, 9)
+SGD_OPTIONS = {
+    "optimizer": SGD(learning_rate=0.02),
+    "batch_size": 5,
+    "shuffle": False,
+    "verbose": 0,
+}
+STEPS = 5  # of an epoch
 
 
 class Break(Callback):
@@ -63,3 +71,32 @@ def assert_same_run(one, other, histories):
     assert np.array_equal(one.parameters, other.parameters)
     for name in ("loss", "val_loss", "n_updates", "stopped"):
         assert getattr(histories[0], name) == getattr(histories[1], name), name
+
+
+class Recorder(Callback):
+    """Records every call."""
+
+    def __init__(self, every=1):
+        self.every = every
+        self.calls = []
+
+    def note(self, name, progress):
+        self.calls.append((name, progress.epoch, progress.step, progress.n_updates))
+
+    def on_train_begin(self, progress):
+        self.note("begin", progress)
+
+    def on_step_end(self, progress):
+        self.note("step", progress)
+
+    def on_epoch_end(self, progress):
+        self.note("epoch", progress)
+
+    def on_train_end(self, progress):
+        self.note("end", progress)
+
+
+def monitored(values):
+    """Return a monitor that returns these values, one after the other."""
+    values = iter(values)
+    return lambda progress: next(values)
