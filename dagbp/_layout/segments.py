@@ -62,7 +62,9 @@ def segments(row_class: Int64, panel: Int64, panel_rows: int, limit: int | Int64
     return np.sort(np.concatenate([cuts, np.array(further, np.int64), [n]]))
 
 
-def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
+def cut_stages(
+    level: Int64, work: Int64, team_size: int, worth_barrier: int = WORTH_BARRIER
+) -> Int64:
     """Return the segments of each thread of a team in each stage.
 
     Levels with too little work to be worth a barrier go to the first thread, one after the other.
@@ -74,6 +76,8 @@ def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
     work : int64 (n_segments,)
         Edges times samples.
     team_size : int
+    worth_barrier : int
+        Work of each thread from which on a level is worth a barrier.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
     total = np.concatenate([[0], np.cumsum(work)])
     ends = np.append(np.flatnonzero(np.diff(level)) + 1, n)
     starts = np.concatenate([[0], ends[:-1]])
-    worth = (total[ends] - total[starts] >= team_size * WORTH_BARRIER) & (ends - starts > 1)
+    worth = (total[ends] - total[starts] >= team_size * worth_barrier) & (ends - starts > 1)
     stages: list[list[int]] = []
     at = 0  # segments before this one are in a stage
     for begin, end in zip(starts[worth].tolist(), ends[worth].tolist(), strict=True):
