@@ -56,10 +56,7 @@ def check_dense_above(share: object) -> None:
 
 
 def fill_blocks(
-    plan: Plan,
-    row_class: Int64,
-    dense_above: float | None = None,
-    slice_edges: int = SLICE_EDGES,
+    plan: Plan, row_class: Int64, dense_above: float | None = None, slice_edges: int = SLICE_EDGES
 ) -> Filled:
     """Return the plan with filled blocks.
 

@@ -22,12 +22,7 @@ import inspect
 from functools import cached_property
 
 from dagbp._kernels.formulas import math
-from dagbp._kernels.vectors.arithmetic import (
-    fabs,
-    fma,
-    inlined,
-    select,
-)
+from dagbp._kernels.vectors.arithmetic import fabs, fma, inlined, select
 
 LEAK = 0.01
 # Klambauer et al. (2017), "Self-normalizing neural networks".
