@@ -37,14 +37,8 @@ SAME_BITS = 1.05
 class TilePlan(NamedTuple):
     """The tiles and threads of a batch.
 
-    Attributes
-    ----------
-    row_bytes : int
-        The bytes of one row of a tile: one node's samples.
-    group : int
-        The tiles that a team takes through the network side by side.
-    n_teams, team_size : int
-        The teams, and the threads in each: one team of all threads, or a team for each thread.
+    A row of a tile has the samples of one node, in `row_bytes` bytes. A team takes `group` tiles
+    through the network side by side. There is one team of all threads, or a team for each thread.
     """
 
     row_bytes: int
@@ -68,19 +62,10 @@ class Cuts(NamedTuple):
 class TilePlanner:
     """Chooses a tile plan for each batch of one network, by a model of costs.
 
-    Parameters
-    ----------
-    layout : Layout
-    strategy : {"auto", "tiles", "levels"}
-        "tiles": each thread takes tiles of its own through the network, and the gradients are
-        summed. "levels": all threads share each level, and the results have the same bits on any
-        number of threads. "auto": "levels" if it costs at most `SAME_BITS` times as much as
-        "tiles", else "tiles".
-
-    Attributes
-    ----------
-    worth_barrier : int
-        As of `cut_stages`.
+    With "tiles", each thread takes tiles of its own through the network, and the gradients are
+    summed. With "levels", all threads share each level, and the results have the same bits on any
+    number of threads. "auto" is "levels" if it costs at most `SAME_BITS` times as much as "tiles",
+    else "tiles".
     """
 
     worth_barrier = WORTH_BARRIER
