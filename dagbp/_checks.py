@@ -34,15 +34,7 @@ def check_whole(name: str, value: object, least: int, most: int | None = None) -
 
 
 class Requirement(NamedTuple):
-    """The valid values of a hyper-parameter.
-
-    Attributes
-    ----------
-    text : str
-        The requirement in words, for the error text: "a number in [0, 1)".
-    holds : callable
-        Whether a value of any type is valid.
-    """
+    """The valid values of a hyper-parameter: a test, and its text for errors."""
 
     text: str
     holds: Callable[[Any], bool]

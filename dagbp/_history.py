@@ -57,13 +57,8 @@ class History:
 class CallbackState:
     """The state of a callback, and the last calls it received, so that none is repeated.
 
-    Attributes
-    ----------
-    class_name : str
-    content : dict
-        The return value of `Callback.state`.
-    epochs, updates : int
-        The last epoch and the last step for which the callback was called.
+    `content` is the return value of `Callback.state`. The callback was last called for the epoch
+    `epochs` and the step `updates`.
     """
 
     class_name: str
@@ -74,53 +69,23 @@ class CallbackState:
 
 @dataclass
 class TrainingState:
-    """The complete state of a run between two steps; a resumed run continues to the same bits.
+    """The complete state of a run between two steps; a resumed run continues to the same bits."""
 
-    Attributes
-    ----------
-    config : dict of str to str
-        The arguments that a resumed run must share with the first one.
-    history : History
-    epoch, step, n_updates, optimizer_steps : int
-        Epochs finished; steps taken in the epoch in progress; steps of the run; steps that the
-        optimizer has counted, which are more if it kept its state from another run.
-    random : int
-        The shuffle's state at the start of the epoch in progress, or now between two epochs.
-    drop_seed : int
-        Seed of the dropout masks.
-    epoch_loss, epoch_weight : float
-        The loss of the epoch in progress so far; between two epochs, the loss of the last one.
-        In an epoch of a stream: the loss summed over samples, and their number.
-    learning_rate : float
-        Without the factors of schedules.
-    moments : array (slots, P)
-        The optimizer's state, in the order of `Parameters.by_source`.
-    callbacks : list of CallbackState
-    step_loss, rate : float
-        Loss and learning rate of the last step.
-    stopped : str or None
-        The reason why a callback has finished the run; None if the run is not finished.
-    stopped_by : str or None
-        The class and settings of that callback.
-    parameters : array (n_parameters,), or None
-        The parameters of the last step, if the network has others.
-    """
-
-    config: dict[str, str]
+    config: dict[str, str]  # the arguments that a resumed run must share with the first one
     history: History
-    epoch: int
-    step: int
-    n_updates: int
-    optimizer_steps: int
-    random: int
+    epoch: int  # epochs finished
+    step: int  # steps taken in the epoch in progress
+    n_updates: int  # steps of the run
+    optimizer_steps: int  # more than `n_updates` if the optimizer kept the state of another run
+    random: int  # the shuffle's state at the start of the epoch in progress, or between two epochs
     drop_seed: int
-    epoch_loss: float
-    epoch_weight: float
-    learning_rate: float
-    moments: npt.NDArray[Any]
+    epoch_loss: float  # of the epoch in progress (of a stream: summed over samples), or the last
+    epoch_weight: float  # the samples summed in `epoch_loss`
+    learning_rate: float  # without the factors of schedules
+    moments: npt.NDArray[Any]  # (slots, P), in the order of `Parameters.by_source`
     callbacks: list[CallbackState]
-    step_loss: float = math.nan
-    rate: float = math.nan
-    stopped: str | None = None
-    stopped_by: str | None = None
-    parameters: npt.NDArray[Any] | None = None
+    step_loss: float = math.nan  # of the last step
+    rate: float = math.nan  # of the last step
+    stopped: str | None = None  # the reason why a callback has finished the run
+    stopped_by: str | None = None  # the class and settings of that callback
+    parameters: npt.NDArray[Any] | None = None  # of the last step, if the network has others

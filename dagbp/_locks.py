@@ -77,11 +77,8 @@ if hasattr(os, "register_at_fork"):
 class ForkSafeLock:
     """Holds a reentrant lock, which a forked child replaces by a new one.
 
-    Attributes
-    ----------
-    lock : RLock
-        Use it in a `with` statement directly. An interrupt in the Python code of another context
-        manager would leave the lock acquired.
+    Use `lock` in a `with` statement directly. An interrupt in the Python code of another context
+    manager would leave the lock acquired.
     """
 
     def __init__(self) -> None:

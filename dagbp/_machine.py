@@ -79,27 +79,17 @@ WORTH_BARRIER = 16_384
 
 
 class _Measured(NamedTuple):
-    """Measurements that differ between processors.
+    """Measurements that differ between processors."""
 
-    Attributes
-    ----------
-    streaming_group : int
-        Tiles that are computed together if the weights and gradients of full blocks do not fit L2,
-        so that these are read once for all. `layers.py` at 100 %.
-    block_edge_ns : dict of int to float
-        Forward edge, by the bytes of a source block.
-    far_edge_ns, piece_ns : float
-        Forward edge with a source in L2, beyond those blocks, and the extra cost of each piece.
-    far_share, near_share : float
-        The share of its edges from which a block is faster filled, with many sources and with few.
-        Measured with 784 and 1,024 sources (`layers.py`, from 50 % to 100 %), and with 16 to 128
-        (`blocks.py`); in between assumed.
-    """
-
+    # Tiles that are computed together if the weights and gradients of full blocks do not fit L2, so
+    # that these are read once for all. `layers.py` at 100 %.
     streaming_group: int
-    block_edge_ns: dict[int, float]
-    far_edge_ns: float
-    piece_ns: float
+    block_edge_ns: dict[int, float]  # a forward edge, by the bytes of a source block
+    far_edge_ns: float  # a forward edge with a source in L2, beyond those blocks
+    piece_ns: float  # the extra cost of each piece
+    # The share of its edges from which a block is faster filled, with many sources and with few.
+    # Measured with 784 and 1,024 sources (`layers.py`, from 50 % to 100 %), and with 16 to 128
+    # (`blocks.py`); in between assumed.
     far_share: float
     near_share: float
 

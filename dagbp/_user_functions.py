@@ -35,13 +35,7 @@ R = TypeVar("R", bound=Record)
 class Registry(Generic[R]):
     """Activations or losses by name: the built-in ones, and those that users register.
 
-    Parameters
-    ----------
-    kind : str
-        "activation" or "loss", for error texts.
-    built_in : iterable of records
-    check : callable
-        Raises for a record with functions that cannot be used.
+    kind: "activation" or "loss", for error texts. check: raises for functions that cannot be used.
     """
 
     def __init__(self, kind: str, built_in: Iterable[R], check: Callable[[R], None]) -> None:
@@ -56,16 +50,10 @@ class Registry(Generic[R]):
         return list(self._records)
 
     def get(self, wanted: Any) -> R:
-        """Return the record of this name.
+        """Return the record of this name, or of this record.
 
-        `wanted` may also be a record. One that another process has registered is registered here,
-        too.
-
-        Raises
-        ------
-        OptionError
-            If the name is unknown or has other functions here, or `wanted` is neither a name nor a
-            record.
+        One that another process has registered is registered here, too. OptionError if the name is
+        unknown or has other functions here, or `wanted` is neither a name nor a record.
         """
         is_record = isinstance(wanted, self._type)
         name = wanted.name if is_record else wanted
@@ -139,27 +127,11 @@ def check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
 def check_derivative(
     owner: str, points: Mapping[str, Floats], values: Floats, slope: Floats, surrogate: bool
 ) -> None:
-    """Compare a derivative with differences of its function.
+    """Compare a derivative `slope` (n,) with differences of its function.
 
-    Parameters
-    ----------
-    owner : str
-        The activation or loss, for error texts.
-    points : mapping of (n,) arrays
-        The arguments by name; the derivative is by the first one.
-    values : (7, n)
-        The function at each point plus each offset of `STENCIL`.
-    slope : (n,)
-        What is said to be the derivative.
-    surrogate : bool
-        Whether it may differ from the derivative.
-
-    Raises
-    ------
-    OptionError
-        If a value is not finite.
-    DerivativeError
-        If the derivative disagrees with the differences.
+    points: the arguments by name, each (n,); the derivative is by the first one. values (7, n): the
+    function at each point plus each offset of `STENCIL`. A surrogate may differ from the
+    derivative. OptionError if a value is not finite, DerivativeError if the derivative disagrees.
     """
 
     def place(k: int) -> str:

@@ -28,15 +28,7 @@ from dagbp._user_functions import (
     table,
 )
 
-__all__ = [
-    "BinaryCrossEntropy",
-    "Huber",
-    "Loss",
-    "SoftmaxCrossEntropy",
-    "get",
-    "names",
-    "register",
-]
+__all__ = ["BinaryCrossEntropy", "Huber", "Loss", "SoftmaxCrossEntropy", "get", "names", "register"]
 
 Labels = Literal["no", "binary", "classes"]
 Scalar = Callable[[float, float], float]
@@ -238,11 +230,7 @@ def _evaluate(loss: Loss, x: Any, y: Any) -> tuple[Any, Any]:
 
 @lru_cache(100)
 def _row(
-    name: str,
-    hyper: tuple[float, ...],
-    f: Scalar | None,
-    df: Scalar | None,
-    dtype: np.dtype[Any],
+    name: str, hyper: tuple[float, ...], f: Scalar | None, df: Scalar | None, dtype: np.dtype[Any]
 ) -> LossFrame:
     row = compiled(_compile_row, name, f, df, dtype)
     return LossFrame(row, np.array(hyper, np.float64))

@@ -130,14 +130,9 @@ def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class CFunction:
-    """A compiled C function.
+    """A compiled C function: its address, and 1 in `cache_hits` if its code came from the disk.
 
-    Attributes
-    ----------
-    address : int
-        The address of the machine code, valid for as long as this object lives.
-    cache_hits : int
-        1 if its code came from the disk, else 0.
+    The address is valid for as long as this object lives.
     """
 
     def __init__(
@@ -154,18 +149,9 @@ class CFunction:
 def compile_callback(
     function: Callable[..., Any], signature: Any, *, fastmath: set[str] = EXACT, disk: bool = True
 ) -> CFunction:
-    """Compile `function` as a C function with the given signature.
+    """Compile `function` as a C function with this signature of Numba.
 
-    Parameters
-    ----------
-    function : callable
-        A kernel, or with `disk=False` one that calls functions of a user.
-    signature : numba signature
-        The types of the result and of the arguments.
-    fastmath : set of str
-        LLVM's floating-point flags, `FAST` or `EXACT`.
-    disk : bool
-        Whether its code is kept on disk.
+    Functions that call functions of a user are compiled with `disk=False`.
     """
     options = {**(_OPTIONS if disk else {"error_model": "numpy"}), "fastmath": fastmath}
     made = _uninterrupted(CFunction, function, signature, options, disk)

@@ -60,13 +60,8 @@ def stamp() -> str | None:
 class CodeFiles:
     """The files of one function: a checksum, then the title and the data that it covers.
 
-    Parameters
-    ----------
-    folder, name : str
-        Each file is `folder/name.DIGEST.nbc`, with a digest of the function's signature and of the
-        processor.
-    stamp : str
-        Stands in each title. A file with another stamp is replaced.
+    Each file is `folder/name.DIGEST.nbc`, with a digest of the signature and the processor. The
+    stamp is part of each title. A file with another stamp is replaced.
     """
 
     def __init__(self, folder: str, name: str, stamp: str) -> None:
@@ -106,14 +101,7 @@ class CodeFiles:
 class DiskCache:
     """The cache of a function, as Numba's dispatchers and C functions use it. It raises no errors.
 
-    Parameters
-    ----------
-    function : callable
-        The Python function.
-    compiler : str
-        The name of the compiler: code of the fast one and of the plain one is kept apart.
-    stamp : str
-        See `stamp`.
+    compiler: the code of the fast and of the plain compiler is kept apart. See `stamp`.
     """
 
     def __init__(self, function: Callable[..., Any], compiler: str, stamp: str) -> None:

@@ -30,17 +30,9 @@ READABLE = frozenset("bhilqBHILQfd")  # type codes that readers support
 class Features:
     """Samples (n_samples, n_inputs): a direct array, an array for a reader, or a sparse matrix.
 
-    Attributes
-    ----------
-    values : array
-        (n_samples, n_inputs), or the entries of a sparse matrix, (nnz,).
-    n_samples : int
-    stride : int
-        Elements from one row to the next.
-    direct : bool
-        Whether `values` are C-contiguous and of the network's dtype.
-    indptr, indices : int64 (n_samples + 1,), int32 (nnz,), or None
-        Structure of a sparse matrix in CSR form.
+    A direct array is C-contiguous and of the network's dtype. Consecutive rows of an array are
+    `stride` elements apart. A sparse matrix has its entries in `values`, and its structure in CSR
+    form in `indptr` and `indices`.
     """
 
     values: Array
@@ -68,10 +60,7 @@ def read_features(
 ) -> Features:
     """Check X and return it as features; columns of a DataFrame are selected by label.
 
-    Raises
-    ------
-    DataError
-        If X has another shape, or holds anything but finite numbers of `dtype`.
+    Raises DataError if X has another shape, or holds anything but finite numbers of `dtype`.
     """
     if hasattr(X, "tocsr"):  # of SciPy, which takes longer to import than this package
         return _read_sparse(X, labels, dtype, name)

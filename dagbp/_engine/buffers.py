@@ -30,14 +30,9 @@ Array = npt.NDArray[Any]
 
 
 class Dropout(NamedTuple):
-    """The probabilities and the random key of dropout.
+    """Dropout: the probability that each row is kept, and a random key.
 
-    Attributes
-    ----------
-    keep_probability : float64 (n,)
-        The probability that a row is kept.
-    key : uint64 (2,)
-        The run's seed, and the number of the step, which kernels write.
+    The key has the run's seed, and the number of the step, which kernels write.
     """
 
     keep_probability: npt.NDArray[np.float64]
@@ -52,14 +47,10 @@ class Dropout(NamedTuple):
 
 
 def shapes(layout: Layout, tile_plan: TilePlan, n_values: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each array of a step, all of the network's dtype.
+    """Return the shape of each array of a step, by its field of WorkFrame.
 
-    The first axis counts teams; of `scratch` it counts threads. The names are fields of WorkFrame.
-
-    Parameters
-    ----------
-    n_values : int
-        The parameters, with padding.
+    The first axis counts teams; of `scratch` it counts threads. `n_values` is the number of
+    parameters with padding.
     """
     teams, group = tile_plan.n_teams, tile_plan.group
     lanes = tile_plan.row_bytes // layout.itemsize
@@ -81,19 +72,10 @@ def step_bytes(layout: Layout, tile_plan: TilePlan, n_values: int, signals: bool
 
 
 class Buffers:
-    """The arrays that the threads of one tile plan write.
+    """The arrays that the threads of one tile plan write, as fields of `WorkFrame`.
 
-    Attributes
-    ----------
-    losses, barrier, arrivals
-        As in `WorkFrame`; arrivals of all threads, (n_threads, 8).
-
-    Parameters
-    ----------
-    n_values : int
-        P, the parameters with padding.
-    by_source_block : bool
-        Whether the forward pass uses source blocks, which an update then refreshes.
+    `n_values` is the number of parameters with padding. `by_source_block` says whether the forward
+    pass uses source blocks, which an update then refreshes.
     """
 
     def __init__(

@@ -50,20 +50,9 @@ class Clock:
     """Counts epochs, steps, updates and seconds, and says where the kernels stop.
 
     The state is in arrays, so it is consistent after an interrupt between two steps. Kernels read
-    and write the arrays through `frame`; all other code uses the properties.
-
-    Parameters
-    ----------
-    epochs : int
-        Epochs of the run; the clock has room for their losses.
-    batch_size : int
-        Samples of a step.
-    shuffle : bool
-        Whether the kernels draw a new order of the samples at the start of each epoch.
-    seed : int
-        Initial state of the shuffle's random generator.
-    updates : int
-        Updates that the optimizer has made before this run.
+    and write the arrays through `frame`; all other code uses the properties. `seed` is the initial
+    state of the shuffle, `updates` the number of updates that the optimizer has made before this
+    run.
     """
 
     def __init__(

@@ -84,16 +84,7 @@ def _mean_loss(buffers: Buffers) -> float:
 class CpuEngine:
     """Runs batches through one network with compiled kernels; see `Engine` for the calls.
 
-    Attributes
-    ----------
-    layout : Layout
-        The plan as kernels read it: with explicit zeros, panels and segments.
-    tile_planner : TilePlanner
-        Chooses tiles and threads for a batch.
-    kept_bytes : int
-        The most bytes of buffers that are kept for several tile plans.
-    plan, dtype, n_edges, n_computed, parameters
-        As in `Engine`.
+    Buffers of several tile plans are kept, up to `kept_bytes` in all.
     """
 
     def __init__(
@@ -228,11 +219,8 @@ class CpuEngine:
     ) -> _Prepared:
         """Return a call of the operation's entry point for each thread.
 
-        Parameters
-        ----------
-        before, after : records
-            The arguments of the entry point between the network's frame and the thread's WorkFrame,
-            and the argument after the WorkFrame.
+        `before` and `after` are the arguments of the entry point before and after the thread's
+        WorkFrame.
         """
         signals = operation.signals or dropout is not None
         buffers = self._buffers_of(tile_plan, signals or self._nets.stores_signals)

@@ -23,37 +23,16 @@ from dagbp._kernels.signatures import CKernel
 
 
 class Operation(NamedTuple):
-    """One call into compiled code.
+    """One call into compiled code."""
 
-    Attributes
-    ----------
-    entry : CKernel
-        The entry point. Every thread calls it.
-    group : tuple of CKernel
-        The group functions that the entry point calls, the slowest to compile first. NetFrame has a
-        field of each one's name.
-    back : int or None
-        The entry point's last argument: STAY, ADD or STORE. None if it has no such argument.
-    gradient : bool
-        Whether each team needs room for a gradient.
-    signals : bool
-        Whether every node's signal is stored.
-    one_thread : bool
-        Whether one thread runs it, with one tile in a group.
-    results : tuple of str
-        The fields of ResultFrame that it fills.
-    by_node : bool
-        Results have the shape (n_nodes, n_samples) if true, else (n_samples, n_outputs).
-    """
-
-    entry: CKernel
-    group: tuple[CKernel, ...]
-    back: int | None = None
-    gradient: bool = False
-    signals: bool = False
-    one_thread: bool = False
-    results: tuple[str, ...] = ()
-    by_node: bool = False
+    entry: CKernel  # the entry point; every thread calls it
+    group: tuple[CKernel, ...]  # the functions that it calls, the slowest to compile first
+    back: int | None = None  # the last argument of the entry point, if it has one: STAY, ADD, STORE
+    gradient: bool = False  # whether each team needs room for a gradient
+    signals: bool = False  # whether every node's signal is stored
+    one_thread: bool = False  # whether one thread runs it, with one tile in a group
+    results: tuple[str, ...] = ()  # the fields of ResultFrame that it fills
+    by_node: bool = False  # whether results are (n_nodes, n_samples), else (n_samples, n_outputs)
 
     def new_results(
         self, n_nodes: int, n_samples: int, n_outputs: int, dtype: np.dtype[Any]

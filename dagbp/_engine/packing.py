@@ -47,19 +47,9 @@ def _how_applied(activation: activations.Activation) -> int:
 class NetPacker:
     """Packs a network's frames: one for each set of group functions and width of tiles.
 
-    Attributes
-    ----------
-    stores_signals : bool
-        Whether some activation's derivative reads the signal, so that training stores it.
-
-    Parameters
-    ----------
-    layout : Layout
-    parameters : Parameters
-    used : sequence of Activation
-        The activations of the network.
-    theta : int64 (n,)
-        The index of each row's activation among them.
+    `used` are the activations of the network, `theta` the index of each row's activation among
+    them. `stores_signals` says whether training stores signals, because some activation's
+    derivative reads them.
     """
 
     def __init__(
@@ -181,10 +171,7 @@ class NetPacker:
 class SamplePacker:
     """Describes samples to kernels: the arrays, and the functions that copy them into tiles.
 
-    Attributes
-    ----------
-    places : int64 (n_inputs,), or None
-        The row of each feature; None for 0, 1, 2, ...
+    `places` has the row of each feature; None stands for 0, 1, 2, ...
     """
 
     def __init__(self, plan: Plan, dtype: np.dtype[Any]) -> None:

@@ -19,20 +19,10 @@ class Parameters:
     """One network's weights and biases.
 
     The user's order (of `Network.parameters`) has the weights by in-edge, then the biases of the
-    computed nodes. The kernels' orders have explicit zeros among the weights.
-
-    Attributes
-    ----------
-    by_source : (P,)
-        Weights in out-edge order, then the biases of the computed nodes, then padding.
-    block_weights : (S,)
-        The weights of edges in source blocks, in the order of the blocks.
-    n_values : int
-        The length of `by_source` without the padding.
-    trained : bool (n_parameters,)
-        The parameters that training may change, in the user's order.
-    all_train : bool
-        Whether training may change all of them.
+    computed nodes. `trained` says in this order which parameters training may change. The kernels'
+    orders have explicit zeros among the weights: `by_source` has the weights in out-edge order, the
+    biases of the computed nodes, and padding after `n_values` numbers; `block_weights` has the
+    weights of edges in source blocks, in the order of the blocks.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from dagbp._kernels.passes.peak import multiply_adds
 from dagbp._machine import PANEL_ROWS, PART_BYTES
 from dagbp._memory import aligned
 
-SECONDS = 0.3  # the least time of all profiled steps together
+LEAST_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,24 @@ class Profile:
 
 
 def take_profile(
-    engine: CpuEngine, problem: Problem, update: Update, max_threads: int | None
+    engine: CpuEngine,
+    problem: Problem,
+    update: Update,
+    max_threads: int | None,
+    least_seconds: float = LEAST_SECONDS,
 ) -> Profile:
     """Return the profile of training steps on the whole problem as one batch.
 
     Afterwards the parameters are restored. `update` is for this profile only.
+    least_seconds: the least time of all profiled steps together.
     """
     n = len(problem.features)
     n_threads = engine.tile_planner.choose(n, max_threads).n_threads
     before = engine.parameters.copy()
     times = np.zeros((n_threads, timing.N_TIMES), np.int64)
     try:
-        seconds = _step_time(engine, problem, update, max_threads)
-        timed = _step_time(engine, problem, update, max_threads, times)
+        seconds = _step_time(engine, problem, update, max_threads, least_seconds)
+        timed = _step_time(engine, problem, update, max_threads, least_seconds, times)
     finally:
         engine.parameters.assign(before)
     spent = times[:, : timing.N_PARTS].sum(axis=0)
@@ -132,9 +137,10 @@ def _step_time(
     problem: Problem,
     update: Update,
     max_threads: int | None,
+    least_seconds: float,
     times: npt.NDArray[np.int64] | None = None,
 ) -> float:
-    """Return the seconds of a step: the mean over about `SECONDS`, after one step to warm up."""
+    """Return the seconds of a step: the mean over `least_seconds`, after a step to warm up."""
     steps, seconds = 1, 0.0
     order = np.arange(len(problem.features))
     for _ in range(2):
@@ -154,7 +160,7 @@ def _step_time(
         seconds = (time.perf_counter() - start) / max(1, clock.updates)
         if clock.diverged:
             raise DivergenceError("the step to profile is not finite: check X, Y and the weights")
-        steps = max(3, min(100_000, int(SECONDS / seconds)))
+        steps = max(3, min(100_000, int(least_seconds / seconds)))
     return seconds
 
 

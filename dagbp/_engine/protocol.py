@@ -36,16 +36,7 @@ class Engine(Protocol):
 
     Arrays that come in are checked already. Values by node are in the plan's order of rows, and
     parameters in the user's order. `max_threads` is None for as many threads as the batch keeps
-    busy.
-
-    Attributes
-    ----------
-    plan : Plan
-    dtype : numpy.dtype
-    n_edges, n_computed : int
-        The number of weights, and of nodes that are not inputs.
-    parameters : Parameters
-        Weights and biases, and which of them `train` may change.
+    busy. `n_edges` is the number of weights, `n_computed` the number of nodes that are not inputs.
     """
 
     plan: Plan
@@ -84,14 +75,9 @@ class Engine(Protocol):
 
         An exception ends the run after a whole step; a loss or an update that is not finite, and
         `watch`, do so too. `watch` is called about ten times a second; it stops the run by
-        returning a true value.
-
-        Parameters
-        ----------
-        order : int64 (n_samples,), or None
-            The order of the samples, which an epoch shuffles; None for 0, 1, 2, ...
-        times : int64 (n_threads, N_TIMES), or None
-            The time of each thread and each part of the step is added to this array.
+        returning a true value. An epoch shuffles `order`, the order of the samples; None stands for
+        0, 1, 2, ... The time of each thread and each part of the step is added to `times`
+        (n_threads, N_TIMES).
         """
 
     def network_bytes(self) -> int:

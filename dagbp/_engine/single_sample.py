@@ -21,18 +21,10 @@ Array = npt.NDArray[Any]
 class SingleSample:
     """The arrays of one sample, kept from call to call.
 
-    Parameters
-    ----------
-    plan : Plan
-        The user's plan, without explicit zeros.
-    layout : Layout
-    net : array of int
-        A packed NetFrame; its group functions are not called.
-    exact : bool (n,)
-        Whether a row's activation takes any number of values, as a user's function does. Built-in
-        ones take multiples of 64 bytes.
-    places : int64 (n_inputs,), or None
-        The row of each feature; None for 0, 1, 2, ...
+    `plan` is the user's plan, without explicit zeros. `net` is a packed NetFrame; its group
+    functions are not called. `exact` says for each row whether its activation takes any number of
+    values, as a user's function does; built-in ones take multiples of 64 bytes. `places` has the
+    row of each feature; None stands for 0, 1, 2, ...
     """
 
     def __init__(

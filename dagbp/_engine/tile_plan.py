@@ -23,6 +23,7 @@ from dagbp._machine import (
     STREAMING_GROUP,
     TILE_COST,
     WIDE_ROW,
+    WORTH_BARRIER,
     WORTH_THREAD_NS,
 )
 
@@ -36,14 +37,8 @@ SAME_BITS = 1.05
 class TilePlan(NamedTuple):
     """The tiles and threads of a batch.
 
-    Attributes
-    ----------
-    row_bytes : int
-        The bytes of one row of a tile: one node's samples.
-    group : int
-        The tiles that a team takes through the network side by side.
-    n_teams, team_size : int
-        The teams, and the threads in each: one team of all threads, or a team for each thread.
+    A row of a tile has the samples of one node, in `row_bytes` bytes. A team takes `group` tiles
+    through the network side by side. There is one team of all threads, or a team for each thread.
     """
 
     row_bytes: int
@@ -67,15 +62,13 @@ class Cuts(NamedTuple):
 class TilePlanner:
     """Chooses a tile plan for each batch of one network, by a model of costs.
 
-    Parameters
-    ----------
-    layout : Layout
-    strategy : {"auto", "tiles", "levels"}
-        "tiles": each thread takes tiles of its own through the network, and the gradients are
-        summed. "levels": all threads share each level, and the results have the same bits on any
-        number of threads. "auto": "levels" if it costs at most `SAME_BITS` times as much as
-        "tiles", else "tiles".
+    With "tiles", each thread takes tiles of its own through the network, and the gradients are
+    summed. With "levels", all threads share each level, and the results have the same bits on any
+    number of threads. "auto" is "levels" if it costs at most `SAME_BITS` times as much as "tiles",
+    else "tiles".
     """
+
+    worth_barrier = WORTH_BARRIER
 
     def __init__(self, layout: Layout, strategy: str = "auto") -> None:
         self._layout, self._strategy = layout, strategy
@@ -180,7 +173,10 @@ class TilePlanner:
     def _forward_cuts(self, tile_plan: TilePlan) -> Int64:
         plan, first = self._layout.plan, self._layout.in_segment
         work = np.diff(plan.in_ptr[first]) * self._samples(tile_plan)
-        return cut_stages(plan.level[first[:-1]], work, tile_plan.team_size)
+        return self._stages(plan.level[first[:-1]], work, tile_plan.team_size)
+
+    def _stages(self, level: Int64, work: Int64, team_size: int) -> Int64:
+        return cut_stages(level, work, team_size, self.worth_barrier)
 
     def cuts(self, tile_plan: TilePlan) -> Cuts:
         """Return the segments of each member at each stage."""
@@ -191,7 +187,7 @@ class TilePlanner:
         else:
             first = int(np.searchsorted(outs, plan.n_inputs))  # inputs before, computed from here
             level = plan.level[outs[:-1]]
-            computed = first + cut_stages(level[first:], out_work[first:] * samples, team_size)
-            inputs = cut_stages(np.zeros(first, np.int64), out_work[:first] * samples, team_size)
+            computed = first + self._stages(level[first:], out_work[first:] * samples, team_size)
+            inputs = self._stages(np.zeros(first, np.int64), out_work[:first] * samples, team_size)
             backward = np.concatenate([computed[::-1], inputs])
         return Cuts(self._forward_cuts(tile_plan), np.ascontiguousarray(backward))

@@ -20,27 +20,10 @@ Float64 = npt.NDArray[np.float64]
 class Update:
     """An optimizer and its state, in the order in which the kernels keep the parameters.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        The parameters that the steps will change.
-    optimizer : Optimizer
-    moments : array (slots, P), optional
-        The optimizer's initial state; default: zeros.
-    l1, l2 : float64 (n_parameters,), optional
-        Coefficients of ``|p|`` and ``p^2 / 2`` in the loss, in the user's order.
-    max_norm : float64 (n,), optional
-        Largest norm of the in-weights of each row, infinite for no limit.
-
-    Attributes
-    ----------
-    moments : array (slots, P)
-        The optimizer's state now; each step changes it in place.
-
-    Raises
-    ------
-    MemoryLimitError
-        If there is not enough memory for the moments.
+    `moments` (slots, P) is the optimizer's state, at first zeros; each step changes it in place.
+    `l1` and `l2` are the coefficients of ``|p|`` and ``p^2 / 2`` in the loss, in the user's order.
+    `max_norm` is the largest norm of the in-weights of each row, infinite for no limit. Raises
+    MemoryLimitError if the moments do not fit into the memory.
     """
 
     def __init__(

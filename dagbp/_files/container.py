@@ -45,13 +45,8 @@ DTYPES = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
 def write(path: Path, header: dict[str, Any], arrays: Sequence[Array]) -> None:
     """Write the file atomically: an existing file stays until the new one is complete.
 
-    A symbolic link is followed. An existing file's permissions are kept.
-
-    Raises
-    ------
-    CheckpointError
-        If the path exists and is not a regular file.
-    OSError
+    A symbolic link is followed. An existing file's permissions are kept. Raises CheckpointError if
+    the path exists and is not a regular file.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -113,14 +108,10 @@ def _replacing(path: Path) -> Any:
 
 
 def remove_leftovers(path: Path, names: str) -> None:
-    """Remove old temporary files, which killed processes have left.
+    """Remove old temporary files of `path`, which killed processes have left.
 
-    Parameters
-    ----------
-    path : Path
-        A file that they would have become. A symbolic link is followed.
-    names : str
-        Pattern of the names of all such files, used if `path` is not a link.
+    A symbolic link is followed. If `path` is not a link, the temporary files of all files with the
+    pattern `names` are removed.
     """
     real = Path(os.path.realpath(path))
     pattern = names if real.name == path.name else glob.escape(real.name)
@@ -133,14 +124,8 @@ def remove_leftovers(path: Path, names: str) -> None:
 def read(path: Path) -> tuple[dict[str, Any], list[Array]]:
     """Return the header and the arrays.
 
-    Raises
-    ------
-    CheckpointError
-        If the file was not written by `write`, has a newer format, or is damaged.
-    MemoryLimitError
-        If the content does not fit into the available memory.
-    OSError
-        If the file does not exist or cannot be read.
+    Raises CheckpointError if the file was not written by `write`, has a newer format, or is
+    damaged, and MemoryLimitError if the content does not fit into the available memory.
     """
     with open(path, "rb") as file:
         return _Reader(file, path).read()

@@ -44,11 +44,8 @@ class Arrays:
 def encode(value: Any, arrays: Arrays) -> Any:
     """Encode a value as JSON.
 
-    Raises
-    ------
-    TypeError
-        If the value is, or contains, anything but None, bools, numbers, strings, bytes, arrays, and
-        tuples, lists, sets and dicts of these. The text shows it.
+    Raises TypeError, with the value in its text, if the value is or contains anything but None,
+    bools, numbers, strings, bytes, arrays, and tuples, lists, sets and dicts of these.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -73,10 +70,7 @@ def encode(value: Any, arrays: Arrays) -> Any:
 def decode(tree: Any, arrays: Arrays) -> Any:
     """Return the value that `encode` was given.
 
-    Raises
-    ------
-    ValueError, TypeError, IndexError
-        If `encode` cannot have made the tree.
+    Raises ValueError, TypeError or IndexError if `encode` cannot have made the tree.
     """
     if tree is None or isinstance(tree, (bool, str, int, float)):
         return tree

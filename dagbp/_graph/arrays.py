@@ -22,41 +22,20 @@ MAX_NODES = int(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, eq=False)
 class GraphArrays:
-    """A graph as arrays, checked, in the user's numbering: n nodes, E edges.
+    """A graph as arrays, checked, in the user's numbering: n nodes, E edges."""
 
-    Attributes
-    ----------
-    labels : sequence of hashable, length n
-        The nodes in graph order; a `range` for a graph given as edge arrays.
-    src, dst : int32 (E,)
-        Ends of each edge, as indices into `labels`, in graph order.
-    inputs, outputs : int64
-        Indices into `labels`, in column order.
-    weight : float64 (E,)
-        Initial weight; NaN: drawn at random.
-    edge_trainable : bool (E,)
-    activation_names : tuple of str
-        The distinct activations in use; inputs, which have none, count as ``"identity"``.
-    activation : int64 (n,)
-        Each node's place in `activation_names`.
-    bias : float64 (n,)
-        Initial bias; 0 where none is given and where there is no bias.
-    has_bias, bias_trainable : bool (n,)
-        Inputs have no bias; a node without a bias has no trainable one.
-    """
-
-    labels: Sequence[Hashable]
-    src: Int32
+    labels: Sequence[Hashable]  # in graph order; a `range` for a graph given as edge arrays
+    src: Int32  # (E,): ends of each edge, as indices into `labels`, in graph order
     dst: Int32
-    inputs: Int64
+    inputs: Int64  # indices into `labels`, in column order
     outputs: Int64
-    weight: Float64
-    edge_trainable: Bool
-    activation_names: tuple[str, ...]
-    activation: Int64
-    bias: Float64
-    has_bias: Bool
-    bias_trainable: Bool
+    weight: Float64  # (E,): initial weight; NaN: drawn at random
+    edge_trainable: Bool  # (E,)
+    activation_names: tuple[str, ...]  # the distinct ones in use; inputs count as "identity"
+    activation: Int64  # (n,): place in `activation_names`
+    bias: Float64  # (n,): initial bias; 0 where none is given and where there is no bias
+    has_bias: Bool  # (n,): inputs have no bias
+    bias_trainable: Bool  # (n,): False for a node without a bias
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,38 +48,14 @@ def read_edges(
 ) -> GraphArrays:
     """Read a graph given as arrays: edge e runs from node ``src[e]`` to node ``dst[e]``.
 
-    Parameters
-    ----------
-    src, dst : array_like of int, shape (n_edges,)
-        Nodes count from 0.
-    n_nodes : int, optional
-        Default: one more than the highest node in `src` and `dst`.
-    inputs, outputs : iterable of int, optional
-        As in `read_networkx`.
-    known : collection of str
-        The registered activations.
-    weight : array_like of float, shape (n_edges,), optional
-        Initial weights. Default: drawn at random.
-    trainable : bool or array_like of bool, shape (n_edges,), optional
-        Default: True.
-    activation : str or sequence of n_nodes str
-        One name for all nodes but the outputs, or one for each node; entries of inputs are ignored.
-    output_activation : str
-        For outputs; unused where `activation` is a sequence.
-    bias : False or array_like of float, shape (n_nodes,), optional
-        Initial biases; False: no node has a bias. Default: 0. Entries of inputs are ignored.
-    bias_trainable : bool or array_like of bool, shape (n_nodes,), optional
-        Default: True.
-
-    Returns
-    -------
-    GraphArrays
+    `Network.from_edges` describes the arguments. known: the registered activations. Entries of
+    inputs in `activation` and `bias` are ignored. Cycles and edges given twice are found later, by
+    `plan_graph`.
 
     Raises
     ------
     GraphError
-        If the graph or an array cannot be compiled; cycles and edges given twice are found later,
-        by `plan_graph`.
+        If the graph or an array cannot be compiled.
     OptionError
         If `n_nodes` is no valid count or a default activation is not registered.
 

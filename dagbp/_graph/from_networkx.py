@@ -46,22 +46,10 @@ def read_networkx(
     ``input_column`` and ``output_column``, see `drawn_ports`. Edge attributes: ``weight``, a number
     (default: drawn at random); ``trainable``. Others are ignored.
 
-    Parameters
-    ----------
-    G : networkx.DiGraph
-        Its nodes are any hashable objects.
-    inputs, outputs : iterable of nodes, optional
-        In column order. Default: the nodes with ``input_column`` or ``output_column``; if there are
-        none, the nodes without in-edges, and the nodes without out-edges that are no inputs, both
-        in graph order. A node without in-edges that is no input is a constant.
-    known : collection of str
-        The registered activations.
-    activation, output_activation : str
-        For nodes without an ``activation``, and for outputs without one.
-
-    Returns
-    -------
-    GraphArrays
+    Inputs and outputs are given in column order. Default: the nodes with ``input_column`` or
+    ``output_column``. If there are none: the nodes without in-edges, and the nodes without
+    out-edges that are no inputs, both in graph order. A node without in-edges that is no input is a
+    constant. `activation` and `output_activation` are for nodes without the attribute.
 
     Raises
     ------
@@ -102,15 +90,8 @@ def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]
     """Return the nodes with ``input_column`` and the nodes with ``output_column``, sorted by it.
 
     None where no node has the attribute. `write_networkx` sets these attributes where inputs or
-    outputs are not the default ones, so that reading its result gives the same inputs and outputs.
+    outputs are not the default ones. GraphError if a column is no whole number, or repeated.
 
-    Raises
-    ------
-    GraphError
-        If a column is no whole number, or two nodes have the same.
-
-    Examples
-    --------
     >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
     >>> G.add_node("h", output_column=1)
     >>> G.add_node("y", output_column=0)
@@ -137,17 +118,8 @@ def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]
 def draw(graph: GraphArrays) -> Graph:
     """Return a new NetworkX graph with the content of the graph arrays.
 
-    Parameters
-    ----------
-    graph : GraphArrays
+    Reading it gives the same graph arrays, with the edges sorted by source.
 
-    Returns
-    -------
-    networkx.DiGraph
-        Reading it gives the same graph arrays, with the edges sorted by source.
-
-    Examples
-    --------
     >>> from dagbp._graph.from_edges import read_edges
     >>> graph = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
     >>> draw(graph).edges(data=True)
@@ -166,26 +138,11 @@ def draw(graph: GraphArrays) -> Graph:
 def write_networkx(
     G: Graph, graph: GraphArrays, weight: npt.ArrayLike, bias: npt.ArrayLike
 ) -> Graph:
-    """Return a copy of a NetworkX graph with these weights and biases.
+    """Return a copy of a NetworkX graph with these weights (E,) and biases (n,).
 
-    Parameters
-    ----------
-    G : networkx.DiGraph
-        The graph that was read; it is not changed.
-    graph : GraphArrays
-        The same graph as arrays.
-    weight : array_like of float, shape (n_edges,)
-        In the order of the edges of `graph`.
-    bias : array_like of float, shape (n_nodes,)
-        In the order of the nodes of `graph`; entries of nodes without a bias are ignored.
+    G: the graph that was read as `graph`, which gives the order. Entries of nodes without a bias
+    are ignored.
 
-    Returns
-    -------
-    networkx.DiGraph
-        The same nodes, edges, order and other attributes.
-
-    Examples
-    --------
     >>> G = nx.DiGraph([("a", "y")])
     >>> graph = read_networkx(G, known={"tanh", "identity"})
     >>> trained = write_networkx(G, graph, weight=[2.0], bias=[0.0, -1.0])

@@ -52,15 +52,7 @@ _NUMBERS = {"size": ctypes.c_size_t, "f64": ctypes.c_double, "i64": ctypes.c_int
 
 
 class CKernel:
-    """A kernel that is called by address.
-
-    Attributes
-    ----------
-    function : callable
-        The Python function.
-    arguments : tuple of str
-        The type of each argument, in the words above.
-    """
+    """A kernel that is called by address; `arguments` are types, in the words above."""
 
     def __init__(self, function, arguments, fastmath):
         self.function, self.arguments, self._fastmath = function, tuple(arguments), fastmath
@@ -69,32 +61,18 @@ class CKernel:
     def compiled(self, dtype=None, row_bytes=None, source=None):
         """Return the C function, compiled at the first call with these arguments.
 
-        Parameters
-        ----------
-        dtype : numpy.dtype, optional
-            The network's; `real`, `tile` and `tag` depend on it.
-        row_bytes : int, optional
-            The width of a tile's rows.
-        source : numpy.dtype, optional
-            The dtype of the user's samples.
+        dtype: the network's, on which `real`, `tile` and `tag` depend. row_bytes: the width of a
+        tile's rows. source: the dtype of the user's samples.
         """
         return compiled(self._compile, dtype, row_bytes, source)
 
     def specialised(self, name, dtype, *, disk=True, **names):
         """Compile a copy of a template; the caller keeps it for later calls.
 
-        Parameters
-        ----------
-        name : str
-            Tells the copies apart in Numba's disk cache, as they share one code object. It must be
-            the same in every process.
-        dtype : numpy.dtype
-            The network's.
-        disk : bool
-            Whether to keep the machine code on disk. False for functions of a user.
-        **names
-            The objects that the template's free names mean. A closure would do the same, but would
-            never be found in the disk cache.
+        `names` are the objects that the template's free names mean. A closure would do the same,
+        but would never be found in the disk cache. There `name` tells the copies apart, as they
+        share one code object. It must be the same in every process. Functions of a user have
+        disk=False.
         """
         template = self.function
         copy = FunctionType(template.__code__, {**template.__globals__, **names})
@@ -147,11 +125,6 @@ def _type(word, words):
 def c_function(arguments, *, fastmath=EXACT):
     """Return a decorator for a kernel that is called by address.
 
-    Parameters
-    ----------
-    arguments : str
-        The types of the arguments, in the words above, separated by commas.
-    fastmath : set of str
-        LLVM's floating-point flags, `FAST` or `EXACT`.
+    arguments: their types in the words above, separated by commas. fastmath: `FAST` or `EXACT`.
     """
     return lambda function: CKernel(function, arguments.replace(" ", "").split(","), fastmath)

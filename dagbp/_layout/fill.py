@@ -35,18 +35,10 @@ PART_SHARE = 0.8  # a cell with less than this part of `FAR_SHARE` belongs to no
 
 
 class Filled(NamedTuple):
-    """A plan whose dense blocks are full.
+    """A plan with full dense blocks."""
 
-    Attributes
-    ----------
-    plan : Plan
-        With explicit zeros among its edges: `in_edge` is -1 for them.
-    slot : int64 (E,), or None
-        New in-slot of each in-slot of the given plan; None where nothing was filled.
-    """
-
-    plan: Plan
-    slot: Int64 | None
+    plan: Plan  # with explicit zeros among its edges: `in_edge` is -1 for them
+    slot: Int64 | None  # (E,): new in-slot of each in-slot; None where nothing was filled
 
 
 def check_dense_above(share: object) -> None:
@@ -56,23 +48,12 @@ def check_dense_above(share: object) -> None:
 
 
 def fill_blocks(
-    plan: Plan,
-    row_class: Int64,
-    dense_above: float | None = None,
-    slice_edges: int = SLICE_EDGES,
+    plan: Plan, row_class: Int64, dense_above: float | None = None, slice_edges: int = SLICE_EDGES
 ) -> Filled:
-    """Return the plan with filled blocks.
+    """Return the plan with filled blocks; they lie within the classes of `row_classes`.
 
-    Parameters
-    ----------
-    plan : Plan
-    row_class : int64 (n,)
-        See `row_classes`.
-    dense_above : float, optional
-        Every block is filled of which more than this share of the edges exists; default: each block
-        that runs faster so.
-    slice_edges : int
-        Edges that are counted together.
+    dense_above: fills every block with more than this share of its edges; None: every block that
+    runs faster so. slice_edges: edges that are counted together.
     """
     found = _blocks(plan, row_class, dense_above, slice_edges)
     if found is None:
@@ -100,14 +81,8 @@ def fill_blocks(
 def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
     """Return which of the candidate cells to fill; cells that run as one block share the answer.
 
-    Parameters
-    ----------
-    a, b : int64 (n,)
-        Target and source cells, sorted by both; neighbours in b run as one block.
-    counts : int64 (n,)
-        Edges.
-    sizes : int64
-        Rows of every cell.
+    a, b (n,): target and source cells, sorted by both; neighbours in b run as one block. counts
+    (n,): their edges. sizes: the rows of every cell.
     """
     new = (np.diff(a, prepend=-1) != 0) | (np.diff(b, prepend=-1) != 1)
     block = np.cumsum(new) - 1

@@ -28,49 +28,17 @@ class Layout:
     They are made in this order, as each step needs the steps before:
 
     1. Row classes need the plan only.
-    2. Blocks are filled. This adds slots, so all that refers to slots comes later.
+    2. Blocks are filled (see `fill_blocks` for `dense_above`). This adds slots, so everything that
+       refers to slots comes later.
     3. Panels are found, most of them in filled blocks.
     4. Source blocks are chosen for classes without panels and without explicit zeros. They allow
        longer segments.
     5. Segments are cut. They may not cut a panel, and their length depends on step 4.
     6. Source blocks are cut, one program for each segment.
 
-    Parameters
-    ----------
-    plan : Plan
-        The user's.
-    activation : int64 (n,)
-        By row.
-    own_segment : bool (n,)
-        Rows that must be a segment by themselves.
-    dtype : numpy.dtype
-    dense_above : float, or None
-        Blocks are filled of which more than this share exists; None: where that is faster.
-
-    Attributes
-    ----------
-    plan : Plan
-        With explicit zeros, where blocks were filled.
-    slot : int64 (E,), or None
-        In-slot of each edge of the user's plan; None where nothing was filled.
-    row_class : int64 (n,)
-        The same number for rows of the same level and activation, -1 for inputs.
-    n_slots, n_explicit_zeros : int
-        Edges with explicit zeros, and the number of explicit zeros.
-    in_is_edge, out_is_edge : uint8, or None
-        0 for explicit zeros, by in-slot and by out-slot; None where nothing was filled.
-    ins, outs : Panels
-        The dense panels of the forward and of the backward pass.
-    in_segment, out_segment : int64
-        First rows of the segments of the computed rows, and of all rows, and the end.
-    in_mixed, out_mixed : uint8
-        For each segment, whether some of its rows have panels or explicit zeros.
-    source_blocks : SourceBlocks, or None
-        The segments of in-edges that run by source blocks.
-    column : int64 (n,)
-        1 for rows of which the dense panels read the deltas sample by sample.
-    stride : int
-        Nodes in a row of the transposed deltas: an odd number of cache lines, or none.
+    activation (n,): by row. own_segment (n,): rows that must be a segment by themselves. `plan` is
+    the user's at first, then with explicit zeros. `slot` (E,) has the in-slot of each of the user's
+    edges, None where nothing was filled.
     """
 
     def __init__(

@@ -31,21 +31,11 @@ SLICE_EDGES = 2**18  # that are searched together for a run
 
 
 class Panels(NamedTuple):
-    """The panels of one view of the edges.
+    """The panels of one view of the edges."""
 
-    Attributes
-    ----------
-    of_row : int64 (n,)
-        The place in `program` of the panel that begins at a row; 0 where none begins.
-    program : int64
-        See `_kernels.edges.dense`. Its first word is unused.
-    n_edges : int
-        Edges in runs.
-    """
-
-    of_row: Int64
-    program: Int64
-    n_edges: int
+    of_row: Int64  # (n,): place in `program` of the panel that begins at a row, 0 for none
+    program: Int64  # see `_kernels.edges.dense`; its first word is unused
+    n_edges: int  # edges in runs
 
 
 def in_panels(plan: Plan, row_class: Int64, rows: int = ROWS) -> Panels:

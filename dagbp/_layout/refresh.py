@@ -22,17 +22,12 @@ Int64 = npt.NDArray[np.int64]
 class Copies(NamedTuple):
     """All in-slots, once each; slots in source blocks are left out where these are in use.
 
-    Attributes
-    ----------
-    patches : int64 (n, 3)
-        Runs that as many consecutive targets as fill a cache line have in common: the first in-slot
-        of the first target, the distance to the first in-slot of the next target, and the length.
-    stretches : int64 (m, 2)
-        The other in-slots as ranges [first, last), ascending.
+    A patch is a run that as many consecutive targets as fill a cache line have in common: the first
+    in-slot of the first target, the distance to the first in-slot of the next target, the length.
     """
 
-    patches: Int64
-    stretches: Int64
+    patches: Int64  # (n, 3)
+    stretches: Int64  # (m, 2): the other in-slots as ranges [first, last), ascending
 
 
 class Share(NamedTuple):
@@ -49,13 +44,7 @@ def find_copies(
 ) -> Copies:
     """Return the copies of a network.
 
-    Parameters
-    ----------
-    panels : Panels, or None
-        Of `n_rows` targets each, as many as fill a cache line.
-    n_rows, n_slots : int
-    source_blocks : SourceBlocks, or None
-        Where they are in use.
+    panels: of `n_rows` targets each, as many as fill a cache line. source_blocks: if in use.
     """
     runs = np.empty((0, START + n_rows), np.int64) if panels is None else runs_of(panels, n_rows)
     starts = runs[:, -n_rows:]

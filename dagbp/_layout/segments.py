@@ -22,23 +22,10 @@ Int64 = npt.NDArray[np.int64]
 def segments(row_class: Int64, panel: Int64, panel_rows: int, limit: int | Int64) -> Int64:
     """Return the first row of each segment, and the end of the last one.
 
-    Parameters
-    ----------
-    row_class : int64 (n,)
-        All rows of a segment have the same class.
-    panel : int64 (n,)
-        Nonzero at the first row of each panel, which no segment may cut.
-    panel_rows : int
-        Rows of a panel.
-    limit : int or int64 (n,)
-        Most rows of a segment, at least `panel_rows`; by row, the same for all rows of a class.
+    All rows of a segment have the same class. panel (n,): nonzero at the first row of each panel,
+    which no segment may cut. limit: most rows of a segment, at least `panel_rows`; one number, or
+    by row, the same for all rows of a class.
 
-    Returns
-    -------
-    int64 (n_segments + 1,)
-
-    Examples
-    --------
     >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, limit=2)
     array([0, 2, 3, 5])
     """
@@ -62,26 +49,15 @@ def segments(row_class: Int64, panel: Int64, panel_rows: int, limit: int | Int64
     return np.sort(np.concatenate([cuts, np.array(further, np.int64), [n]]))
 
 
-def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
-    """Return the segments of each thread of a team in each stage.
+def cut_stages(
+    level: Int64, work: Int64, team_size: int, worth_barrier: int = WORTH_BARRIER
+) -> Int64:
+    """Return the segments of each thread of a team in each stage, (n_stages, team_size + 1).
 
-    Levels with too little work to be worth a barrier go to the first thread, one after the other.
+    In stage k, thread t takes the segments from ``[k, t]`` to ``[k, t + 1]``. level (n_segments,):
+    ascending. work (n_segments,): edges times samples. Levels with less than `worth_barrier` of
+    work for each thread go to the first thread, one after the other.
 
-    Parameters
-    ----------
-    level : int64 (n_segments,)
-        Ascending.
-    work : int64 (n_segments,)
-        Edges times samples.
-    team_size : int
-
-    Returns
-    -------
-    int64 (n_stages, team_size + 1)
-        In stage k, thread t takes the segments from ``[k, t]`` to ``[k, t + 1]``.
-
-    Examples
-    --------
     >>> cut_stages(np.array([1, 1, 2, 3]), np.array([90_000, 90_000, 10, 10]), team_size=2)
     array([[0, 1, 2],
            [2, 4, 4]])
@@ -92,7 +68,7 @@ def cut_stages(level: Int64, work: Int64, team_size: int) -> Int64:
     total = np.concatenate([[0], np.cumsum(work)])
     ends = np.append(np.flatnonzero(np.diff(level)) + 1, n)
     starts = np.concatenate([[0], ends[:-1]])
-    worth = (total[ends] - total[starts] >= team_size * WORTH_BARRIER) & (ends - starts > 1)
+    worth = (total[ends] - total[starts] >= team_size * worth_barrier) & (ends - starts > 1)
     stages: list[list[int]] = []
     at = 0  # segments before this one are in a stage
     for begin, end in zip(starts[worth].tolist(), ends[worth].tolist(), strict=True):

@@ -27,25 +27,15 @@ LEAST_DEGREE = 16  # edges a row on average: with fewer, pieces are too short to
 class SourceBlocks(NamedTuple):
     """The edges that run by source blocks, in an order of their own.
 
-    Attributes
-    ----------
-    of_segment : int64 (n_segments,)
-        The place in `program` of a segment of in-edges; 0 for none.
-    program : int64
-        For a segment: the number of blocks, then the first edge of each piece, block by block and
-        target by target, and the end of the last one.
-    slot : int64 (S,)
-        In-slot of each edge.
-    source : int32 (S,)
-    value_slot : uint32 (S,)
-        Out-slot of each edge.
+    The program of a segment: the number of blocks, then the first edge of each piece, block by
+    block and target by target, and the end of the last one.
     """
 
-    of_segment: Int64
+    of_segment: Int64  # (n_segments,): place in `program` of a segment of in-edges, 0 for none
     program: Int64
-    slot: Int64
-    source: npt.NDArray[np.int32]
-    value_slot: npt.NDArray[np.uint32]
+    slot: Int64  # (S,): in-slot of each edge
+    source: npt.NDArray[np.int32]  # (S,)
+    value_slot: npt.NDArray[np.uint32]  # (S,): out-slot of each edge
 
 
 def rows_by_source_block(plan: Plan, row_class: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
@@ -95,13 +85,8 @@ def distinct(values: npt.NDArray[Any]) -> Int64:
 def cut_source_blocks(plan: Plan, rows: Int64, segment: Int64) -> SourceBlocks | None:
     """Return the source blocks of all segments that have some; None if no segment has.
 
-    Parameters
-    ----------
-    plan : Plan
-    rows : int64 (n,)
-        Sources of a block, 0 for none: the same for all rows of a segment.
-    segment : int64 (n_segments + 1,)
-        First row of each segment, and the end.
+    rows (n,): sources of a block, 0 for none; the same for all rows of a segment. segment: its
+    first row, and the end.
     """
     of_segment = np.zeros(len(segment) - 1, np.int64)
     program, slots, n_words, n_slots = [np.zeros(1, np.int64)], [], 1, 0

@@ -14,7 +14,6 @@ from dagbp._errors import OptionError
 from dagbp._locks import ForkSafeLock, Stage, at_fork
 
 PAUSE = 1e-4  # seconds between two checks whether the waiting threads have been served
-FORK_PATIENCE = 10.0  # seconds that a fork waits for another thread's call or step to end
 
 
 class EngineLock(ForkSafeLock):
@@ -34,7 +33,7 @@ class EngineLock(ForkSafeLock):
        freed. So holding the lock does not prove that its call still runs: that is the case only
        while the frame of the call is on the stack of its thread. A lock left behind by an interrupt
        is freed by the next call of the same thread.
-    6. A fork waits for the call or step in progress (at most `FORK_PATIENCE` seconds). In the
+    6. A fork waits for the call or step in progress (at most `fork_patience` seconds). In the
        child, all locks are free. A child that was forked within a step refuses to use the network.
 
     ================== ============== ================== ================= ====================
@@ -54,7 +53,11 @@ class EngineLock(ForkSafeLock):
         Whether a run is under way.
     fetcher : Thread or None
         The last thread that fetched batches for a run.
+    fork_patience : float
+        Seconds that a fork waits for another thread's call or step to end.
     """
+
+    fork_patience = 10.0
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -185,7 +188,7 @@ class EngineLock(ForkSafeLock):
         if not self._held:
             token = object()
             self._waiting.add(token)
-            self._held = self.lock.acquire(timeout=FORK_PATIENCE)
+            self._held = self.lock.acquire(timeout=self.fork_patience)
             self._waiting.discard(token)
 
     def release_after_fork(self) -> None:

@@ -13,11 +13,16 @@ from dagbp._plan.edge_order import row_slices
 from dagbp._plan.plan import Plan
 
 SCHEMES = ("auto", "glorot", "he", "lecun", "zeros")
-SLICE = 1_000_000  # edges drawn at once: their random numbers take 64 bytes each
+SLICE_EDGES = 1_000_000  # edges drawn at once: their random numbers take 64 bytes each
 
 
 def draw_parameters(
-    graph: GraphArrays, plan: Plan, scheme: str, seed: Any, dtype: np.dtype[Any]
+    graph: GraphArrays,
+    plan: Plan,
+    scheme: str,
+    seed: Any,
+    dtype: np.dtype[Any],
+    slice_edges: int = SLICE_EDGES,
 ) -> npt.NDArray[Any]:
     """Return the weights (E,) by in-edge, followed by the biases of the computed rows.
 
@@ -42,7 +47,7 @@ def draw_parameters(
     weights = parameters[:n_edges]
     parameters[n_edges:] = graph.bias[computed]
     none_drawn = not np.isnan(graph.weight).any()
-    for first, last in row_slices(plan.in_ptr, SLICE):
+    for first, last in row_slices(plan.in_ptr, slice_edges):
         slots = slice(plan.in_ptr[first], plan.in_ptr[last])
         given = graph.weight[plan.in_edge[slots]]
         if none_drawn:

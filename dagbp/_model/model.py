@@ -29,31 +29,11 @@ Array = npt.NDArray[Any]
 
 
 class Model:
-    """What a network is made of. `Network` adds the public methods.
+    """The parts of a network. `Network` adds the public methods.
 
-    Parameters
-    ----------
-    graph : GraphArrays
-    plan : Plan
-        Of this graph.
-    dtype : numpy.dtype
-    max_threads, dense_above, schedule
-        As `n_threads`, `dense_above` and `schedule` of `dagbp.compile`.
-    nx_graph : networkx.DiGraph, optional
-        The graph as the user drew it, with all attributes.
-
-    Attributes
-    ----------
-    graph, plan, nx_graph
-        As given.
-    names : Names
-        Finds the rows and slots of labels.
-    engine : CpuEngine
-        Runs kernels. Use it under `lock`: ``with model.lock as engine``.
-    lock : EngineLock
-        Gives the engine to one thread at a time.
-    history : History or None
-        Of the last training run.
+    Use the engine under the lock: ``with model.lock as engine``. `names` finds the rows and slots
+    of labels. `nx_graph` is the user's graph with all its attributes; None if the network was made
+    from arrays. `history` is of the last training run.
     """
 
     def __init__(

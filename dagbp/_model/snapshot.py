@@ -25,19 +25,10 @@ Array = npt.NDArray[Any]
 class Snapshot:
     """A network without plan, buffers and addresses: the same in every process.
 
-    Attributes
-    ----------
-    graph : GraphArrays
-    nx_graph : networkx.DiGraph or None
-        As it was compiled, with all its attributes.
-    parameters : array (n_edges + n_nodes,)
-        By edge and by node of `graph`, zeros for inputs. The order of rows may differ elsewhere.
-    n_threads, dense_above, schedule
-        As in `dagbp.compile`.
-    training : TrainingState or None
-        Its moments (slots, n_edges + n_nodes) and parameters are in the order of those here.
-    history : History or None
-        Of the last run, if it left no state.
+    `nx_graph` is the user's graph with all its attributes. `parameters` are by edge and by node of
+    `graph`, with zeros for inputs; the order of rows may differ elsewhere. The moments (slots,
+    n_edges + n_nodes) and parameters of `training` have the same order. `history` is set if the
+    last run left no state.
     """
 
     graph: GraphArrays

@@ -50,21 +50,14 @@ AGREE = 12  # one row of a bucket out of so many must have the leader's second l
 class Clustering(NamedTuple):
     """Options of `cluster_rows`.
 
-    Attributes
-    ----------
-    rows, percent : int
-        A block has at least so many rows on either side and at least so many percent of its edges:
-        smaller and emptier ones gain nothing, as `benchmarks/suites/blocks.py` shows.
-    slice_edges : int
-        Edges that are hashed together, which limits the memory; a larger plan is a large one.
-    small : int
-        Nodes and edges up to which nothing is compiled.
+    A block has at least `rows` rows on either side and at least `percent` percent of its edges:
+    smaller and emptier ones gain nothing, as `benchmarks/suites/blocks.py` shows.
     """
 
     rows: int = 32
     percent: int = 75
-    slice_edges: int = 1_000_000
-    small: int = SMALL
+    slice_edges: int = 1_000_000  # hashed together: limits memory; more edges make a large plan
+    small: int = SMALL  # nodes and edges up to which nothing is compiled
 
 
 DEFAULT = Clustering()
@@ -80,23 +73,10 @@ class View(NamedTuple):
 def cluster_rows(plan: Plan, node_class: npt.ArrayLike, options: Clustering = DEFAULT) -> Plan:
     """Return the plan with its rows in an order that brings more edges into dense blocks.
 
-    Rows move within their class only, so inputs stay among inputs.
+    Rows move within their class only, so inputs stay among inputs. The plan has the rows of each
+    class in graph order; `node_class` is by node, as `make_plan` takes it. The same plan comes back
+    if too few edges are gained; its order with clusters if these alone gain.
 
-    Parameters
-    ----------
-    plan : Plan
-        With the rows of each class in graph order.
-    node_class : array_like of int, shape (n_nodes,)
-        By node, as `make_plan` takes it.
-    options : Clustering
-
-    Returns
-    -------
-    Plan
-        The given one if too few edges are gained; its order with clusters if these alone gain.
-
-    Examples
-    --------
     Two layers of 80, drawn in turns: each node feeds one half of the other layer.
 
     >>> from dagbp._plan.plan import make_plan

@@ -53,14 +53,8 @@ def by_target(
 ) -> tuple[Int64, Int32, Slots]:
     """Return the view by target: its pointers, source rows (ascending) and edges.
 
-    Parameters
-    ----------
-    node : int64 (n,)
-        The node of each row, as the edges' ends number nodes.
-    ptr, edge, dst : int64 (n + 1,), Slots (E,), int32 (E,)
-        The edges sorted by source: first position of each source, edge numbers, targets.
-    small : int
-        Nodes and edges up to which NumPy sorts, without a compiled function.
+    node (n,): the node of each row. ptr, edge, dst: the edges sorted by source: first position of
+    each source, edge numbers, and targets. Up to `small` nodes and edges NumPy sorts.
     """
     n_nodes, n_edges, row = len(node), len(edge), inverse(node).astype(np.int32)
     if n_edges + n_nodes <= small:

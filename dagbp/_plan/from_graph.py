@@ -12,32 +12,11 @@ from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, make_plan, reached
 def plan_graph(
     graph: GraphArrays, stacklevel: int = 3, clustering: Clustering | None = DEFAULT
 ) -> Plan:
-    """Return the plan of a graph; warn if no input reaches some output.
+    """Return the plan of a graph; without `clustering` the rows of a class stay in graph order.
 
-    Parameters
-    ----------
-    graph : GraphArrays
-    stacklevel : int
-        Of the warning; 3 is the caller of the function that calls this one.
-    clustering : Clustering, or None
-        Options; None leaves the rows of a class in graph order.
+    GraphError if the graph has a cycle or an edge twice. UnreachableWarning if there are inputs,
+    and an output that none of them reaches; its `stacklevel` 3 is the caller of the caller.
 
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    GraphError
-        If the graph has a cycle, which the message shows, or an edge twice.
-
-    Warns
-    -----
-    UnreachableWarning
-        If there are inputs, and an output that none of them reaches.
-
-    Examples
-    --------
     >>> from dagbp._graph.from_edges import read_edges
     >>> graph = read_edges([1, 0], [2, 1], known={"tanh", "identity"})
     >>> plan_graph(graph).node

@@ -39,9 +39,7 @@ class Names:
 
     def slot(self, edge: tuple[Hashable, Hashable]) -> int:
         """Return an edge's place in in-edge order; KeyError if there is no such edge."""
-        if (
-            not isinstance(edge, tuple) or len(edge) != 2
-        ):  # the text "ay" is no edge from "a" to "y"
+        if not isinstance(edge, tuple) or len(edge) != 2:  # the text "ay" is no edge
             raise KeyError(f"{edge!r} is no edge; it must be a tuple (source, target)")
         try:
             source, target = self.row(edge[0]), self.row(edge[1])

@@ -25,11 +25,7 @@ def first_levels(n_nodes: int, inputs: Int64) -> Int64:
 def node_levels(ptr: Int64, dst: Int32, inputs: Int64, small: int = SMALL) -> tuple[Int64, Bool]:
     """Return each node's level, and whether it lies on no cycle and behind none.
 
-    Parameters
-    ----------
-    ptr, dst : int64 (n + 1,), int32 (E,)
-        The edges sorted by source: first position of each source, and the targets.
-    inputs : int64
+    ptr, dst: the edges sorted by source: first position of each source, and the targets.
     """
     n = len(ptr) - 1
     level = first_levels(n, inputs)

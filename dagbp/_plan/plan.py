@@ -47,54 +47,24 @@ class Plan(NamedTuple):
 
     A *row* is a node's place in topological order, a *slot* an edge's place in one of the two
     views. The graph's own numbers of nodes and edges appear only in `node`, `row` and `in_edge`.
-
-    Attributes
-    ----------
-    node : int64 (n,)
-        The node of each row.
-    row : int64 (n,)
-        The row of each node.
-    level : int64 (n,)
-        By row, ascending: 0 for inputs, 1 for constants (no in-edges, yet no input), and else one
-        more than the highest level among the predecessors.
-    in_ptr : int64 (n + 1,)
-        In-edges of row j are the slots ``in_ptr[j]:in_ptr[j + 1]``.
-    in_src : int32 (E,)
-        Source row of each in-slot, ascending within a target.
-    in_edge : uint32 or int64 (E,)
-        Edge of each in-slot.
-    out_ptr : int64 (n + 1,)
-        Out-edges of row i are the slots ``out_ptr[i]:out_ptr[i + 1]``.
-    out_dst : int32 (E,)
-        Target row of each out-slot, ascending within a source.
-    in_slot : uint32 or int64 (E,)
-        Out-slot of each in-slot.
-    outputs : int64 (n_outputs,)
-        Rows of the outputs, in the user's order.
-    output_slot : int64 (n,)
-        By row: place in `outputs`, -1 for any other node.
-    cluster : int64 (n,)
-        By row: the number of the row's cluster, see `clustering`; 0 for rows in no cluster.
-    input_column : int64 (n_inputs,)
-        The column of the features for each input row.
-    n_inputs : int
-        Rows below it are the inputs.
+    Levels are 0 for inputs, 1 for constants (no in-edges, yet no input), and else one more than the
+    highest level among the predecessors.
     """
 
-    node: Int64
-    row: Int64
-    level: Int64
-    in_ptr: Int64
-    in_src: Int32
-    in_edge: Slots
-    out_ptr: Int64
-    out_dst: Int32
-    in_slot: Slots
-    outputs: Int64
-    output_slot: Int64
-    cluster: Int64
-    input_column: Int64
-    n_inputs: int
+    node: Int64  # (n,): the node of each row
+    row: Int64  # (n,): the row of each node
+    level: Int64  # (n,): by row, ascending
+    in_ptr: Int64  # (n + 1,): in-edges of row j are the slots in_ptr[j]:in_ptr[j + 1]
+    in_src: Int32  # (E,): source row of each in-slot, ascending within a target
+    in_edge: Slots  # (E,): edge of each in-slot
+    out_ptr: Int64  # (n + 1,): out-edges of row i are the slots out_ptr[i]:out_ptr[i + 1]
+    out_dst: Int32  # (E,): target row of each out-slot, ascending within a source
+    in_slot: Slots  # (E,): out-slot of each in-slot
+    outputs: Int64  # (n_outputs,): rows of the outputs, in the user's order
+    output_slot: Int64  # (n,): by row: place in `outputs`, -1 for any other node
+    cluster: Int64  # (n,): by row: number of its cluster, see `clustering`; 0 for none
+    input_column: Int64  # (n_inputs,): the column of the features for each input row
+    n_inputs: int  # rows below it are the inputs
 
 
 def make_plan(
@@ -109,32 +79,11 @@ def make_plan(
 ) -> Plan:
     """Order the nodes and build both views of the edges, in O(n_nodes + n_edges).
 
-    Parameters
-    ----------
-    n_nodes : int
-        Number of nodes, at most `MAX_NODES`.
-    src, dst : array_like of int, shape (n_edges,)
-        Ends of each edge. They are not checked to be in range.
-    inputs, outputs : array_like of int
-        Nodes that hold features (without in-edges) and nodes that are read out, in column order.
-    node_class : array_like of int, shape (n_nodes,), optional
-        Small numbers. Nodes of one level come in their order, so that equal ones are neighbours.
-    small : int
-        Nodes and edges up to which nothing is compiled.
+    src, dst (n_edges,): ends of each edge, not checked to be in range. inputs, outputs: nodes that
+    hold features (without in-edges) and nodes that are read out, in column order. node_class
+    (n_nodes,): small numbers; nodes of one level are sorted by them. Up to `small` nodes and edges
+    nothing is compiled. Raises CycleFound or EdgeRepeated.
 
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    CycleFound
-        With the nodes of one cycle.
-    EdgeRepeated
-        With two edges that have the same ends.
-
-    Examples
-    --------
     >>> plan = make_plan(3, src=[2, 2, 0], dst=[0, 1, 1], inputs=[2], outputs=[1])
     >>> plan.node, plan.level
     (array([2, 0, 1]), array([0, 1, 2]))
@@ -184,8 +133,6 @@ def depth(plan: Plan) -> int:
 def reached(plan: Plan) -> npt.NDArray[np.bool_]:
     """Return, by row, whether a path leads there from some input, shape (n,).
 
-    Examples
-    --------
     >>> plan = make_plan(4, src=[0, 2], dst=[1, 3], inputs=[0], outputs=[1, 3])
     >>> reached(plan)[plan.row]
     array([ True,  True, False, False])

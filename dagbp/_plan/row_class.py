@@ -14,15 +14,8 @@ LEAST_ROWS = 16  # cells with a shorter side stay sparse
 def row_classes(plan: Plan, activation: Int64, alone: npt.NDArray[np.bool_] | None = None) -> Int64:
     """Return the number of each row's class: its level and activation; all inputs are one class.
 
-    No row feeds another one of its class. Classes are consecutive rows, numbered from 0.
-
-    Parameters
-    ----------
-    plan : Plan
-    activation : int64 (n,)
-        By row.
-    alone : bool (n,), optional
-        Computed rows that are a class by themselves.
+    No row feeds another one of its class. Classes are consecutive rows, numbered from 0. Rows
+    marked by `alone` (n,), all of them computed, are a class by themselves.
     """
     new = (np.diff(plan.level) != 0) | (np.diff(activation) != 0)
     if alone is not None:

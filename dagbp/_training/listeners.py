@@ -19,16 +19,9 @@ _HOOKS = (
 class Listeners:
     """Calls the callbacks of a run, each of them once for each step and each epoch.
 
-    Only methods that a callback overrides are called, so that the compiled loop runs on where
-    no callback needs Python.
-
-    Attributes
-    ----------
-    callbacks : list of Callback
-    schedules : list of Schedule
-        Those of the callbacks that set learning rates.
-    progress : Progress
-        The argument of every call.
+    Only methods that a callback overrides are called, so that the compiled loop runs on where no
+    callback needs Python. `schedules` are the callbacks that set learning rates. `progress` is the
+    argument of every call.
     """
 
     def __init__(self, callbacks: Sequence[Callback], progress: Progress, lock: EngineLock) -> None:

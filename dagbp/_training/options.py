@@ -15,17 +15,7 @@ from dagbp.losses import Loss
 
 @dataclass(frozen=True)
 class Options:
-    """The options that optimizers and solvers share, as `Network.fit` describes them.
-
-    Attributes
-    ----------
-    epochs : int
-    loss : Loss
-    regularisation : Regularisation
-    callbacks : list of Callback
-    resume : bool or "optimizer"
-    verbose : int
-    """
+    """The options that optimizers and solvers share, as `Network.fit` describes them."""
 
     epochs: int
     loss: Loss

@@ -11,14 +11,8 @@ if TYPE_CHECKING:
 class ProgressBar:
     """A bar that appears after a second, on a terminal only.
 
-    Elsewhere no tqdm object is made: an interrupt could leave its locks behind.
-
-    Parameters
-    ----------
-    total : int or None
-        Steps of the run, if they are known.
-    shown : bool
-        Whether the user wants a bar.
+    Elsewhere no tqdm object is made: an interrupt could leave its locks behind. `total` is the
+    number of steps of the run; None if it is not known.
     """
 
     def __init__(self, total: int | None, shown: bool) -> None:

@@ -69,16 +69,10 @@ class Penalty:
 class Regularisation:
     """The penalties, norm limits and dropout of a run; None for each that is not used.
 
-    Attributes
-    ----------
-    l1, l2 : float64 (n_parameters,)
-        Coefficients in the order of `Network.parameters`; 0 where a parameter does not train.
-    max_norm : float64 (n,)
-        Largest norm of the in-weights of each row; infinite for no limit.
-    keep_probability : float64 (n,)
-        Probability that a row is not dropped in a step.
-    described : mapping of str to str
-        Each argument as a text that differs for different values.
+    `l1` and `l2` have a coefficient for each of `Network.parameters`, 0 where a parameter does not
+    train. `max_norm` has the largest norm of the in-weights of each row, infinite for no limit.
+    `keep_probability` has the probability that a row is not dropped in a step. `described` has each
+    argument as a text, which differs for different values.
     """
 
     l1: Float64 | None = None

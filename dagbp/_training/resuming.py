@@ -45,10 +45,8 @@ def resumable(
 ) -> TrainingState:
     """Return the state of the last run, if a run with these arguments can resume it.
 
-    Raises
-    ------
-    OptionError
-        If there is no state, or it is of a run with other arguments, or with more epochs.
+    Raises OptionError if there is no state, or it is of a run with other arguments, or with more
+    epochs.
     """
     if last is None:
         raise OptionError(f"resume=True continues the network's last run, {_NO_RUN}")
@@ -81,10 +79,7 @@ def keeps_moments(last: TrainingState | None, optimizer: Optimizer) -> bool:
 def with_moments(last: TrainingState | None, optimizer: Optimizer) -> TrainingState:
     """Return the state of the last run, if this optimizer can use its moments.
 
-    Raises
-    ------
-    OptionError
-        If there is no state, or its optimizer is of another class.
+    Raises OptionError if there is no state, or its optimizer is of another class.
     """
     if last is None:
         raise OptionError(f'resume="optimizer" keeps the state of the last optimizer, {_NO_RUN}')
@@ -103,15 +98,10 @@ def position_of(state: TrainingState) -> Position:
 
 
 class LastParameters:
-    """The parameters of the last step, where the end of the run gives the network others.
+    """Keeps the parameters of the last step, from which a resumed run continues.
 
-    `EarlyStopping`, for example, assigns the parameters of the best epoch. A resumed run continues
-    from the last step.
-
-    Attributes
-    ----------
-    kept : array (n_parameters,) or None
-        The parameters of the last step, if the network may have others.
+    The end of a run may give the network others: `EarlyStopping`, for example, assigns the
+    parameters of the best epoch. `kept` is None if it did not.
     """
 
     def __init__(self, parameters: Parameters) -> None:

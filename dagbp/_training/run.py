@@ -30,19 +30,7 @@ from dagbp.optimizers import Optimizer
 
 
 class Run:
-    """One training run over a source.
-
-    Parameters
-    ----------
-    model : Model
-        The caller holds its lock for the run.
-    network : TrainedNetwork
-        The network as callbacks see it.
-    source : Source
-    validation : Problem or None
-    options : Options
-    optimizer : Optimizer
-    """
+    """One training run over a source. The caller holds the model's lock for the run."""
 
     def __init__(
         self,

@@ -25,17 +25,9 @@ class Steps(NamedTuple):
 class Source(ABC):
     """Hands out steps; knows neither the run nor the engine.
 
-    Attributes
-    ----------
-    batch_size : int
-        Samples of a step, where `Steps` are whole epochs.
-    shuffle : bool
-        Whether the samples get a new order in each epoch.
-    shuffle_seed, dropout_seed : int
-    steps_per_epoch : int or None
-        None where the length of an epoch is unknown until its end.
-    whole_epochs : bool
-        Whether the engine can take all steps of a run over one `Steps`, or only one.
+    `steps_per_epoch` is None where the length of an epoch is unknown until its end. `whole_epochs`
+    says whether the engine can take all steps of a run over one `Steps`, or only one. `batch_size`
+    is of steps in whole epochs. With `shuffle`, the samples get a new order in each epoch.
     """
 
     batch_size: int = 1

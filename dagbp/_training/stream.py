@@ -31,15 +31,8 @@ class FetchLock(Protocol):
 class Batches(Source):
     """One step for each batch of an iterable, which is iterated anew in each epoch.
 
-    Parameters
-    ----------
-    batches : iterable, or callable
-        A function gets the number of the epoch, from 0, and returns an iterable.
-    prepare : callable
-        Checks a batch and returns it as a problem.
-    epochs : int
-    seed : int, Generator or None
-    lock : FetchLock
+    `batches` may be a function instead: it gets the number of the epoch, from 0, and returns an
+    iterable. `prepare` checks a batch and returns it as a problem.
     """
 
     whole_epochs = False

@@ -1,6 +1,7 @@
 """Samples, targets and weights: every layout of an array works, and invalid ones are refused."""
 
 import fractions
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -18,10 +19,9 @@ Y = np.array([[0.25, 1], [-1.0, 0], [0.5, 0.5], [2.0, -1], [-0.125, 0]])
 W = np.array([1.0, 0.0, 2.5, 0.5, 1.0])
 
 
-def network(dtype="float64"):
-    """Return a network of inputs a, b and outputs y, z."""
-    G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y"), ("h", "z")])
-    return compiled(G, dtype, seed=3)
+#: A network of inputs a, b and outputs y, z.
+G = nx.DiGraph([("a", "h"), ("b", "h"), ("h", "y"), ("a", "y"), ("h", "z")])
+network = partial(compiled, G, dtype="float64", seed=3)
 
 
 # ---------------------------------------------------------------------------- what simply works
@@ -83,7 +83,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layout_gives_the_same_bits(layout, dtype):
-    change, net = LAYOUTS[layout], network(dtype)
+    change, net = LAYOUTS[layout], network(dtype=dtype)
     x, y, w = change(X), change(Y), change(W)
     assert np.array_equal(net.predict(x), net.predict(X))
     found = net.loss_and_gradient(x, y, sample_weight=w)
@@ -96,7 +96,7 @@ def test_every_layout_gives_the_same_bits(layout, dtype):
             assert np.array_equal(forward[node], values)
     options = {"epochs": 2, "batch_size": 2, "seed": 0, "verbose": 0}
     found = net.fit(x, y, sample_weight=w, validation_data=(x, y, w), **options)
-    other = network(dtype)
+    other = network(dtype=dtype)
     expected = other.fit(X, Y, sample_weight=W, validation_data=(X, Y, W), **options)
     assert (found.loss, found.val_loss) == (expected.loss, expected.val_loss)
     assert np.array_equal(net.parameters, other.parameters)
@@ -119,7 +119,7 @@ def test_integers_are_numbers(kind):
 
 def test_nothing_given_is_written_to():
     given = [read_only(a.astype("float32")) for a in (X, Y, W)]
-    net = network("float32")
+    net = network(dtype="float32")
     net.fit(given[0], given[1], sample_weight=given[2], epochs=3, batch_size=2, verbose=0)
     for a, original in zip(given, (X, Y, W), strict=True):
         assert np.array_equal(a, original.astype("float32"))
@@ -365,8 +365,8 @@ def test_numbers_beyond_single_precision_are_refused():
     with pytest.raises(
         DataError, match=r"X must be finite, got 1e\+39 at index \(0, 0\), which is"
     ):
-        network("float32").predict([[1e39, 0]])
-    assert np.isfinite(network("float64").predict([[1e39, 0]])).all()
+        network(dtype="float32").predict([[1e39, 0]])
+    assert np.isfinite(network(dtype="float64").predict([[1e39, 0]])).all()
 
 
 def test_finite_values_whose_sum_is_none_are_taken():

@@ -1,11 +1,13 @@
 """Profiles: parts that add up to the step, and a network that is as it was."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import dagbp
 from dagbp._engine import profile as _profile
-from dagbp._engine.profile import Part, Profile, copy_bandwidth, peak_gflops
+from dagbp._engine.profile import Part, Profile, copy_bandwidth, peak_gflops, take_profile
 from dagbp._network import model_of
 from dagbp.optimizers import SGD, Adam
 
@@ -25,8 +27,9 @@ NAMES = [
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    """Profile no more steps than the least."""
-    monkeypatch.setattr(_profile, "SECONDS", 0.005)
+    """Profile few steps."""
+    quick = partial(take_profile, least_seconds=0.005)
+    monkeypatch.setattr("dagbp._network.take_profile", quick)
 
 
 def dense(**options):

@@ -8,26 +8,25 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from networks import network as compiled
 from strategies import random_network, random_samples
 
 import dagbp
 from dagbp._engine import workers as _team
 
 CASE = random_network(5, max_nodes=40, min_inputs=2)
+network = partial(compiled, CASE, n_threads=2)
 X, Y = random_samples(0, CASE, 400)
-
-
-def network(seed=0, **options):
-    return CASE.compile(seed=seed, **{"n_threads": 2, **options})
 
 
 def trained(seed, n_threads=2):
     """Train the network of this seed; return its history and its parameters' bits."""
-    net = network(seed, n_threads=n_threads)
+    net = network(seed=seed, n_threads=n_threads)
     data = random_samples(seed, CASE, 400)
     history = net.fit(*data, epochs=20, batch_size=150, seed=seed, verbose=0)
     return history.loss, net.parameters.tobytes()
@@ -258,9 +257,9 @@ def test_pickled_to_a_fresh_process(method):
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_joblib(backend):
     """Joblib memory-maps large arguments read-only, and pickles the network itself."""
-    expected = [answer(pickle.dumps(network(seed)), X) for seed in range(4)]
+    expected = [answer(pickle.dumps(network(seed=seed)), X) for seed in range(4)]
     with Parallel(n_jobs=2, backend=backend, max_nbytes=1) as parallel:
-        found = parallel(delayed(answer)(pickle.dumps(network(seed)), X) for seed in range(4))
+        found = parallel(delayed(answer)(pickle.dumps(network(seed=seed)), X) for seed in range(4))
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(one[0], other[0])
         assert np.array_equal(one[1], other[1])

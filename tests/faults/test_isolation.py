@@ -12,18 +12,19 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import networkx as nx
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from networks import network as compiled
 
 import dagbp
 from dagbp._engine import workers as _team
 from dagbp._errors import GraphError, OptionError
 from dagbp._kernels.frames import WorkFrame
 from dagbp._kernels.passes import entry_points as run
-from dagbp._model import engine_lock as _turn
 from dagbp._network import model_of
 from dagbp.callbacks import Callback, TimeLimit
 
@@ -31,8 +32,7 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(200, 6)), RNG.normal(size=(200, 3))
 
 
-def network(**options):
-    return dagbp.compile(dagbp.layered([6, 40, 3], seed=0), seed=0, **options)
+network = partial(compiled, (6, 40, 3))
 
 
 @pytest.mark.parametrize("cpu", [("haswell", "+avx2,+fma"), ("x86-64", "")])
@@ -179,7 +179,7 @@ class Until(Callback):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
+def test_a_fork_within_a_call_that_does_not_end():
     net, entered, go_on = network(), threading.Event(), threading.Event()
 
     def hold():
@@ -187,7 +187,7 @@ def test_a_fork_in_the_midst_of_a_call_that_does_not_end(monkeypatch):
             entered.set()
             go_on.wait()
 
-    monkeypatch.setattr(_turn, "FORK_PATIENCE", 0.1)
+    model_of(net).lock.fork_patience = 0.1
     thread = threading.Thread(target=hold)
     thread.start()
     entered.wait()

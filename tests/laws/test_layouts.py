@@ -12,7 +12,7 @@ import dagbp
 from dagbp._network import model_of
 
 
-def network(G, seed=0):
+def with_random_values(G, seed=0):
     """Return a graph with random weights and biases, as a case of the oracle."""
     rng = np.random.default_rng(seed)
     for node in G:
@@ -32,7 +32,7 @@ def layered(*sizes, density=1.0):
     for layer, k in G:
         if layer and k >= 17:
             G.nodes[layer, k]["activation"] = "gelu"
-    return network(G)
+    return with_random_values(G)
 
 
 def shuffled_blocks():
@@ -42,7 +42,7 @@ def shuffled_blocks():
     shuffled = nx.DiGraph()
     shuffled.add_nodes_from((int(v), dict(G.nodes[v])) for v in order)
     shuffled.add_edges_from(G.edges)
-    return network(shuffled)
+    return with_random_values(shuffled)
 
 
 # name: case, dense_above, and what the layout must have
@@ -50,7 +50,7 @@ LAYOUTS = {
     "sparse rows": (lambda: layered(30, 30, 20, density=0.2), None, lambda a: a.ins.n_edges == 0),
     "panels": (lambda: layered(40, 45, 33), None, lambda a: a.ins.n_edges and a.outs.n_edges),
     "panels with shortcuts": (
-        lambda: network(dagbp.residual([34, 34, 34, 33], skip=2, seed=0)),
+        lambda: with_random_values(dagbp.residual([34, 34, 34, 33], skip=2, seed=0)),
         None,
         lambda a: a.ins.n_edges and not a.n_explicit_zeros,
     ),

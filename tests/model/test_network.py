@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from comparing import assert_near, assert_same_backprop, oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import network as compiled
 from scipy.optimize import minimize
 from strategies import networks, random_network, random_samples
 
 import dagbp
 from dagbp import DataError, History, OptionError
-from dagbp._model import initial_values as _initialise
 from dagbp._model import model
+from dagbp._model.initial_values import draw_parameters
+from dagbp._network import model_of
 
 X = np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5], [0.0, 3.0], [1.0, 1.0]])
 Y = np.array([[0.25], [-1.0], [0.5], [2.0], [-0.125]])
@@ -38,8 +41,7 @@ def graph():
     return G
 
 
-def network(**options):
-    return dagbp.compile(graph(), **{"dtype": "float64", "seed": 0, **options})
+network = partial(compiled, graph(), dtype="float64")
 
 
 # ---------------------------------------------------------------------------- what it returns
@@ -384,16 +386,16 @@ def test_seeds_make_the_weights():
 
 
 @pytest.mark.parametrize("given_share", [0.0, 0.5, 1.0])
-def test_initial_weights_are_those_given_however_many_are_set_together(monkeypatch, given_share):
+def test_initial_weights_in_slices_keep_those_of_the_graph(given_share):
     rng = np.random.default_rng(0)
     src, dst = np.nonzero(np.triu(rng.random((30, 30)) < 0.5, k=1))
     weight = rng.normal(size=len(src))
     G = nx.DiGraph(zip(src.tolist(), dst.tolist(), strict=True))
     for e in np.flatnonzero(rng.random(len(src)) < given_share).tolist():
         G.edges[int(src[e]), int(dst[e])]["weight"] = weight[e]
-    at_once = dagbp.compile(G, seed=0, dtype="float64")
-    monkeypatch.setattr(_initialise, "SLICE", 10)
-    net = dagbp.compile(G, seed=0, dtype="float64")
+    at_once, net = (dagbp.compile(G, seed=0, dtype="float64") for _ in range(2))
+    of = model_of(net)
+    of.parameters = draw_parameters(of.graph, of.plan, "auto", 0, net.dtype, slice_edges=10)
     for u, v, value in G.edges(data="weight"):
         assert np.isfinite(net.weights[u, v])
         assert value is None or net.weights[u, v] == at_once.weights[u, v] == value

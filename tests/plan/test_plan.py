@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import blocky
 from scipy import sparse
+from strategies import networks
 
+from dagbp._network import model_of
 from dagbp._plan import edge_order, paths
 from dagbp._plan.plan import CycleFound, EdgeRepeated, Plan, depth, make_plan, reached
 
@@ -234,3 +237,33 @@ def test_plan_pickles():
     plan = make_plan(3, [0, 1], [2, 2], inputs=[1], outputs=[2])
     copy = pickle.loads(pickle.dumps(plan))
     assert all(np.array_equal(a, b) for a, b in zip(plan, copy, strict=True))
+
+
+# ---------------------------------------------------------------------------- Python and compiled
+
+
+@given(st.one_of(networks(max_nodes=40), blocky()))
+def test_the_plan_is_the_same_in_python_and_compiled(case):
+    graph = model_of(case.compile()).graph
+    arrays = graph.src, graph.dst, graph.inputs, graph.outputs, graph.activation
+    one, two = (make_plan(len(graph.labels), *arrays, small=small) for small in (0, 10**9))
+    for name in Plan._fields:
+        first, second = getattr(one, name), getattr(two, name)
+        assert np.array_equal(first, second), name
+        assert getattr(first, "dtype", None) == getattr(second, "dtype", None), name
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+@pytest.mark.parametrize(
+    ("src", "dst", "error"),
+    [
+        ([0, 1, 2], [1, 2, 1], CycleFound),
+        ([0, 1, 0], [1, 2, 1], EdgeRepeated),
+        ([2, 2, 0, 2], [3, 1, 1, 3], EdgeRepeated),
+    ],
+)
+def test_the_same_errors_in_python_and_compiled(small, src, dst, error):
+    with pytest.raises(error) as caught:
+        make_plan(4, src, dst, inputs=[], outputs=[3], small=small)
+    if error is EdgeRepeated:
+        assert caught.value.edges == ((0, 2) if len(src) == 3 else (0, 3))

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
-from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
-from strategies import RandomNetwork
+from strategies import RandomNetwork, random_network
 
 import dagbp
+from dagbp._network import model_of
+
+#: A small random network: 14 nodes, smooth activations.
+CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
 
 
 def network(source, dtype="float32", **options):
@@ -28,34 +31,42 @@ def chain(n_nodes, **options):
 
 
 @st.composite
-def blocky(draw, max_width=50, shares=(1.0, 0.99, 0.9, 0.5, 0.1)):
-    """Draw wide layers whose pairs are complete, nearly complete or sparse, with a few skips.
-
-    Each layer has one activation or several, as each changes the rows that a block may hold.
-    """
+def blocky(draw):
+    """Draw layers whose pairs are complete or sparse, with skip edges and three activations."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    widths = draw(st.lists(st.integers(1, max_width), min_size=2, max_size=5))
-    share, skips = draw(st.sampled_from(shares)), draw(st.sampled_from([0.0, 0.02, 1.0]))
-    starts = np.cumsum([0, *widths]).tolist()
-    layers = [list(range(a, b)) for a, b in pairwise(starts)]
-    G = nx.DiGraph()
-    G.add_nodes_from(layers[0])
-    for layer in layers[1:]:
-        several = draw(st.booleans())
-        names = draw(st.permutations(["tanh", "relu", "identity", "gelu"]))
+    widths = draw(st.lists(st.integers(1, 50), min_size=2, max_size=5))
+    share = draw(st.sampled_from([1.0, 0.9, 0.5, 0.1]))
+    G, before = nx.DiGraph(), []
+    for depth, width in enumerate(widths):
+        layer = [(depth, k) for k in range(width)]
         for node in layer:
-            name = names[int(rng.integers(2))] if several else names[0]
-            G.add_node(node, activation=name, bias=float(rng.normal()))
-    scale = 1 / max(widths) ** 0.5
-    for b, layer in enumerate(layers):
-        for a in range(b):
-            wanted = share if a == b - 1 else skips
-            mask = rng.random((widths[a], widths[b])) < wanted
-            weight = rng.normal(size=mask.shape) * scale
-            G.add_weighted_edges_from(
-                (layers[a][i], layer[j], float(weight[i, j])) for i, j in np.argwhere(mask)
-            )
-    return RandomNetwork(G, layers[0], layers[-1])
+            name = {} if depth == 0 else {"activation": str(rng.choice(["tanh", "relu", "sin"]))}
+            G.add_node(node, **name)
+        last = before[-widths[depth - 1] :] if depth else []
+        pairs = [(u, v) for u in last for v in layer if rng.random() < share]
+        pairs += [(u, v) for u in before for v in layer if rng.random() < 0.02]
+        G.add_weighted_edges_from((u, v, rng.normal() / width**0.5) for u, v in pairs)
+        before += layer
+    return RandomNetwork(G, [v for v in G if v[0] == 0], layer)
+
+
+def dense_layers(activation="tanh", widths=(20, 40, 45, 20)):
+    """Return layers of which 97 % of the edges exist."""
+    return dagbp.layered(widths, density=0.97, activation=activation, seed=0)
+
+
+def user_activation():
+    """Register softsign as an activation of a user, once, and return its name."""
+    name = "users_softsign"
+    if name not in dagbp.activations.names():
+        dagbp.activations.register(name, lambda s: s / (1 + abs(s)), lambda s, x: (1 - abs(x)) ** 2)
+    return name
+
+
+def share_levels(net, edges=1):
+    """Let a team share each level of `net` with at least this many edges; return `net`."""
+    model_of(net).engine.tile_planner.worth_barrier = edges
+    return net
 
 
 def run_python(code, *arguments):

@@ -1,27 +1,25 @@
-"""Callbacks: when they are called, with what, what each built-in one does, and failures."""
+"""Callbacks: the calls and their arguments, schedules, and early stops."""
 
-import csv
-import json
 import math
-import os
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from comparing import assert_near
-from strategies import random_network, random_samples
+from networks import CASE
+from networks import network as compiled
+from training_runs import SGD_OPTIONS as OPTIONS
+from training_runs import STEPS, Recorder, V, X, Y, monitored
 
 import dagbp
-from dagbp import CallbackError, DivergenceError, OptionError, callbacks
+from dagbp import DivergenceError, OptionError, callbacks
 from dagbp._network import model_of
 from dagbp.callbacks import (
     Callback,
     CosineDecay,
-    CSVLogger,
     EarlyStopping,
     ExponentialDecay,
-    JSONLogger,
-    ModelCheckpoint,
     OneCycle,
     ReduceOnPlateau,
     Schedule,
@@ -32,46 +30,15 @@ from dagbp.callbacks import (
 )
 from dagbp.optimizers import SGD
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
-X, Y = random_samples(0, CASE, 23)
-V = random_samples(1, CASE, 9)
-OPTIONS = {"optimizer": SGD(learning_rate=0.02), "batch_size": 5, "shuffle": False, "verbose": 0}
-STEPS = 5  # of an epoch
-
-
-def network(**options):
-    return CASE.compile(dtype="float64", seed=0, **options)
-
-
-class Diary(Callback):
-    """Writes down every call."""
-
-    def __init__(self, every=1):
-        self.every = every
-        self.calls = []
-
-    def note(self, name, progress):
-        self.calls.append((name, progress.epoch, progress.step, progress.n_updates))
-
-    def on_train_begin(self, progress):
-        self.note("begin", progress)
-
-    def on_step_end(self, progress):
-        self.note("step", progress)
-
-    def on_epoch_end(self, progress):
-        self.note("epoch", progress)
-
-    def on_train_end(self, progress):
-        self.note("end", progress)
+network = partial(compiled, CASE, dtype="float64")
 
 
 # ---------------------------------------------------------------------------- when
 
 
 def test_the_order_of_calls():
-    diary = Diary()
-    network().fit(X, Y, epochs=2, callbacks=[diary], **OPTIONS)
+    recorder = Recorder()
+    network().fit(X, Y, epochs=2, callbacks=[recorder], **OPTIONS)
     expected = [("begin", 0, 0, 0)]
     for epoch in range(2):
         for step in range(STEPS):
@@ -79,18 +46,18 @@ def test_the_order_of_calls():
             place = (epoch + 1, 0) if last else (epoch, step + 1)
             expected.append(("step", *place, epoch * STEPS + step + 1))
         expected.append(("epoch", epoch + 1, 0, (epoch + 1) * STEPS))
-    assert diary.calls == [*expected, ("end", 2, 0, 10)]
+    assert recorder.calls == [*expected, ("end", 2, 0, 10)]
 
 
 @pytest.mark.parametrize("every", [2, 3, 7, None])
 def test_every_so_many_steps(every):
-    diary = Diary(every)
-    network().fit(X, Y, epochs=4, callbacks=[diary], **OPTIONS)
-    taken = [n for name, _, _, n in diary.calls if name == "step"]
+    recorder = Recorder(every)
+    network().fit(X, Y, epochs=4, callbacks=[recorder], **OPTIONS)
+    taken = [n for name, _, _, n in recorder.calls if name == "step"]
     assert taken == ([] if every is None else list(range(every, 21, every)))
 
 
-@pytest.mark.parametrize("hooks", [[], [Diary()], [Diary(3)], [Diary(None)]])
+@pytest.mark.parametrize("hooks", [[], [Recorder()], [Recorder(3)], [Recorder(None)]])
 def test_callbacks_change_no_bit(hooks):
     plain, watched = network(), network()
     one = plain.fit(X, Y, epochs=3, seed=1, batch_size=4, verbose=0)
@@ -153,10 +120,10 @@ def test_stop_ends_the_run_before_the_next_step():
             if progress.n_updates == 7:
                 progress.stop("enough")
 
-    diary = Diary()
-    history = network().fit(X, Y, epochs=9, callbacks=[Stop(), diary], **OPTIONS)
+    recorder = Recorder()
+    history = network().fit(X, Y, epochs=9, callbacks=[Stop(), recorder], **OPTIONS)
     assert (history.n_updates, history.stopped, len(history.loss)) == (7, "enough", 1)
-    assert diary.calls[-2:] == [("step", 1, 2, 7), ("end", 1, 2, 7)]
+    assert recorder.calls[-2:] == [("step", 1, 2, 7), ("end", 1, 2, 7)]
 
 
 def test_the_learning_rate_can_be_assigned():
@@ -259,11 +226,6 @@ def test_reduce_on_plateau():
 # ---------------------------------------------------------------------------- stopping
 
 
-def monitored(values):
-    values = iter(values)
-    return lambda progress: next(values)
-
-
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_early_stopping_restores_the_best(mode):
     values = [5.0, 3.0, 4.0, 2.99, 6.0, 7.0, 0.0]
@@ -323,92 +285,6 @@ def test_terminate_on_nan_in_place_of_an_error():
     assert np.isfinite(nets[1].parameters).all()
 
 
-# ---------------------------------------------------------------------------- files
-
-
-def rows_of(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
-
-
-def test_loggers(tmp_path):
-    table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
-    hooks = [CSVLogger(table), JSONLogger(lines), ExponentialDecay(0.5)]
-    history = network().fit(X, Y, epochs=3, callbacks=hooks, validation_data=V, **OPTIONS)
-    rows = rows_of(table)
-    objects = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert list(rows[0]) == list(objects[0])
-    for k, (row, one) in enumerate(zip(rows, objects, strict=True)):
-        assert {name: float(value) for name, value in row.items()} == one
-        assert (one["epoch"], one["n_updates"]) == (k + 1, STEPS * (k + 1))
-        assert (one["loss"], one["val_loss"]) == (history.loss[k], history.val_loss[k])
-        assert one["learning_rate"] == pytest.approx(0.02 * 0.5 ** (k + 0.8))
-    network().fit(X, Y, epochs=1, callbacks=[CSVLogger(table), JSONLogger(lines)], **OPTIONS)
-    (row,) = rows_of(table)
-    assert row["val_loss"] == ""
-    assert "val_loss" not in json.loads(lines.read_text())
-    network().fit(X, Y, epochs=2, callbacks=[CSVLogger(table, append=True)], **OPTIONS)
-    assert [row["epoch"] for row in rows_of(table)] == ["1", "1", "2"]
-
-
-def test_a_resumed_log_has_each_epoch_once(tmp_path):
-    """Even those that were logged after the last checkpoint, and a line that was cut off."""
-    place = tmp_path / "net.dagbp"
-    logs = tmp_path / "log.csv", tmp_path / "log.jsonl"
-
-    def hooks():
-        save = ModelCheckpoint(place, every_epochs=2)
-        return [CSVLogger(logs[0]), JSONLogger(logs[1]), save]
-
-    class Kill(Callback):
-        def on_epoch_end(self, progress):
-            if progress.epoch == 3:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        network().fit(X, Y, epochs=5, callbacks=[*hooks(), Kill()], **OPTIONS)
-    for log in logs:
-        log.write_text(log.read_text()[:-4])
-    dagbp.load(place).fit(X, Y, epochs=5, callbacks=hooks(), resume=True, **OPTIONS)
-    assert [row["epoch"] for row in rows_of(logs[0])] == list("12345")
-    assert [json.loads(line)["epoch"] for line in logs[1].read_text().splitlines()] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]
-
-
-def test_checkpoints_by_epoch_step_and_improvement(tmp_path):
-    path = tmp_path / "{epoch}-{n_updates}.dagbp"
-    network().fit(X, Y, epochs=4, callbacks=[ModelCheckpoint(path, every_epochs=2)], **OPTIONS)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["2-10.dagbp", "4-20.dagbp"]
-    (tmp_path / "b").mkdir()
-    by_step = ModelCheckpoint(tmp_path / "b" / path.name, every_epochs=None, every_steps=8)
-    network().fit(X, Y, epochs=4, callbacks=[by_step], **OPTIONS)
-    names = ["1-8.dagbp", "3-16.dagbp", "4-20.dagbp"]  # and at the end
-    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == names
-    (tmp_path / "c").mkdir()
-    best = ModelCheckpoint(tmp_path / "c" / path.name, monitor=monitored([3.0, 4.0, 2.0, 2.0]))
-    net = network()
-    net.fit(X, Y, epochs=4, callbacks=[best], **OPTIONS)
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["1-5.dagbp", "3-15.dagbp"]
-
-
-def test_a_resumed_log_keeps_what_was_there_before_its_run(tmp_path):
-    class Limit(Callback):
-        def on_step_end(self, progress):
-            if progress.n_updates == 2:
-                progress.stop("time", resumable=True)
-
-    log, net = tmp_path / "log.csv", network()
-    net.fit(X, Y, epochs=3, callbacks=[CSVLogger(log)], **OPTIONS)
-    net.fit(X, Y, epochs=2, callbacks=[CSVLogger(log, append=True), Limit()], **OPTIONS)
-    hooks = [CSVLogger(log, append=True)]
-    net.fit(X, Y, epochs=2, callbacks=hooks, resume=True, **OPTIONS)
-    assert [row["epoch"] for row in rows_of(log)] == list("12312")
-
-
 def test_a_final_stop_counts_more_than_one_that_can_be_resumed():
     class Stop(Callback):
         def __init__(self, **how):
@@ -427,331 +303,3 @@ def test_a_method_of_an_object_is_a_hook_too():
     callback.on_epoch_end = lambda progress: seen.append(progress.epoch)
     network().fit(X, Y, epochs=2, callbacks=[callback], **OPTIONS)
     assert seen == [1, 2]
-
-
-# ---------------------------------------------------------------------------- failures
-
-
-@pytest.mark.parametrize("method", ["on_train_begin", "on_step_end", "on_epoch_end", "on_poll"])
-def test_a_failing_callback_leaves_a_usable_network(method):
-    def fail(self, progress):
-        raise ZeroDivisionError("by design")
-
-    failing = type("Failing", (Callback,), {method: fail})()
-    net = network()
-    message = rf"Failing\.{method} failed after \d+ steps and \d+ whole ep.*ZeroDivisionError: by d"
-    with pytest.raises(CallbackError, match=message) as caught:
-        net.fit(X, Y, epochs=10**6, callbacks=[failing], **OPTIONS)
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    taken = {"on_train_begin": 0, "on_step_end": 1, "on_epoch_end": 5}
-    if method in taken:
-        other = network()
-        for k in range(taken[method]):
-            batch = slice(5 * k, 5 * k + 5)
-            other.fit(X[batch], Y[batch], epochs=1, **OPTIONS)
-        assert_near(net.parameters, other.parameters, 1e-12)
-    net.predict(X)
-    assert len(net.fit(X, Y, epochs=2, **OPTIONS).loss) == 2
-
-
-def test_a_callback_must_not_train_its_network():
-    class Nest(Callback):
-        def on_epoch_end(self, progress):
-            progress.network.fit(X, Y, epochs=1, **OPTIONS)
-
-    net = network()
-    with pytest.raises(OptionError, match="must not train the network that calls it"):
-        net.fit(X, Y, epochs=1, callbacks=[Nest()], **OPTIONS)
-    net.fit(X, Y, epochs=1, **OPTIONS)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: EarlyStopping("vall_loss"), r"EarlyStopping: monitor must be 'loss', 'val_loss' "),
-        (lambda: EarlyStopping(patience=0), r"patience must be a whole number >= 1, got 0"),
-        (lambda: EarlyStopping(mode="best"), r"mode must be 'min' or 'max', got 'best'"),
-        (lambda: EarlyStopping(min_delta=-1), r"min_delta must be a number >= 0, got -1"),
-        (lambda: TimeLimit("1"), r"TimeLimit: seconds must be a number >= 0, got '1'"),
-        (lambda: StepDecay(0), r"StepDecay: every_epochs must be a number >= 1e-09, got 0"),
-        (lambda: OneCycle(rise=2), r"OneCycle: rise must be a number from 0 to 1, got 2"),
-        (lambda: ReduceOnPlateau(rate=1), r"ReduceOnPlateau: rate must be a number < 1, got 1"),
-        (lambda: ModelCheckpoint("{epochs}"), r"path may contain \{epoch\} and \{n_updates\} in"),
-        (lambda: ModelCheckpoint(3), r"ModelCheckpoint: path must be a path, got 3"),
-        (lambda: ModelCheckpoint("a", every_steps=0), r"every_steps must be a whole number >= 1"),
-        (lambda: CSVLogger(b"a"), r"CSVLogger: path must be a path, got b'a'"),
-    ],
-)
-def test_bad_options(make, message):
-    with pytest.raises(OptionError, match=message):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("name", "method", "message"),
-    [
-        (
-            "on_epoch_begin",
-            lambda self, progress: 0,
-            r"on_epoch_begin; did you mean 'on_epoch_end'",
-        ),
-        (
-            "on_epoch_end",
-            lambda self, epoch, logs=None: 0,
-            r"must take one argument, the progress, but",
-        ),
-    ],
-)
-def test_methods_that_nobody_would_call(name, method, message):
-    with pytest.raises(OptionError, match=rf"callback 'Mine': .*{message}"):
-        type("Mine", (Callback,), {name: method})
-
-
-def test_an_attribute_that_progress_has_not():
-    class Typo(Callback):
-        def on_epoch_end(self, progress):
-            progress.learning_rat = 5
-
-    with pytest.raises(CallbackError, match=r"AttributeError: .*learning_rat"):
-        network().fit(X, Y, epochs=1, callbacks=[Typo()], **OPTIONS)
-
-
-def test_a_folder_that_is_not_there_and_what_kills_left(tmp_path):
-    with pytest.raises(OptionError, match=r"ModelCheckpoint: there is no folder '.*no"):
-        network().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "net")], **OPTIONS)
-    with pytest.raises(OptionError, match=r"CSVLogger: there is no folder '.*no"):
-        network().fit(X, Y, callbacks=[CSVLogger(tmp_path / "no" / "log")], **OPTIONS)
-    stale, other = tmp_path / ".net.1234abcd.tmp", tmp_path / ".other.1234abcd.tmp"
-    for file in (stale, other):
-        file.write_text("half")
-        os.utime(file, (0, 0))
-    network().fit(X, Y, epochs=1, callbacks=[ModelCheckpoint(tmp_path / "net")], **OPTIONS)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.1234abcd.tmp", "net"]
-
-
-def test_a_checkpoint_at_the_end_holds_the_restored_best(tmp_path):
-    hooks = [EarlyStopping(lambda progress: float(progress.epoch)), ModelCheckpoint(tmp_path / "n")]
-    net = network()
-    net.fit(X, Y, epochs=4, callbacks=hooks, **OPTIONS)
-    loaded = dagbp.load(tmp_path / "n")
-    assert np.array_equal(loaded.parameters, net.parameters)
-    whole = network()
-    history = whole.fit(X, Y, epochs=7, **OPTIONS)
-    hooks = [EarlyStopping(lambda progress: float(progress.epoch), restore_best=False)]
-    assert loaded.fit(X, Y, epochs=7, callbacks=hooks, resume=True, **OPTIONS).loss == history.loss
-
-
-@pytest.mark.parametrize("bad", [-0.1, math.nan, "fast", None])
-def test_a_bad_learning_rate(bad):
-    class Set(Callback):
-        def on_epoch_end(self, progress):
-            progress.learning_rate = bad
-
-    net = network()
-    with pytest.raises(
-        OptionError, match=r"a callback set learning_rate to .* must be a number >= 0"
-    ):
-        net.fit(X, Y, epochs=3, callbacks=[Set()], **OPTIONS)
-    assert net.history.n_updates == STEPS
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ([Diary(0)], r"Diary.every must be a whole number >= 1, got 0"),
-        (TerminateOnNaN(), r"callbacks must be a list of callbacks, got <dagbp"),
-        ([print], r"callbacks must be of dagbp.callbacks.Callback, got <built-in function print>"),
-        ([TerminateOnNaN], r"callbacks must be of dagbp.callbacks.Callback, got <class"),
-    ],
-)
-def test_bad_lists(bad, message):
-    with pytest.raises(OptionError, match=message):
-        network().fit(X, Y, callbacks=bad, **OPTIONS)
-
-
-@pytest.mark.parametrize(
-    ("monitor", "optimizer"),
-    [
-        (EarlyStopping, "adam"),
-        (EarlyStopping, "lbfgs"),
-        (ReduceOnPlateau, "adam"),
-        (lambda: ModelCheckpoint("a", monitor="val_loss"), "adam"),
-        (lambda: ModelCheckpoint("a", monitor="val_loss"), "lbfgs"),
-    ],
-)
-def test_monitoring_a_validation_that_is_not_there(monitor, optimizer):
-    message = r"\w+ monitors 'val_loss', but fit has no validation_data; pass some, or"
-    net, start = network(), network().parameters
-    with pytest.raises(OptionError, match=message):
-        net.fit(X, Y, callbacks=[monitor()], optimizer=optimizer, verbose=0)
-    assert np.array_equal(net.parameters, start)
-
-
-class Refuse(Callback):
-    def on_train_begin(self, progress):
-        raise OptionError("not today")
-
-
-class NotANumber(Schedule):
-    def factor(self, epoch, n_epochs):
-        return np.full(len(epoch), np.nan)
-
-
-@pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
-def test_a_run_that_does_not_begin_leaves_the_last_one_as_it_was(callback):
-    net, other = network(), network()
-    for each in (net, other):
-        each.fit(X, Y, epochs=2, **OPTIONS)
-    with pytest.raises(OptionError):
-        net.fit(X, Y, epochs=4, callbacks=[callback], **OPTIONS)
-    with pytest.raises(OptionError):
-        net.fit(X, Y, optimizer="lbfgs", callbacks=[Refuse()], verbose=0)
-    assert net.history.loss == other.history.loss
-    for each in (net, other):
-        each.fit(X, Y, epochs=4, resume=True, **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-
-
-def test_an_interrupted_run_says_so_until_it_goes_on():
-    class Interrupt(Callback):
-        def on_epoch_end(self, progress):
-            raise KeyboardInterrupt
-
-    net = network()
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(X, Y, epochs=2, callbacks=[Interrupt()], **OPTIONS)
-    assert net.history.stopped == "interrupted"
-    assert net.fit(X, Y, epochs=2, resume=True, **OPTIONS).stopped is None
-
-
-@pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
-def test_a_resumed_run_that_does_not_begin_leaves_the_restored_best(callback):
-    best = EarlyStopping(lambda progress: float(progress.epoch))
-    net, other = network(), network()
-    for each in (net, other):
-        each.fit(X, Y, epochs=3, callbacks=[best], **OPTIONS)
-    with pytest.raises(OptionError):
-        net.fit(X, Y, epochs=5, resume=True, callbacks=[callback], **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-    for each in (net, other):
-        each.fit(X, Y, epochs=5, resume=True, **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-    whole = network()
-    whole.fit(X, Y, epochs=5, **OPTIONS)
-    assert np.array_equal(net.parameters, whole.parameters)
-
-
-def test_a_resumed_run_goes_on_with_parameters_that_were_assigned():
-    best = EarlyStopping(lambda progress: float(progress.epoch))
-    net, other = network(), network()
-    net.fit(X, Y, epochs=3, callbacks=[best], **OPTIONS)
-    other.fit(X, Y, epochs=3, **OPTIONS)
-    for each in (net, other):
-        each.parameters = 0.5 * network().parameters
-        each.fit(X, Y, epochs=5, resume=True, **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-
-
-def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
-    class Mute(Callback):
-        def state(self):
-            raise ValueError("no")
-
-    net, other = network(), network()
-    with pytest.raises(CallbackError, match=r"Mute\.state failed after 10 steps"):
-        net.fit(X, Y, epochs=2, callbacks=[Mute()], **OPTIONS)
-    other.fit(X, Y, epochs=2, **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-    assert net.history.loss == other.history.loss
-    with pytest.raises(OptionError, match="but there is none: the network was not trained"):
-        net.fit(X, Y, epochs=3, resume=True, **OPTIONS)
-    for each in (net, other):
-        each.fit(X, Y, epochs=3, **OPTIONS)
-    assert np.array_equal(net.parameters, other.parameters)
-
-
-def test_what_a_callback_keeps_is_its_own():
-    class Epochs(Callback):
-        def __init__(self):
-            self.seen = []
-
-        def on_epoch_end(self, progress):
-            self.seen.append(progress.epoch)
-
-        def state(self):
-            return {"seen": self.seen}
-
-        def restore(self, state):
-            self.seen = state["seen"]
-
-        def reset(self):
-            self.seen.clear()
-
-    net, callback = network(), Epochs()
-    net.fit(X, Y, epochs=3, callbacks=[callback], **OPTIONS)
-    network().fit(X, Y, epochs=1, callbacks=[callback], **OPTIONS)
-    for epochs in (4, 5):
-        again = Epochs()
-        net.fit(X, Y, epochs=epochs, resume=True, callbacks=[again], **OPTIONS)
-        assert again.seen == list(range(1, epochs + 1))
-
-
-def test_a_validation_that_comes_and_goes_with_resumed_runs():
-    net, seen = network(), []
-
-    class Look(Callback):
-        def on_epoch_end(self, progress):
-            seen.append(progress.val_loss)
-
-    for epochs, data in ((2, None), (4, V), (5, None), (6, V)):
-        again = {"resume": epochs > 2, "validation_data": data}
-        history = net.fit(X, Y, epochs=epochs, callbacks=[Look()], **again, **OPTIONS)
-        assert np.array_equal(seen, [*history.val_loss, *[np.nan] * 2][: len(seen)], equal_nan=True)
-    assert len(history.loss) == len(history.val_loss) == 6
-    assert np.array_equal(np.isnan(history.val_loss), [1, 1, 0, 0, 1, 0])
-    assert history.val_loss[-1] == net.evaluate(*V)
-
-
-def test_checkpoints_of_the_best_among_some_epochs(tmp_path):
-    path = tmp_path / "{epoch}.dagbp"
-    monitor = monitored([3.0, 2.0, 4.0, 1.0])  # of epochs 2, 4, 6, 8
-    best = ModelCheckpoint(path, every_epochs=2, monitor=monitor)
-    network().fit(X, Y, epochs=8, callbacks=[best], **OPTIONS)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["2.dagbp", "4.dagbp", "8.dagbp"]
-    with pytest.raises(
-        OptionError, match="every_epochs must be a whole number >= 1 where monitor is given"
-    ):
-        ModelCheckpoint(path, every_epochs=None, monitor="loss")
-
-
-def test_a_log_that_begins_in_a_resumed_run_keeps_other_lines(tmp_path):
-    log, net = tmp_path / "log.csv", network()
-    network().fit(X, Y, epochs=5, callbacks=[CSVLogger(log)], **OPTIONS)
-    net.fit(X, Y, epochs=2, **OPTIONS)
-    for epochs in (3, 4):
-        hooks = [CSVLogger(log, append=True)]
-        net.fit(X, Y, epochs=epochs, resume=True, callbacks=hooks, **OPTIONS)
-    assert [row["epoch"] for row in rows_of(log)] == list("1234534")
-
-
-@pytest.mark.parametrize("name", ["net-{epoch:03d}.dagbp", "net[1].dagbp"])
-def test_what_kills_left_of_any_name(tmp_path, name):
-    of_it = name.replace("{epoch:03d}", "007")
-    stale, other = tmp_path / f".{of_it}.1234abcd.tmp", tmp_path / ".net1.dagbp.1234abcd.tmp"
-    for file in (stale, other):
-        file.write_text("half")
-        os.utime(file, (0, 0))
-    network().fit(X, Y, epochs=1, callbacks=[ModelCheckpoint(tmp_path / name)], **OPTIONS)
-    assert not stale.exists()
-    assert other.exists()
-
-
-def test_the_history_of_many_epochs_is_not_copied():
-    net, lists = network(), set()
-
-    class Look(Callback):
-        def on_epoch_end(self, progress):
-            lists.add((id(progress.history.loss), id(progress.history.val_loss)))
-
-    net.fit(X, Y, epochs=9, callbacks=[Look()], validation_data=V, **OPTIONS)
-    assert len(lists) == 1

@@ -1,13 +1,16 @@
 """Penalties, norms and dropout, against plain Python step by step."""
 
 import math
+from functools import partial
 
 import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near
 from naive import as_samples, dropout_mask, forward
-from strategies import random_network, random_samples
+from networks import CASE
+from networks import network as compiled
+from strategies import random_samples
 
 import dagbp
 from dagbp import OptionError, Penalty
@@ -16,7 +19,7 @@ from dagbp._network import model_of
 from dagbp.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from dagbp.optimizers import SGD
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+network = partial(compiled, CASE, dtype="float64")
 X, Y = random_samples(0, CASE, 23)
 RATE = 0.05
 ONE_STEP = {
@@ -26,10 +29,6 @@ ONE_STEP = {
     "shuffle": False,
     "verbose": 0,
 }
-
-
-def network(dtype="float64", **options):
-    return CASE.compile(dtype=dtype, seed=0, **options)
 
 
 def trained_edges():
@@ -83,9 +82,9 @@ def trained_biases(nodes):
 def test_penalties_equal_plain_python(choice, n_threads, dtype):
     arguments, chosen = CHOICES[choice]
     penalty = Penalty(l1=0.3, l2=0.2, **arguments)
-    net, other = network(dtype, n_threads=n_threads), network(dtype)
+    net, other = network(dtype=dtype, n_threads=n_threads), network(dtype=dtype)
     plain = other.fit(X, Y, **ONE_STEP)
-    value, weight, bias = penalty_by_hand(network(dtype), penalty, *chosen())
+    value, weight, bias = penalty_by_hand(network(dtype=dtype), penalty, *chosen())
     history = net.fit(X, Y, penalties=[penalty], **ONE_STEP)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     assert value > 0.1
@@ -178,7 +177,7 @@ def test_an_infinite_penalty_diverges_beside_what_is_frozen():
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("limit", [0.3, 1.0, 100.0])
 def test_max_norm(limit, n_threads, dtype):
-    net, other = network(dtype, n_threads=n_threads), network(dtype)
+    net, other = network(dtype=dtype, n_threads=n_threads), network(dtype=dtype)
     net.fit(X, Y, max_norm=limit, **ONE_STEP)
     other.fit(X, Y, **ONE_STEP)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
@@ -192,7 +191,7 @@ def test_max_norm(limit, n_threads, dtype):
             assert_near(net.weights[e], scale * other.weights[e], tolerance)
     assert (bound > 0) == (limit < 100)
     frozen = [e for e in CASE.G.edges if e not in trained_edges()]
-    start = network(dtype)
+    start = network(dtype=dtype)
     assert all(net.weights[e] == start.weights[e] for e in frozen)
     assert np.array_equal(
         net.parameters,

@@ -1,11 +1,15 @@
 """SciPy's minimisers over a network's loss."""
 
+from functools import partial
+
 import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near
+from networks import CASE
+from networks import network as compiled
 from scipy.optimize import minimize
-from strategies import random_network, random_samples
+from strategies import random_samples
 
 import dagbp
 from dagbp import CallbackError, DivergenceError, OptionError, Penalty
@@ -21,13 +25,9 @@ from dagbp.callbacks import (
 )
 from dagbp.optimizers import Solver, solvers
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+network = partial(compiled, CASE, dtype="float64")
 X, Y = random_samples(0, CASE, 23)
 V = random_samples(1, CASE, 9)
-
-
-def network(dtype="float64", **options):
-    return CASE.compile(dtype=dtype, seed=0, **options)
 
 
 @pytest.mark.parametrize("name", solvers())
@@ -116,7 +116,7 @@ def test_nothing_to_solve_for(name):
 
 
 def test_float32_networks():
-    net = network("float32")
+    net = network(dtype="float32")
     before = net.evaluate(X, Y)
     net.fit(X, Y, optimizer="lbfgs", epochs=30)
     assert net.parameters.dtype == np.float32

@@ -5,7 +5,8 @@ from threading import Event
 
 import numpy as np
 import pytest
-from strategies import random_network, random_samples
+from networks import CASE
+from strategies import random_samples
 
 from dagbp import OptionError
 from dagbp._data.problem import read_problem
@@ -17,7 +18,6 @@ from dagbp._training.minibatches import Minibatches
 from dagbp._training.stream import Batches
 from dagbp.callbacks import Callback
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
 X, Y = random_samples(0, CASE, 23)
 
 

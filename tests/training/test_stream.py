@@ -2,26 +2,25 @@
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from comparing import assert_near
+from networks import CASE
+from networks import network as compiled
 from scipy import sparse
-from strategies import random_network, random_samples
+from strategies import random_samples
 
 import dagbp
 from dagbp import DataError, DivergenceError, OptionError
 from dagbp.callbacks import Callback, CosineDecay, ExponentialDecay, ModelCheckpoint, TimeLimit
 from dagbp.optimizers import SGD, Adam
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+network = partial(compiled, CASE, dtype="float64")
 X, Y = random_samples(0, CASE, 23)
 V = random_samples(1, CASE, 9)
 STARTS = range(0, 23, 5)
-
-
-def network(**options):
-    return CASE.compile(**{"dtype": "float64", "seed": 0, **options})
 
 
 def batches(epoch=0):
@@ -162,8 +161,8 @@ def test_a_resumed_stream_equals_an_uninterrupted_one(tmp_path, at):
 
 
 @pytest.mark.parametrize("at", [1, 4, 5, 6, 13])
-def test_an_interrupt_in_the_midst_of_a_step_loses_nothing(at):
-    class BreakIn(Callback):
+def test_an_interrupt_within_a_step_loses_nothing(at):
+    class InterruptWithinStep(Callback):
         n = 0
 
         def on_poll(self, progress):
@@ -175,7 +174,7 @@ def test_an_interrupt_in_the_midst_of_a_step_loses_nothing(at):
     whole, broken = network(), network()
     history = whole.fit_batches(FORMS["list"], **options)
     with pytest.raises(KeyboardInterrupt):
-        broken.fit_batches(FORMS["list"], callbacks=[BreakIn()], **options)
+        broken.fit_batches(FORMS["list"], callbacks=[InterruptWithinStep()], **options)
     again = broken.fit_batches(FORMS["list"], resume=True, **options)
     assert np.array_equal(whole.parameters, broken.parameters)
     assert (again.loss, again.n_updates) == (history.loss, 15)

@@ -4,27 +4,26 @@ import _thread
 import io
 import math
 import threading
+from functools import partial
 
 import networkx as nx
 import numpy as np
 import pytest
 from comparing import assert_near
-from strategies import random_network, random_samples
+from networks import CASE
+from networks import network as compiled
+from strategies import random_samples
 from tqdm import tqdm
 
 import dagbp
 from dagbp import DataError, DivergenceError, OptionError
 from dagbp.optimizers import SGD, Adam
 
-CASE = random_network(11, max_nodes=14, min_inputs=2, smooth_only=True)
+network = partial(compiled, CASE, dtype="float64")
 X, Y = random_samples(0, CASE, 23)
 W = np.random.default_rng(0).uniform(0.1, 3, 23)
 V = random_samples(1, CASE, 9)
 PLAIN = {"optimizer": SGD(learning_rate=0.05), "verbose": 0}
-
-
-def network(dtype="float64", **options):
-    return CASE.compile(dtype=dtype, seed=0, **options)
 
 
 def outputs_alone(n, edge=0.0, **options):
@@ -167,7 +166,7 @@ def test_the_same_seed_gives_the_same_bits(n_threads, dtype):
     data = random_samples(2, CASE, 500)
 
     def trained(seed):
-        net = network(dtype, n_threads=n_threads)
+        net = network(dtype=dtype, n_threads=n_threads)
         history = net.fit(*data, epochs=5, batch_size=220, seed=seed, verbose=0)
         return history.loss, net.parameters.tobytes()
 
@@ -280,7 +279,7 @@ def test_a_loss_that_is_infinite_from_the_start_changes_nothing():
 )
 def test_an_update_that_overflows_is_not_taken(dtype, rate, epochs):
     """Loss and gradient are finite, the parameters would not be."""
-    net = network(dtype)
+    net = network(dtype=dtype)
     with pytest.raises(DivergenceError, match="diverged"):
         net.fit(X, 9 * Y, optimizer=SGD(learning_rate=rate), epochs=epochs, verbose=0)
     assert np.isfinite(net.parameters).all()

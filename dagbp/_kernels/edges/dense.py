@@ -279,10 +279,7 @@ def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gr
     store_slots(gradient, slots, k, block)
 
 
-@c_function(
-    "i64*, size, tile, size, real*, size, size, real*, size",
-    fastmath=FAST,
-)
+@c_function("i64*, size, tile, size, real*, size, size, real*, size", fastmath=FAST)
 def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
     """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs; = if fresh.
 

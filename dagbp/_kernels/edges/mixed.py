@@ -9,15 +9,7 @@ import numpy as np
 
 from dagbp._compiler.decorators import FAST, jit
 from dagbp._kernels.edges.sparse import edges_back, gathered
-from dagbp._kernels.frames import (
-    HEADER,
-    LENGTH,
-    N_RUNS,
-    RUN_WORDS,
-    START,
-    open_net,
-    open_work,
-)
+from dagbp._kernels.frames import HEADER, LENGTH, N_RUNS, RUN_WORDS, START, open_net, open_work
 from dagbp._kernels.passes.timing import DENSE, SPARSE, tick
 from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.arithmetic import any_nan

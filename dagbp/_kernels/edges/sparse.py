@@ -2,8 +2,8 @@
 
 Forward, a row sums over its in-edges; backward, over its out-edges. Forward, an edge takes one load
 and one multiply-add for each register of a tile's row. Backward, one load serves two products: the
-sum and the gradient. `python -m benchmarks limits` prints the rate of
-edges beside the machine's limit.
+sum and the gradient. `python -m benchmarks limits` prints the rate of edges beside the machine's
+limit.
 """
 
 import numpy as np

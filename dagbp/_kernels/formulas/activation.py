@@ -22,12 +22,7 @@ import inspect
 from functools import cached_property
 
 from dagbp._kernels.formulas import math
-from dagbp._kernels.vectors.arithmetic import (
-    fabs,
-    fma,
-    inlined,
-    select,
-)
+from dagbp._kernels.vectors.arithmetic import fabs, fma, inlined, select
 
 LEAK = 0.01
 # Klambauer et al. (2017), "Self-normalizing neural networks".
@@ -37,19 +32,10 @@ FORMULAS: dict[str, "ActivationFormula"] = {}  # by name, in the order of defini
 
 
 class ActivationFormula:
-    """A built-in activation.
+    """A built-in activation: theta(s) as `f`, and theta'(s) as `df`, a function of (s, x).
 
-    Attributes
-    ----------
-    name : str
-    init : str
-        The default initialisation of weights into its nodes.
-    f, df : formula
-        theta(s), and theta'(s) as a function of (s, x).
-    reads_signal : bool
-        Whether the slope needs s.
-    text, slope_text : str
-        Both formulas for the documentation.
+    init: the default initialisation of weights into its nodes. reads_signal: whether the slope
+    needs s. text, slope_text: both formulas for the documentation.
     """
 
     def __init__(self, f, init):

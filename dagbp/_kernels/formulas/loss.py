@@ -41,26 +41,13 @@ FORMULAS: dict[str, "LossFormula"] = {}  # by name, in the order of definition
 
 
 class LossFormula(NamedTuple):
-    """A built-in loss.
-
-    Attributes
-    ----------
-    name : str
-    labels : {"no", "binary", "classes"}
-        The class labels that it takes in place of targets.
-    hyper : dict
-        Default and requirement of each hyper-parameter, in the order of `hyper` in the kernel.
-    compiled : callable
-        Returns the C function for a dtype.
-    text : str
-        The error of one sample, for the documentation.
-    """
+    """A built-in loss."""
 
     name: str
-    labels: Any
-    hyper: Any
-    compiled: Any
-    text: str
+    labels: Any  # the class labels that it takes in place of targets: "no", "binary" or "classes"
+    hyper: Any  # default and requirement of each hyper-parameter, in the kernel's order
+    compiled: Any  # returns the C function for a dtype
+    text: str  # the error of one sample, for the documentation
 
 
 def _register(function, labels, hyper, compiled):

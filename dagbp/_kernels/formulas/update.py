@@ -35,20 +35,11 @@ TWO = u(2)
 
 
 class UpdateRule(NamedTuple):
-    """How an optimizer updates parameters.
-
-    Attributes
-    ----------
-    kernel : CKernel
-    slots : int
-        State arrays: numbers that are kept for each parameter.
-    hyper : tuple of str
-        The optimizer's hyper-parameters in `hyper`, after learning rate and weight decay.
-    """
+    """The update kernel of an optimizer."""
 
     kernel: Any
-    slots: int
-    hyper: tuple[str, ...]
+    slots: int  # state arrays: numbers that are kept for each parameter
+    hyper: tuple[str, ...]  # names of the hyper-parameters after learning rate and weight decay
 
 
 def update_rule(*hyper, slots):

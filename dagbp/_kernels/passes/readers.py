@@ -24,15 +24,7 @@ from dagbp._compiler.decorators import jit
 from dagbp._kernels.frames import open_data
 from dagbp._kernels.signatures import c_function
 from dagbp._kernels.vectors.transpose import copy_square, new_starts, side
-from dagbp._kernels.vectors.vector import (
-    ONE,
-    ZERO,
-    as_element,
-    clear,
-    given,
-    least,
-    row_pointer,
-)
+from dagbp._kernels.vectors.vector import ONE, ZERO, as_element, clear, given, least, row_pointer
 
 u = np.uintp
 BLOCK = u(16)  # rows in a block: a multiple of any square's side

@@ -48,18 +48,11 @@ def few_lanes(vec):
 
 
 def all_totals(builder, vec, product, count):
-    """Emit the totals of `count` vectors, one in each lane.
+    """Emit the totals of `count` vectors, one in each lane; ``product(c)`` emits one vector.
 
-    Parameters
-    ----------
-    product : callable
-        ``product(c)`` emits a vector; its total comes into lane c.
-    count : int
-        A power of two from 2 to the lanes of a register.
+    The total of ``product(c)`` goes to lane c. count: a power of two from 2 to a register's lanes.
 
-    Notes
-    -----
-    A binary tree. Each step merges two vectors into one: one half of its lanes holds partial sums
+    A binary tree: each step merges two vectors into one. One half of its lanes holds partial sums
     of the first, the other half of the second. At the root every lane in a group of `count` is a
     total of that group, and the groups are added last. A step takes two shuffles and one add.
     Shuffles of blocks of 16 bytes, and within such blocks, are single instructions on x86. The tree
