@@ -171,7 +171,7 @@ def test_damaged_files_are_compiled_anew(tmp_path, package):
 
 
 def _with_one_bit_flipped(content):
-    """In the midst, which is machine code."""
+    """In the middle of the file, which is machine code."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -249,7 +249,7 @@ def test_a_file_under_the_name_of_another_is_not_loaded(tmp_path):
     assert [first.load("float32"), first.load("float64"), second.load("float32")] == [None] * 3
 
 
-def test_a_package_in_a_zip_says_that_it_has_no_cache(tmp_path, package):
+def test_a_package_in_a_zip_warns_that_it_has_no_cache(tmp_path, package):
     archive = shutil.make_archive(str(tmp_path / "dagbp"), "zip", package)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "c"), "PYTHONPATH": archive}
     code = (

@@ -152,7 +152,7 @@ def is_in(k, n):
     return k in range(n)
 
 
-def test_what_numba_has_written_in_python_is_compiled_for_kernels_too():
+def test_functions_that_numba_implements_in_python_compile_in_kernels():
     assert [is_in(k, 3) for k in (-1, 0, 2, 3)] == [False, True, True, False]
 
 
@@ -245,7 +245,7 @@ assert predicted(dagbp) == before == predicted(first)
 """
 
 
-def test_the_package_can_be_imported_once_more(tmp_path, monkeypatch):
+def test_the_package_can_be_imported_again(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     subprocess.run([sys.executable, "-c", AGAIN], check=True)
 
@@ -276,7 +276,7 @@ thread.join()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("delay", ["0.1", "0.5"])
 def test_a_fork_while_another_thread_compiles(delay, tmp_path, monkeypatch):
-    """An empty cache: the thread is in Numba or waits for LLVM, whose locks the child gets."""
+    """An empty cache: the thread holds locks of Numba or LLVM, which the child inherits."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, delay], check=True, timeout=60)
 
@@ -309,7 +309,7 @@ os._exit(0)
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 @pytest.mark.parametrize("seed", range(3))
 def test_interrupts_of_a_first_compile(seed, tmp_path):
-    """Ctrl-C comes after what is being compiled, and the next call goes on."""
+    """Ctrl-C takes effect after the compilation, and the next call works."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", INTERRUPTED, str(seed)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-#: name -> what Numba is told of the processor
+#: name -> the processor and features that Numba compiles for
 PROCESSORS = {
     "native": {},
     "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},

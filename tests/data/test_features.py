@@ -90,7 +90,7 @@ def test_entries_in_no_order_and_twice():
     assert np.array_equal(X.data, before[1])
 
 
-def test_what_becomes_of_the_matrix_meanwhile_is_no_matter():
+def test_changes_of_the_matrix_during_a_run_have_no_effect():
     """Kernels do not check bounds, so the structure must not change while they run."""
     X = some_sparse()
 
@@ -241,7 +241,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, monkeypatch):
         (1e200, r"X must be finite, got 1e\+200 at index \(59000, 36\), which is beyond float32"),
     ],
 )
-def test_bad_numbers_in_what_is_read_in_place(tmp_path, value, message):
+def test_bad_numbers_in_arrays_read_in_place(tmp_path, value, message):
     """Beyond the first part of the array that is checked at once."""
     X = mapped(tmp_path, np.zeros((60_000, INPUTS)))
     X[59_000, 36] = value
@@ -257,6 +257,6 @@ def test_bad_numbers_in_what_is_read_in_place(tmp_path, value, message):
         (np.zeros((N, INPUTS), complex), r"X must hold real numbers, got dtype complex128"),
     ],
 )
-def test_wrong_shapes_of_what_is_read_in_place(tmp_path, X, message):
+def test_wrong_shapes_of_arrays_read_in_place(tmp_path, X, message):
     with pytest.raises(DataError, match=message):
         network().predict(mapped(tmp_path, X))

@@ -174,7 +174,7 @@ def test_a_fit_that_fails_leaves_the_model_before(cls, bad, error):
         unfitted.predict(X)
 
 
-def test_an_interrupted_fit_keeps_what_it_has_learnt():
+def test_an_interrupted_fit_keeps_its_parameters():
     class Interrupt(Callback):
         def on_epoch_end(self, progress):
             raise KeyboardInterrupt
@@ -190,7 +190,7 @@ def test_numbers_of_numpy_are_whole_numbers():
     made(DAGRegressor, verbose=np.int64(0), max_iter=np.int32(2), tol=None).fit(X, Y)
 
 
-def test_an_activation_of_ones_own_goes_to_other_processes():
+def test_an_activation_of_a_user_reaches_other_processes():
     def half(s):
         return 0.5 * s if s < 0 else s
 
@@ -205,7 +205,7 @@ def test_an_activation_of_ones_own_goes_to_other_processes():
     assert G.nodes[1, 0]["activation"] == "half_relu_here"
 
 
-def test_a_loss_of_ones_own_goes_to_other_processes():
+def test_a_loss_of_a_user_reaches_other_processes():
     loss = dagbp.losses.register(
         "cubed_here", lambda x, y: abs(x - y) ** 3, lambda x, y: 3 * (x - y) * abs(x - y)
     )
@@ -230,7 +230,7 @@ def test_the_same_bits_on_any_number_of_threads():
 
 
 @pytest.mark.parametrize(("cls", "y"), BOTH)
-def test_early_stopping_by_the_loss_of_what_is_held_out(cls, y):
+def test_early_stopping_by_the_loss_of_held_out_samples(cls, y):
     seen = []
 
     class Look(Callback):
@@ -247,7 +247,7 @@ def test_early_stopping_by_the_loss_of_what_is_held_out(cls, y):
         made(cls, scoring="auc").fit(X, y)
 
 
-def test_callbacks_may_monitor_what_is_held_out():
+def test_callbacks_may_monitor_held_out_samples():
     model = made(DAGClassifier, callbacks=[ReduceOnPlateau()], early_stopping=True).fit(X, NAMES)
     assert len(model.network_.history.val_loss) == model.n_iter_
     plain = made(DAGClassifier, early_stopping=True).fit(X, NAMES)

@@ -30,7 +30,7 @@ def test_precision_follows_x(cls, y):
 
 
 @pytest.mark.parametrize(("cls", "y"), BOTH)
-def test_warm_start_goes_on(cls, y):
+def test_warm_start_continues(cls, y):
     model = made(cls, warm_start=True, max_iter=30).fit(X, y)
     network = model.network_
     model.fit(X, y)
@@ -86,7 +86,7 @@ def test_partial_fit_keeps_the_optimizers_state(cls, y):
     assert (passes.n_iter_, whole.n_iter_) == (1, 5)
 
 
-def test_what_partial_fit_refuses():
+def test_partial_fit_refuses_invalid_arguments():
     with pytest.raises(DataError, match="classes must name all classes in the first call of"):
         made(DAGClassifier).partial_fit(X, NAMES)
     model = made(DAGClassifier).partial_fit(X, NAMES, classes=np.unique(NAMES))
@@ -177,7 +177,7 @@ def test_early_stopping_goes_back_to_the_best_score(cls, y, weighted):
     assert model.score(X, y) > 0.9
 
 
-def test_what_is_held_out():
+def test_held_out_samples():
     y = np.where(np.arange(150) < 30, "few", "many")  # every fifth
     seen = []
 
@@ -190,7 +190,7 @@ def test_what_is_held_out():
     assert seen == [(30, [6, 24], None)]
 
 
-def test_endless_early_stopping_takes_all_passes():
+def test_early_stopping_without_tol_takes_all_passes():
     model = classifier(early_stopping=True, max_iter=60).fit(X, NAMES)
     assert len(model.validation_scores_) == model.n_iter_ == 60
     assert model.best_validation_score_ == max(model.validation_scores_)

@@ -162,7 +162,7 @@ def test_inputs_of_which_some_are_columns():
 
 
 @pytest.mark.parametrize("graph", [3, "sizes", None, nx.path_graph(3)])
-def test_what_is_no_graph(graph):
+def test_invalid_graph_arguments(graph):
     with pytest.raises(OptionError, match=r"graph must be a networkx.DiGraph, a callable .* got"):
         made(DAGClassifier, graph=graph).fit(X, NAMES)
 

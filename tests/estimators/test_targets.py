@@ -122,7 +122,7 @@ def test_regression_losses():
         ),
     ],
 )
-def test_y_that_are_no_classes(y, text):
+def test_targets_that_are_no_classes(y, text):
     with pytest.raises(ValueError, match=text):
         made(DAGClassifier).fit(X, y)
 

@@ -95,7 +95,7 @@ def test_workers_are_used_again():
 # ---------------------------------------------------------------------------- a team
 
 
-def test_a_team_hands_on_what_a_call_raises():
+def test_a_team_raises_the_exception_of_a_call():
     done = []
 
     def fail():
@@ -131,8 +131,8 @@ def test_an_interrupt_between_two_starts_does_not_hang(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-def test_interrupt_upon_interrupt_waits_for_the_workers(monkeypatch):
-    """Buffers are shared: no call may go on once `run_together` has raised."""
+def test_a_second_interrupt_waits_for_the_workers_too(monkeypatch):
+    """Buffers are shared: no call may run after `run_together` has raised."""
 
     class Alarm(Exception):
         pass
@@ -231,7 +231,7 @@ def test_fork_after_fit():
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert trained(1) == expected[1], "and the parent's workers go on"
+    assert trained(1) == expected[1], "the parent's workers still run"
 
 
 def answer(pickled, features):
@@ -265,7 +265,7 @@ def test_joblib(backend):
         assert np.array_equal(one[1], other[1])
 
 
-def test_a_network_that_knows_what_this_process_does_not():
+def test_a_network_with_an_activation_that_is_not_registered_here():
     """An activation registered elsewhere: a clear error, and no crash."""
     name = "elsewhere"
     dagbp.activations.register(name, lambda s: s * s, lambda s, x: 2 * s)

@@ -272,7 +272,7 @@ def run(seed, seconds, calls):
             break
         net = rng.choice(nets)
         before = net.parameters
-        faulthandler.dump_traceback_later(60, exit=True)  # a hang is a failure that tells its place
+        faulthandler.dump_traceback_later(60, exit=True)  # prints where it hangs
         function, options, error = one_call(net, rng)
         after = net.parameters
         refused += error is not None

@@ -457,7 +457,7 @@ def test_each_kernel_has_one_signature():
         assert len(function.signatures) == 1
 
 
-def test_rows_that_share_one_neighbour_by_chance_lead_no_cluster():
+def test_rows_that_share_one_neighbour_by_chance_form_no_cluster():
     """All targets share one source, which has the least hash of all, and have random others."""
     rng, n, hub = np.random.default_rng(0), 4_000, 7
     other = np.array([np.sort(rng.permutation(n)[:20]) for _ in range(500)])

@@ -110,7 +110,7 @@ def test_a_suite_sets_the_environment_and_shows_its_options():
         ),
     ],
 )
-def test_results_are_kept_by_processor(tmp_path, cpuinfo, name, widest, folder):
+def test_results_are_stored_by_processor(tmp_path, cpuinfo, name, widest, folder):
     path = tmp_path / "cpuinfo"
     path.write_text(cpuinfo)
     facts = {"processor": name, "instruction_set": widest, "folder": folder}
@@ -126,7 +126,7 @@ def test_committed_results_lie_in_the_folder_of_their_processor():
         assert not {"processor", "instruction_set", "numpy", "numba"} - set(machine)
 
 
-def test_an_interval_of_the_median_holds_it_as_often_as_it_says():
+def test_an_interval_of_the_median_has_its_stated_coverage():
     generator, inside = random.Random(0), 0
     for _ in range(2000):
         low, high = paired.interval([generator.gauss(1, 0.1) for _ in range(12)])

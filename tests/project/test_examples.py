@@ -95,7 +95,7 @@ def check_prune(*options, n_rounds=2):
 
 
 def check_resume():
-    """See a run that failed go on to the same bits."""
+    """Check that a failed run resumes to the same bits."""
     printed = run("resume.py", "--fail-after=100", "--epochs=5")
     assert "the power went after step 100" in printed
     assert "same losses in all epochs: True; same bits in all parameters: True" in printed
@@ -122,7 +122,7 @@ def check_small_world():
 
 
 def check_spirals():
-    """See the spirals told apart, and the picture written."""
+    """Check that the spirals are classified, and that the picture is written."""
     from matplotlib import font_manager  # noqa: F401  # says on stderr if it makes its cache
 
     with tempfile.TemporaryDirectory() as folder:

@@ -157,7 +157,7 @@ def signals(dtype):
 # --- values --------------------------------------------------------------------------------------
 
 
-def test_the_table_here_is_complete():
+def test_the_table_of_this_file_is_complete():
     assert set(ACTIVATIONS) == set(activations.registry.built_in)
 
 
@@ -426,7 +426,7 @@ def test_overwriting_leaves_old_rows_alive(own):
         ("mine", swish, lambda s, x: 1 / 0.0, {}, "df must be finite, but at s = -8 it is inf"),
     ],
 )
-def test_what_cannot_be_registered(own, name, f, df, options, match):
+def test_invalid_activations_cannot_be_registered(own, name, f, df, options, match):
     with pytest.raises(OptionError, match=match):
         activations.register(name, f, df, **options)
     assert "mine" not in activations.names()

@@ -80,7 +80,7 @@ def test_schedules_follow_the_steps_if_their_number_is_known():
     assert_near(rates(batches), [0.5 ** int(t) for t in at], 1e-15)
 
 
-def test_a_list_that_is_longer_than_it_says():
+def test_a_list_longer_than_its_len():
     class Wrong(list):
         def __len__(self):
             return 2
@@ -258,7 +258,7 @@ def test_an_iterator_lasts_for_one_epoch():
         net.fit_batches([], epochs=1)
 
 
-def test_an_array_that_is_filled_again_and_again():
+def test_an_array_that_is_refilled_for_each_batch():
     buffer, targets = np.empty((5, X.shape[1])), np.empty((5, Y.shape[1]))
 
     def refilled(epoch):
@@ -274,7 +274,7 @@ def test_an_array_that_is_filled_again_and_again():
 
 
 @pytest.mark.parametrize("form", ["csr", "wrapped"])
-def test_memory_that_is_filled_again_and_again(form):
+def test_memory_that_is_refilled_for_each_batch(form):
     """Sparse entries, and what an object of another library hands out as an array."""
 
     class Wrapped:
@@ -330,7 +330,7 @@ def test_two_runs_never_make_batches_at_once():
     assert most[0] == 1
 
 
-def test_the_rate_of_a_schedule_is_told_at_the_end_of_an_epoch():
+def test_progress_has_the_scheduled_rate_at_the_end_of_an_epoch():
     rates = []
 
     class Look(Callback):
