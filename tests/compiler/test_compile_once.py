@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from naive import LOSSES
+from networks import run_python
 from numba.core.dispatcher import Dispatcher
 
 import dagbp
@@ -293,4 +294,4 @@ def test_import_compiles_nothing():
         "import dagbp\n"
         "assert not {'sklearn', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_python(code)

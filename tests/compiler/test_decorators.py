@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import run_python
 from numba.core import types
 
 from dagbp._compiler import decorators
@@ -19,7 +20,7 @@ SIZES = st.integers(0, 40)
 COMPILERS = ("fast", "plain")
 
 
-def run(code, *arguments, **environment):
+def run_script(code, *arguments, **environment):
     """Return the lines that a script prints in a process of its own, and its errors."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -49,25 +50,25 @@ print(*(w.message for w in caught if issubclass(w.category, dagbp.DagbpWarning))
 
 @pytest.mark.parametrize("name", COMPILERS)
 def test_the_environment_chooses_the_compiler(name):
-    assert run(CHOICE, DAGBP_COMPILER=name) == ([name, ""], [])
+    assert run_script(CHOICE, DAGBP_COMPILER=name) == ([name, ""], [])
 
 
 def test_another_name_is_an_error():
-    _, errors = run("import dagbp", DAGBP_COMPILER="quick")
+    _, errors = run_script("import dagbp", DAGBP_COMPILER="quick")
     assert errors[-1].endswith("DAGBP_COMPILER must be 'fast' or 'plain', got 'quick'")
 
 
 def test_with_an_untested_numba_the_plain_compiler_runs_after_one_warning():
-    (name, warning), errors = run(CHOICE, "0.99.1", DAGBP_COMPILER="")
+    (name, warning), errors = run_script(CHOICE, "0.99.1", DAGBP_COMPILER="")
     assert name == "plain"
     assert warning.startswith("Numba 0.99.1: dagbp's fast compiler was not tested with it.")
     assert errors == []
-    assert run(CHOICE, "0.99.1", DAGBP_COMPILER="plain")[0] == ["plain", ""]
+    assert run_script(CHOICE, "0.99.1", DAGBP_COMPILER="plain")[0] == ["plain", ""]
 
 
 def test_if_the_inside_of_numba_has_changed_the_plain_compiler_runs():
     gone = "import numba.core.codegen\ndel numba.core.codegen.JITCodeLibrary\n"
-    (name, warning), errors = run(gone + CHOICE, DAGBP_COMPILER="fast")
+    (name, warning), errors = run_script(gone + CHOICE, DAGBP_COMPILER="fast")
     assert name == "plain"
     assert "dagbp's fast compiler does not import with it: cannot import name" in warning
     assert errors == []
@@ -247,7 +248,7 @@ assert predicted(dagbp) == before == predicted(first)
 
 def test_the_package_can_be_imported_again(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    subprocess.run([sys.executable, "-c", AGAIN], check=True)
+    run_python(AGAIN)
 
 
 # --- forks and interrupts ---

@@ -43,15 +43,15 @@ def assert_same_bits(found, expected):
         assert np.array_equal(one, two)
 
 
-def layers(activation="tanh"):
+def dense_case(activation="tanh"):
     G = dense_layers(activation)
     return RandomNetwork(G, list(G)[:20], list(G)[-20:])
 
 
 CASES = {
-    "one activation": layers,
+    "one activation": dense_case,
     "random": lambda: random_network(7, max_nodes=40, min_inputs=2, smooth_only=True),
-    "user's activation": lambda: layers(user_activation()),
+    "user's activation": lambda: dense_case(user_activation()),
 }
 
 

@@ -29,8 +29,8 @@ UNFILLED = 2.0
 
 
 @st.composite
-def blocky(draw):
-    """Draw (plan, row class) of layers with pairs that are full, holey, sparse or not connected."""
+def plans_with_blocks(draw):
+    """Draw (plan, row class) of layers with pairs that are full, nearly full, sparse or not connected."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = draw(st.lists(st.integers(1, 110), min_size=2, max_size=4))
     n_classes = draw(st.integers(1, 2))
@@ -74,7 +74,7 @@ def matrix(plan):
     return full
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_a_filled_plan_is_a_plan(drawn, dense_above):
     plan, row_class = drawn
     filled, slot = fill_blocks(plan, row_class, dense_above)
@@ -102,7 +102,7 @@ def test_a_filled_plan_is_a_plan(drawn, dense_above):
         assert array.flags.c_contiguous, name
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_every_edge_is_at_its_slot_and_explicit_zeros_have_no_edge(drawn, dense_above):
     plan, row_class = drawn
     filled, slot = fill_blocks(plan, row_class, dense_above)
@@ -118,7 +118,7 @@ def test_every_edge_is_at_its_slot_and_explicit_zeros_have_no_edge(drawn, dense_
     assert (filled.in_edge[added] == -1).all()
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_blocks_are_filled_whole_or_not_at_all(drawn, dense_above):
     plan, row_class = drawn
     filled, _ = fill_blocks(plan, row_class, dense_above)
@@ -136,7 +136,7 @@ def test_blocks_are_filled_whole_or_not_at_all(drawn, dense_above):
                 assert old.all(), "with as many edges in every row it had to be filled"
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75]))
 def test_counting_few_edges_at_a_time_fills_the_same(drawn, dense_above):
     plan, row_class = drawn
     expected = fill_blocks(plan, row_class, dense_above)

@@ -18,7 +18,7 @@ ROOT = Path(dagbp.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(name, *options):
+def run_example(name, *options):
     """Return what an example prints, run as a user would, its warnings being errors."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -32,7 +32,7 @@ def run(name, *options):
 
 def check_lecture():
     """See the recursion and the graph agree in s, x, delta and dW."""
-    _, _, differences = run("lecture.py").partition("Largest difference")
+    _, _, differences = run_example("lecture.py").partition("Largest difference")
     found = dict(re.findall(r"^  (\w+) +(\S+)$", differences, re.MULTILINE))
     assert list(found) == ["s", "x", "delta", "dW"]
     assert max(map(float, found.values())) < 1e-12
@@ -45,7 +45,7 @@ def percentages(line):
 
 def check_xor():
     """See layers alone never get below the theory's bound, and the skip edges set all right."""
-    bound, *blocks = run("xor.py", "--seeds=5").split("\n\n")
+    bound, *blocks = run_example("xor.py", "--seeds=5").split("\n\n")
     (bound,) = re.findall(r"by theory: (\S+)$", bound)
     assert len(blocks) == 2
     for block, solved, misjudged in zip(blocks, (0, 5), (1 / 3, 0), strict=True):
@@ -61,7 +61,7 @@ def check_xor():
 
 def check_pathway(*options, n_seeds=1):
     """See the lists sorted, and rank the mechanism's nodes first as the last line says."""
-    *lists, verdict = run("pathway.py", *options).strip().split("\n\n")
+    *lists, verdict = run_example("pathway.py", *options).strip().split("\n\n")
     assert len(lists) == 2
     first = 0
     for table in lists:
@@ -81,7 +81,7 @@ def check_pathway(*options, n_seeds=1):
 
 def check_prune(*options, n_rounds=2):
     """See edges and time go, and accuracy come back."""
-    rows = run("prune.py", *options).splitlines()[2:]
+    rows = run_example("prune.py", *options).splitlines()[2:]
     assert len(rows) == 1 + n_rounds
     edges = [int(row.split()[0].replace(",", "")) for row in rows]
     for before, after in pairwise(edges):
@@ -96,7 +96,7 @@ def check_prune(*options, n_rounds=2):
 
 def check_resume():
     """Check that a failed run resumes to the same bits."""
-    printed = run("resume.py", "--fail-after=100", "--epochs=5")
+    printed = run_example("resume.py", "--fail-after=100", "--epochs=5")
     assert "the power went after step 100" in printed
     assert "same losses in all epochs: True; same bits in all parameters: True" in printed
     epochs = re.findall(r"^  best epoch (\d+), validation loss (\S+)$", printed, re.MULTILINE)
@@ -106,7 +106,9 @@ def check_resume():
 
 def check_small_world():
     """See equal edges and parameters, sensible accuracies, and verdicts that follow from them."""
-    sizes, accuracies, verdicts = run("small_world.py", "--seeds=2", "--epochs=5").split("\n\n")
+    sizes, accuracies, verdicts = run_example("small_world.py", "--seeds=2", "--epochs=5").split(
+        "\n\n"
+    )
     sizes = {row[:14].strip(): row[14:].split() for row in sizes.splitlines()[1:]}
     assert sizes["layers"][:2] == sizes["small world"][:2]
     mean = {row[:14].strip(): percentages(row)[0] for row in accuracies.splitlines()[1:]}
@@ -127,7 +129,7 @@ def check_spirals():
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spirals.png")
-        printed = run("spirals.py", "--seeds=1", "--epochs=300", f"--plot={path}")
+        printed = run_example("spirals.py", "--seeds=1", "--epochs=300", f"--plot={path}")
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 50_000
     assert percentages(printed)[0] > 0.9
@@ -135,7 +137,7 @@ def check_spirals():
 
 def check_stream():
     """See all three ways learn, and varied scans read better by those that learnt from them."""
-    heading, _, table = run("stream.py", "--samples=20000").partition("\n\n")
+    heading, _, table = run_example("stream.py", "--samples=20000").partition("\n\n")
     assert heading.startswith("file of 20,000 scans")
     rows = [percentages(row) for row in table.splitlines()[1:]]
     assert len(rows) == 3
@@ -148,7 +150,7 @@ def check_stream():
 
 def digits(seeds, *options):
     """Return mean held-out accuracy and edges of both networks, after checking the arithmetic."""
-    blocks = run("digits.py", *options).split("\n\n")
+    blocks = run_example("digits.py", *options).split("\n\n")
     assert len(blocks) == 2
     results = []
     for block in blocks:
@@ -172,7 +174,7 @@ def check_digits():
 
 def check_topologies():
     """See every candidate learn, the best one named, and two processes find the same."""
-    printed = run("topologies.py", "--epochs=10")
+    printed = run_example("topologies.py", "--epochs=10")
     rows = re.findall(r"^(\S.*), learning rate (\S+) +(\S+)%$", printed, re.MULTILINE)
     assert len(rows) == 10
     scores = {(name, rate): float(score) for name, rate, score in rows}
@@ -183,7 +185,7 @@ def check_topologies():
     assert scores[best, rate] == max(scores.values())
     assert 1900 < int(edges.replace(",", "")) <= 2010
     assert float(re.search(r"(\S+)% held-out", printed)[1]) > 90
-    assert run("topologies.py", "--epochs=10", "--jobs=2") == printed
+    assert run_example("topologies.py", "--epochs=10", "--jobs=2") == printed
 
 
 CHECKS = {

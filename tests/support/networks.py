@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -48,6 +49,34 @@ def blocky(draw):
         G.add_weighted_edges_from((u, v, rng.normal() / width**0.5) for u, v in pairs)
         before += layer
     return RandomNetwork(G, [v for v in G if v[0] == 0], layer)
+
+
+@st.composite
+def complete_layers(draw):
+    """Draw complete or nearly complete layers, some with skip edges, some without inputs."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
+    holes = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
+    layers, count = [], 0
+    for width in widths:
+        layers.append(range(count, count + width))
+        count += width
+    G = nx.DiGraph()
+    for layer in layers:
+        activation = draw(st.sampled_from(["tanh", "relu", "identity", "gelu"]))
+        for node in layer:
+            G.add_node(node, activation=activation, bias=rng.normal())
+    inputs = list(layers[0]) if draw(st.booleans()) else []  # else constants
+    for node in inputs:
+        G.nodes[node].clear()
+    pairs = [(u, v) for a, b in pairwise(layers) for u in a for v in b]
+    if len(layers) > 2 and rng.random() < 0.5:
+        pairs += [(u, v) for u in layers[0] for v in layers[2]]
+    scale = 1 / np.sqrt(max(widths))
+    for u, v in pairs:
+        if rng.random() >= holes:
+            G.add_edge(u, v, weight=rng.normal() * scale)
+    return RandomNetwork(G, inputs, list(layers[-1]))
 
 
 def dense_layers(activation="tanh", widths=(20, 40, 45, 20)):
