@@ -1,4 +1,4 @@
-"""The architecture: who may import whom, and what no module may do. Read from the source alone."""
+"""The architecture, read from the source: allowed imports, and limits on every module."""
 
 import ast
 from functools import cache

@@ -34,7 +34,7 @@ def kernels():
 
 
 def exercise(graph, dtype, activation, loss, optimizer, batch_size, n_threads):
-    """Use every entry point on one combination of what must not be compiled in."""
+    """Use every entry point with one combination of values that must not be compiled in."""
     net = dagbp.compile(graph, dtype=dtype, n_threads=n_threads, seed=0)
     rng = np.random.default_rng(0)
     X = rng.random((150, len(net.inputs)))
@@ -192,7 +192,7 @@ for name in activations.names():
 
 @pytest.mark.slow
 def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
-    """Of the same functions, in two precisions: first with an empty cache, then from it."""
+    """Compile the same functions in two precisions: first with an empty cache, then from it."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     outputs = []
@@ -237,7 +237,7 @@ def test_files_of_two_processes_stay_apart(tmp_path, monkeypatch):
 
 
 def test_a_file_under_the_name_of_another_is_not_loaded(tmp_path):
-    """Intact files, exchanged: each states function, signature, processor and versions inside."""
+    """Exchanged files: each file holds its function, signature, processor and versions."""
     first = disk_cache.CodeFiles(str(tmp_path), "f", "stamp")
     second = disk_cache.CodeFiles(str(tmp_path), "g", "stamp")
     first.save("float32", "f of float32")

@@ -79,7 +79,7 @@ def test_if_the_inside_of_numba_has_changed_the_plain_compiler_runs():
 
 @decorators.entry
 def turns(first, last, step, found):
-    """Fill found with the turns of a loop, and with 99 where one breaks off; return how many."""
+    """Write the values of a loop to `found`, and 99 where it breaks; return their number."""
     count = 0
     for k in range(np.uintp(first), np.uintp(last), np.uintp(step)):
         if k == 13:
@@ -104,7 +104,7 @@ def test_loops_over_sizes_turn_as_in_python(first, last, step):
 
 @decorators.entry
 def large_turns(first, step, most):
-    """Return how many turns a loop takes to the last size there is, or `most`, and the last one."""
+    """Return the number of iterations up to the last size, at most `most`, and the last index."""
     count, last = 0, np.uintp(0)
     for k in range(np.uintp(first), np.uintp(2**64 - 1), np.uintp(step)):
         count, last = count + 1, k
@@ -132,7 +132,7 @@ def double_in_place(values):
 
 @decorators.entry
 def call(k, x, values):
-    """Return what comes back from a callee as several values, after one that returns none."""
+    """Return the values of a function with several results, called after one without a result."""
     double_in_place(values)
     after, half, large = parts(k, x)
     if large:

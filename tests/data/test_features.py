@@ -122,7 +122,7 @@ def test_sparse_features_on_threads(n_threads, ways):
 
 
 def test_a_sparse_matrix_is_never_dense():
-    """A converted copy in float32 would take 240 MB."""
+    """A copy in float32 would take 240 MB."""
     n, columns = 2_000, 30_000
     net = dagbp.Network.from_edges(
         np.arange(columns), np.full(columns, columns), n_nodes=columns + 1, seed=0, n_threads=1
@@ -242,7 +242,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, monkeypatch):
     ],
 )
 def test_bad_numbers_in_arrays_read_in_place(tmp_path, value, message):
-    """Beyond the first part of the array that is checked at once."""
+    """The bad number lies beyond the first part of the array, which is checked at once."""
     X = mapped(tmp_path, np.zeros((60_000, INPUTS)))
     X[59_000, 36] = value
     with pytest.raises(DataError, match=message):

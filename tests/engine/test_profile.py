@@ -1,4 +1,4 @@
-"""Profiles: parts that add up to the step, and a network that is as it was."""
+"""Profiles: parts add up to the step, and the network does not change."""
 
 from functools import partial
 

@@ -21,7 +21,7 @@ TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 
 
 def raw(case):
-    """Return the network with identity outputs, which the entropies ask for."""
+    """Return the network with identity outputs, as the cross-entropies require."""
     graph = case.G.copy()
     for node in set(case.outputs) - set(case.inputs):
         graph.nodes[node]["activation"] = "identity"
@@ -114,7 +114,7 @@ def test_layers_of_any_density(shape, dtype):
 
 
 def test_rows_of_one_to_forty_edges():
-    """Less than a vector, a whole one, several and a part: in-edges and out-edges."""
+    """Rows of less than a vector, one vector, several vectors and a part, in both directions."""
     triangle = [(i, 40 + j) for j in range(40) for i in range(j + 1)]
     mirrored = [(40 + i, 80 + j) for j in range(40) for i in range(j, 40)]
     G = nx.DiGraph(triangle + mirrored)
@@ -189,7 +189,7 @@ def test_an_overwritten_loss_replaces_the_old_one():
 
 
 def pattern(values):
-    """Return 0 for what is finite, 1 for inf, -1 for -inf and 2 for NaN."""
+    """Return 0 for finite values, 1 for inf, -1 for -inf and 2 for NaN."""
     values = np.asarray(values)
     return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0))
 
@@ -229,7 +229,7 @@ def test_overflow_is_not_finite_in_a_tile_and_outside(activation, density, dense
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "gelu"])
 def test_a_node_without_out_edges_that_is_not_finite_gives_nan(activation):
-    """Its x is not finite, though the loss is: alone, in a tile, and with all signals kept."""
+    """Its x is not finite, the loss is: outside of tiles, in a tile, and with all signals."""
     G = nx.DiGraph()
     G.add_nodes_from(["p", "q", "y"], activation="identity")
     G.add_node("dead", activation=activation)
@@ -250,7 +250,7 @@ def test_a_node_without_out_edges_that_is_not_finite_gives_nan(activation):
 
 
 def test_buffers_of_earlier_calls_change_no_result():
-    """Other samples, batches, training and new parameters between two calls."""
+    """Between two calls come other samples, batches, training and new parameters."""
     case = random_network(3, max_nodes=40, min_inputs=3, smooth_only=True)
     X, Y = random_samples(0, case, 30)
     net = alone(case, seed=0)
@@ -304,7 +304,7 @@ def test_calls_beyond_the_memory_are_refused(monkeypatch):
 
 
 def test_levels_never_run_a_sample_outside_of_tiles():
-    """Their bits are those of any number of threads."""
+    """Results have the same bits on any number of threads."""
     chosen = model_of(alone(RandomNetwork(*_three_outputs()))).engine.tile_planner
     assert chosen.single(1, back=True)
     chosen = TilePlanner(chosen._layout, "levels")

@@ -1,4 +1,4 @@
-"""The hooks around `fork`: their order, and children of a process whose other threads import."""
+"""Hooks around `fork`: their order, and forks while other threads import modules."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What others do to a network, or beside it, leaves it as it was: no crash, no wrong number."""
+"""Isolation: other threads, processes, forks and networks change no result of a network."""
 
 import copy
 import ctypes
@@ -147,7 +147,7 @@ def test_an_activation_that_raises_gives_nan():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_trains():
-    """The child finds the network as a step has left it: forward and back of the same weights."""
+    """The child gets the network after a complete step: both orders of the weights agree."""
     net = network(n_threads=1)
     net.fit(X, Y, epochs=1, verbose=0)
     stop = threading.Event()
@@ -264,7 +264,7 @@ def test_no_worker_is_lost_when_a_thread_cannot_start(monkeypatch):
 
 
 class Frame:
-    """A frame that is not of pandas."""
+    """A data frame of another library."""
 
     columns = ("b", "a")
 
@@ -361,7 +361,7 @@ def test_a_callback_may_use_the_network_from_other_threads():
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_other_threads_may_call_during_a_run_and_change_no_bit(n_threads):
-    """Between its steps: what they see is whole, and they do not starve the run."""
+    """Other threads run between the steps: they see complete steps and do not stop the run."""
     net, alone = network(n_threads=n_threads), network(n_threads=n_threads)
     done, asked = threading.Event(), []
 

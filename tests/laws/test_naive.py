@@ -1,4 +1,4 @@
-"""The oracle's own sanity: differences, hand-computed values, and what the strategy covers."""
+"""The oracle equals differences and values by hand; the strategy covers all features."""
 
 import math
 from collections import Counter
@@ -188,7 +188,7 @@ def test_gradient_equals_differences(loss, data):
 
 @given(data=st.data())
 def test_memorylessness(data):
-    """Given the values on a cut, neither the error nor a later delta depends on what is before."""
+    """Given the values on a cut, the error and later deltas do not depend on nodes before it."""
     net = data.draw(networks())
     order = naive.topological_order(net.G)
     before = set(order[: data.draw(st.integers(0, len(order)))]) | set(net.inputs)
@@ -277,7 +277,7 @@ def test_clipping():
 
 
 def features(net):
-    """Yield what is special about a network."""
+    """Yield the special properties of a network."""
     G, inputs, outputs = net.G, set(net.inputs), set(net.outputs)
     alive = outputs.union(*(nx.ancestors(G, j) for j in outputs))
     hidden = set(G) - inputs - outputs

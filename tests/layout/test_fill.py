@@ -1,4 +1,4 @@
-"""Filled blocks: a valid plan, and explicit zeros that never show in any result."""
+"""Filled blocks: a valid plan, and explicit zeros that change no result."""
 
 import copy
 import math
@@ -30,7 +30,7 @@ UNFILLED = 2.0
 
 @st.composite
 def plans_with_blocks(draw):
-    """Draw (plan, row class) of layers with pairs that are full, nearly full, sparse or not connected."""
+    """Draw (plan, row class) of layers; pairs are full, nearly full, sparse or not connected."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = draw(st.lists(st.integers(1, 110), min_size=2, max_size=4))
     n_classes = draw(st.integers(1, 2))
@@ -359,7 +359,7 @@ def test_an_overflow_changes_only_the_nodes_behind_it(activation, n):
 
 
 def test_a_delta_that_overflows_changes_only_the_nodes_before_it():
-    """A target with a huge weight behind it: its delta overflows, and has holes in its block."""
+    """A node with a huge out-weight: its delta overflows, and its block has explicit zeros."""
     case = holey(8, (16, 20, 18, 1), 0.8, "identity")
     G = case.G
     for node in G:
@@ -443,7 +443,7 @@ def filled_share(sizes, density):
 
 
 def test_a_wide_layer_is_filled_as_a_whole_or_not_at_all():
-    """Cells differ by chance: some would lie above the limit, and others below."""
+    """The densities of cells vary by chance: some lie above the limit and some below."""
     limit = FAR_SHARE
     assert filled_share([672, 672], limit + 0.03) == 1
     assert filled_share([672, 672], limit - 0.03) == 0

@@ -121,7 +121,7 @@ def test_with_and_without_source_blocks(dtype, tolerance, n_threads):
 
 
 def test_wide_and_narrow_batches_alternately():
-    """Wide and narrow tiles read the weights in different orders, and both train them."""
+    """Wide and narrow tiles read the weights in different orders; training updates both."""
     found = []
     for source_blocks in (True, False):
         net = net_of_long_rows(source_blocks=source_blocks)

@@ -1,4 +1,4 @@
-"""Network's conduct: what each call returns, refuses and leaves alone."""
+"""Methods of `Network`: results, refused arguments, and unchanged state."""
 
 import copy
 import pickle
@@ -166,7 +166,7 @@ def test_weights_and_biases_are_the_parameters():
 
 @given(networks(), st.integers(0, 2**31))
 def test_gradient_is_aligned_with_parameters(case, seed):
-    """The gradient's names and the parameters' are the same, shown by moving them."""
+    """Gradients and parameters have the same names: a change of one parameter shows it."""
     net = case.compile(dtype="float64", seed=seed)
     flat = np.arange(1.0, len(net.parameters) + 1)
     nodes = net.to_networkx().nodes
@@ -369,7 +369,7 @@ def test_scipy_minimises_it():
 @settings(max_examples=20)
 @given(networks(min_inputs=1), st.data())
 def test_oracle_after_a_round_trip(case, data):
-    """A network that was pickled and drawn back still computes what the graph says."""
+    """A network equals the oracle on its graph, also after pickling."""
     net = pickle.loads(pickle.dumps(case.compile(dtype="float64")))
     X, Y = random_samples(data.draw(st.integers(0, 99)), case, 4)
     assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), 1e-12)

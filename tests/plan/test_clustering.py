@@ -1,4 +1,4 @@
-"""Row clustering: planted blocks are found in any order of nodes, and nothing else changes."""
+"""Row clustering: planted blocks are found in any order of nodes; results do not change."""
 
 import pickle
 from functools import partial
@@ -77,7 +77,7 @@ def core(share):
 
 
 def groups(share, side=48):
-    """Return a case: each group of a layer reads some groups of the one below."""
+    """Return a case: each group of a layer reads some groups of the previous layer."""
 
     def draw(rng):
         spans = np.arange(3 * 6 * side).reshape(3, 6, side)
@@ -391,7 +391,7 @@ def test_a_clustered_plan_is_a_plan(drawn):
 
 
 def test_small_plans_are_clustered():
-    """Else the test before would test nothing."""
+    """Otherwise the test before this one would pass for any code."""
     rng = np.random.default_rng(0)
     there = (np.arange(8)[:, None] + np.arange(8)) % 2 == 0
     src, dst = np.nonzero(there)
@@ -433,7 +433,7 @@ def test_edges_in_blocks_by_definition(drawn):
 
 @given(plans())
 def test_clusters_are_of_one_class_and_similar(drawn):
-    """Each cluster has a row to which all its rows are similar."""
+    """All rows of a cluster are similar to one of its rows."""
     plan, node_class = drawn
     views = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
     row_class = row_classes(plan, node_class[plan.node])
@@ -461,7 +461,7 @@ def test_each_kernel_has_one_signature():
 
 
 def test_rows_that_share_one_neighbour_by_chance_form_no_cluster():
-    """All targets share one source, which has the least hash of all, and have random others."""
+    """All targets share the source of the least hash; their other sources are random."""
     rng, n, hub = np.random.default_rng(0), 4_000, 7
     other = np.array([np.sort(rng.permutation(n)[:20]) for _ in range(500)])
     ptr = np.arange(0, other.size + 1, 20)

@@ -1,4 +1,4 @@
-"""The suites run at small size with the packages of the tests; imports have no side effects."""
+"""Suites run at small size with the test dependencies; imports have no side effects."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every example runs as its docstring says, and prints what it promises."""
+"""Every example runs as its docstring states, and prints the expected results."""
 
 import math
 import os
@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run_example(name, *options):
-    """Return what an example prints, run as a user would, its warnings being errors."""
+    """Return the output of an example, run as by a user, with warnings as errors."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
@@ -31,7 +31,7 @@ def run_example(name, *options):
 
 
 def check_lecture():
-    """See the recursion and the graph agree in s, x, delta and dW."""
+    """Check that the recursion and the graph agree in s, x, delta and dW."""
     _, _, differences = run_example("lecture.py").partition("Largest difference")
     found = dict(re.findall(r"^  (\w+) +(\S+)$", differences, re.MULTILINE))
     assert list(found) == ["s", "x", "delta", "dW"]
@@ -39,12 +39,12 @@ def check_lecture():
 
 
 def percentages(line):
-    """Return the shares that a line of a table gives in per cent."""
+    """Return the percentages in a line of a table."""
     return [float(p) / 100 for p in re.findall(r"(\S+)%", line)]
 
 
 def check_xor():
-    """See layers alone never get below the theory's bound, and the skip edges set all right."""
+    """Check that layers alone stay above the bound of the theory, and skip edges solve XOR."""
     bound, *blocks = run_example("xor.py", "--seeds=5").split("\n\n")
     (bound,) = re.findall(r"by theory: (\S+)$", bound)
     assert len(blocks) == 2
@@ -60,7 +60,7 @@ def check_xor():
 
 
 def check_pathway(*options, n_seeds=1):
-    """See the lists sorted, and rank the mechanism's nodes first as the last line says."""
+    """Check that lists are sorted, and rank the mechanism's nodes first as the last line states."""
     *lists, verdict = run_example("pathway.py", *options).strip().split("\n\n")
     assert len(lists) == 2
     first = 0
@@ -80,7 +80,7 @@ def check_pathway(*options, n_seeds=1):
 
 
 def check_prune(*options, n_rounds=2):
-    """See edges and time go, and accuracy come back."""
+    """Check that edges and time decrease, and that the accuracy recovers."""
     rows = run_example("prune.py", *options).splitlines()[2:]
     assert len(rows) == 1 + n_rounds
     edges = [int(row.split()[0].replace(",", "")) for row in rows]
@@ -105,7 +105,7 @@ def check_resume():
 
 
 def check_small_world():
-    """See equal edges and parameters, sensible accuracies, and verdicts that follow from them."""
+    """Check equal edges and parameters, the accuracies, and verdicts that follow from them."""
     sizes, accuracies, verdicts = run_example("small_world.py", "--seeds=2", "--epochs=5").split(
         "\n\n"
     )
@@ -136,7 +136,7 @@ def check_spirals():
 
 
 def check_stream():
-    """See all three ways learn, and varied scans read better by those that learnt from them."""
+    """Check that all three networks learn, and that training on varied scans improves on these."""
     heading, _, table = run_example("stream.py", "--samples=20000").partition("\n\n")
     assert heading.startswith("file of 20,000 scans")
     rows = [percentages(row) for row in table.splitlines()[1:]]
@@ -166,14 +166,14 @@ def digits(seeds, *options):
 
 
 def check_digits():
-    """See both networks learn within five epochs."""
+    """Check that both networks learn within five epochs."""
     for accuracy, edges in digits(1, "--seeds=1", "--epochs=5"):
         assert accuracy > 0.85
         assert edges <= 15_000
 
 
 def check_topologies():
-    """See every candidate learn, the best one named, and two processes find the same."""
+    """Check that every candidate learns, the best is printed, and two processes agree."""
     printed = run_example("topologies.py", "--epochs=10")
     rows = re.findall(r"^(\S.*), learning rate (\S+) +(\S+)%$", printed, re.MULTILINE)
     assert len(rows) == 10
@@ -223,13 +223,13 @@ def test_pathway_at_full_size():
 
 @pytest.mark.slow
 def test_prune_at_full_size():
-    """Pruned nets are right about nine scans of ten down to a two-hundredth of the edges."""
+    """Pruned nets classify nine of ten scans, down to a two-hundredth of the edges."""
     check_prune(n_rounds=5)
 
 
 @pytest.mark.slow
 def test_digits_at_full_size():
-    """Both networks reach 97 % on scans held out, over five seeds, at the example's defaults."""
+    """With the example's defaults, both networks reach 97 % on held-out scans, over five seeds."""
     (dag, dag_edges), (layered, layered_edges) = digits(5)
     assert dag >= 0.97
     assert layered >= 0.97

@@ -1,4 +1,4 @@
-"""One table of all activations drives most of this; own ones are checked when registered."""
+"""Activations: one table for all of the library; those of users are checked when registered."""
 
 import ctypes
 import math
@@ -134,7 +134,7 @@ both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 @pytest.fixture
 def own():
-    """Remove what a test registers."""
+    """Remove the registrations of a test."""
     before = set(activations.names())
     yield
     for name in set(activations.names()) - before:
@@ -459,7 +459,7 @@ def test_an_activation_of_another_process_is_registered(own):
 
 
 def test_a_surrogate_is_taken_for_the_derivative(own):
-    """A step that spikes, with the slope of a triangle: x w2 1[w1 x > 0], by hand."""
+    """A step function with the derivative of a triangle, by hand: x w2 1[w1 x > 0]."""
     step = (lambda s: 1.0 if s > 0 else 0.0), (lambda s, x: max(0.0, 1.0 - abs(s)))
     with pytest.raises(DerivativeError, match="pass surrogate=True if this is intended"):
         activations.register("spike", *step)

@@ -1,4 +1,4 @@
-"""`dagbp.testing.gradcheck`: it passes what is right, and finds and names what is wrong."""
+"""`dagbp.testing.gradcheck`: right gradients pass; wrong ones are found and named."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_a_right_gradient_passes(dtype, loss):
 
 
 def test_a_wrong_derivative_is_found_by_its_parameter():
-    """It is right where registering looks, wrong beyond."""
+    """The derivative is right at the points that registering checks, and wrong beyond."""
 
     def slope(s, x):
         return 1.0 if s < 50 else 1.5

@@ -1,4 +1,4 @@
-"""Losses against the oracle, over both dtypes and extreme outputs; and users' own."""
+"""Losses equal the oracle, in both dtypes and for extreme outputs; losses of users."""
 
 import math
 from dataclasses import replace
@@ -189,7 +189,7 @@ def test_bad_huber_thresholds(bad):
 
 @pytest.fixture
 def registry():
-    """Forget what a test registers."""
+    """Remove the registrations of a test."""
     before = set(losses.names())
     yield
     for name in set(losses.names()) - before:

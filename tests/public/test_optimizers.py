@@ -1,4 +1,4 @@
-"""Optimizers, step by step, against the textbook's rules in plain Python."""
+"""Optimizers equal the rules of textbooks in plain Python, step by step."""
 
 import math
 
@@ -189,7 +189,7 @@ def test_the_norm_is_clipped_before_the_value():
 
 
 def test_frozen_gradients_count_in_no_norm():
-    """The whole gradient is far longer than that of the trained: only the latter is measured."""
+    """The norm is taken over trained parameters only; the whole gradient is far longer."""
     net = CASE.compile(dtype="float64", seed=0)
     bp = net.backprop(X, Y)
     whole = math.hypot(*bp.grad_weight.values(), *bp.grad_bias.values())

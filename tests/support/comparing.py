@@ -1,4 +1,4 @@
-"""Comparisons of the library's results with the oracle's, scaled so that they mean something."""
+"""Comparisons of results with the oracle's, relative to the largest number."""
 
 import naive
 import numpy as np

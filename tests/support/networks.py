@@ -99,7 +99,7 @@ def share_levels(net, edges=1):
 
 
 def run_python(code, *arguments):
-    """Return what a new Python process prints for this code; fail if it fails."""
+    """Return the output of this code in a new Python process; fail if it fails."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

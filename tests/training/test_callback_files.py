@@ -51,7 +51,7 @@ def test_loggers(tmp_path):
 
 
 def test_a_resumed_log_has_each_epoch_once(tmp_path):
-    """Even those that were logged after the last checkpoint, and a line that was cut off."""
+    """Also epochs after the last checkpoint, and an incomplete last line."""
     place = tmp_path / "net.dagbp"
     logs = tmp_path / "log.csv", tmp_path / "log.jsonl"
 

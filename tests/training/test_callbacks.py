@@ -171,7 +171,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("stepwise", [False, True])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_step_by_step(name, stepwise):
-    """The rates are seen where steps are handed back, and by what they do where they are not."""
+    """Rates are read after each step, or, without step callbacks, found from the updates."""
     schedules, factor = SCHEDULES[name]
     expected, seen = rates_by_hand(factor, 4), []
 

@@ -1,4 +1,4 @@
-"""Penalties, norms and dropout, against plain Python step by step."""
+"""Penalties, norms and dropout equal plain Python, step by step."""
 
 import math
 from functools import partial
@@ -275,7 +275,7 @@ def test_the_same_masks_on_any_schedule_and_any_number_of_threads(dtype):
 
 
 def test_the_gradient_is_that_of_the_masked_network():
-    """Found by differences of the loss under the same masks: the same seed and step."""
+    """Compare with differences of the loss under the same masks: the same seed and step."""
     rates = {"dropout": 0.4, "input_dropout": 0.3}
 
     def loss_at(parameters):

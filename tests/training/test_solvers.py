@@ -1,4 +1,4 @@
-"""SciPy's minimisers over a network's loss."""
+"""Solvers: SciPy's minimisers of a network's loss."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Clocks and sources by themselves, and a run that is resumed with fewer epochs than it had."""
+"""Clocks and sources, and a run that is resumed without further epochs."""
 
 from dataclasses import replace
 from threading import Event

@@ -1,4 +1,4 @@
-"""`fit_batches`: the same steps as `fit`, ahead of time, from any iterable; and what can fail."""
+"""`fit_batches`: the same steps as `fit` from any iterable, fetched ahead; and errors."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ def batches(epoch=0):
 
 
 class Loader:
-    """Iterable anew, of unknown length."""
+    """An iterable of unknown length that can be iterated again."""
 
     def __iter__(self):
         return batches()
@@ -109,7 +109,7 @@ def test_weights_frames_and_sparse_batches():
 
 
 def test_batches_are_fetched_while_kernels_run():
-    """The next ones are asked for before the first step has ended."""
+    """The next batches are fetched before the first step has ended."""
     fetched, at_step = [], []
 
     def slowly(epoch):
@@ -196,7 +196,7 @@ def test_a_limit_acts_while_the_iterator_blocks():
 
 
 def test_an_iterator_must_not_use_the_network():
-    """The run waits for the iterator; the iterator would wait for the run."""
+    """The run waits for the iterator, so the iterator must not wait for the run."""
     net = network()
 
     def asking(epoch):
@@ -275,7 +275,7 @@ def test_an_array_that_is_refilled_for_each_batch():
 
 @pytest.mark.parametrize("form", ["csr", "wrapped"])
 def test_memory_that_is_refilled_for_each_batch(form):
-    """Sparse entries, and what an object of another library hands out as an array."""
+    """Sparse entries, and the array of an object of another library."""
 
     class Wrapped:
         def __init__(self, values):

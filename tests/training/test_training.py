@@ -195,7 +195,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Let the bar appear at once, not after the second that spares short runs."""
+    """Show the bar at once, not after a second."""
 
     def bar(**options):
         return tqdm(**{**options, "delay": 0, "mininterval": 0})
@@ -231,7 +231,7 @@ def test_no_bar_for_a_short_run(monkeypatch):
 
 
 def test_no_standard_error_at_all(monkeypatch):
-    """As under pythonw."""
+    """As with pythonw, which has no standard error."""
     monkeypatch.setattr("sys.stderr", None)
     assert len(network().fit(X, Y, epochs=2).loss) == 2
 
