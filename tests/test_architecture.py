@@ -1,4 +1,4 @@
-"""The architecture: who may import whom, and what no module may do. Read from the source alone."""
+"""The architecture, read from the source: allowed imports, and limits on every module."""
 
 import ast
 from functools import cache
@@ -240,7 +240,7 @@ def test_sizes():
     assert long == []
 
 
-def test_docstrings_of_modules_say_something():
+def test_every_module_has_a_docstring():
     wrong = []
     for path, tree in modules().items():
         first = (ast.get_docstring(tree) or "").split("\n", 1)[0]
@@ -253,6 +253,6 @@ def test_docstrings_of_modules_say_something():
     assert wrong == []
 
 
-def test_few_rooms_at_the_top():
+def test_few_modules_and_packages_at_the_top():
     rooms = {path.split("/")[0] for path in modules()}
     assert len(rooms) <= 32, sorted(rooms)

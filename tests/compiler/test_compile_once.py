@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from naive import LOSSES
+from networks import run_python
 from numba.core.dispatcher import Dispatcher
 
 import dagbp
@@ -33,7 +34,7 @@ def kernels():
 
 
 def exercise(graph, dtype, activation, loss, optimizer, batch_size, n_threads):
-    """Use every entry point on one combination of what must not be compiled in."""
+    """Use every entry point with one combination of values that must not be compiled in."""
     net = dagbp.compile(graph, dtype=dtype, n_threads=n_threads, seed=0)
     rng = np.random.default_rng(0)
     X = rng.random((150, len(net.inputs)))
@@ -171,7 +172,7 @@ def test_damaged_files_are_compiled_anew(tmp_path, package):
 
 
 def _with_one_bit_flipped(content):
-    """In the midst, which is machine code."""
+    """In the middle of the file, which is machine code."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -191,7 +192,7 @@ for name in activations.names():
 
 @pytest.mark.slow
 def test_processes_that_compile_at_once_keep_their_code_apart(tmp_path):
-    """Of the same functions, in two precisions: first with an empty cache, then from it."""
+    """Compile the same functions in two precisions: first with an empty cache, then from it."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     outputs = []
@@ -236,7 +237,7 @@ def test_files_of_two_processes_stay_apart(tmp_path, monkeypatch):
 
 
 def test_a_file_under_the_name_of_another_is_not_loaded(tmp_path):
-    """Intact files, exchanged: each states function, signature, processor and versions inside."""
+    """Exchanged files: each file holds its function, signature, processor and versions."""
     first = disk_cache.CodeFiles(str(tmp_path), "f", "stamp")
     second = disk_cache.CodeFiles(str(tmp_path), "g", "stamp")
     first.save("float32", "f of float32")
@@ -249,7 +250,7 @@ def test_a_file_under_the_name_of_another_is_not_loaded(tmp_path):
     assert [first.load("float32"), first.load("float64"), second.load("float32")] == [None] * 3
 
 
-def test_a_package_in_a_zip_says_that_it_has_no_cache(tmp_path, package):
+def test_a_package_in_a_zip_warns_that_it_has_no_cache(tmp_path, package):
     archive = shutil.make_archive(str(tmp_path / "dagbp"), "zip", package)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "c"), "PYTHONPATH": archive}
     code = (
@@ -293,4 +294,4 @@ def test_import_compiles_nothing():
         "import dagbp\n"
         "assert not {'sklearn', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_python(code)

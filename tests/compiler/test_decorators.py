@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import run_python
 from numba.core import types
 
 from dagbp._compiler import decorators
@@ -19,7 +20,7 @@ SIZES = st.integers(0, 40)
 COMPILERS = ("fast", "plain")
 
 
-def run(code, *arguments, **environment):
+def run_script(code, *arguments, **environment):
     """Return the lines that a script prints in a process of its own, and its errors."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -49,25 +50,25 @@ print(*(w.message for w in caught if issubclass(w.category, dagbp.DagbpWarning))
 
 @pytest.mark.parametrize("name", COMPILERS)
 def test_the_environment_chooses_the_compiler(name):
-    assert run(CHOICE, DAGBP_COMPILER=name) == ([name, ""], [])
+    assert run_script(CHOICE, DAGBP_COMPILER=name) == ([name, ""], [])
 
 
 def test_another_name_is_an_error():
-    _, errors = run("import dagbp", DAGBP_COMPILER="quick")
+    _, errors = run_script("import dagbp", DAGBP_COMPILER="quick")
     assert errors[-1].endswith("DAGBP_COMPILER must be 'fast' or 'plain', got 'quick'")
 
 
 def test_with_an_untested_numba_the_plain_compiler_runs_after_one_warning():
-    (name, warning), errors = run(CHOICE, "0.99.1", DAGBP_COMPILER="")
+    (name, warning), errors = run_script(CHOICE, "0.99.1", DAGBP_COMPILER="")
     assert name == "plain"
     assert warning.startswith("Numba 0.99.1: dagbp's fast compiler was not tested with it.")
     assert errors == []
-    assert run(CHOICE, "0.99.1", DAGBP_COMPILER="plain")[0] == ["plain", ""]
+    assert run_script(CHOICE, "0.99.1", DAGBP_COMPILER="plain")[0] == ["plain", ""]
 
 
 def test_if_the_inside_of_numba_has_changed_the_plain_compiler_runs():
     gone = "import numba.core.codegen\ndel numba.core.codegen.JITCodeLibrary\n"
-    (name, warning), errors = run(gone + CHOICE, DAGBP_COMPILER="fast")
+    (name, warning), errors = run_script(gone + CHOICE, DAGBP_COMPILER="fast")
     assert name == "plain"
     assert "dagbp's fast compiler does not import with it: cannot import name" in warning
     assert errors == []
@@ -78,7 +79,7 @@ def test_if_the_inside_of_numba_has_changed_the_plain_compiler_runs():
 
 @decorators.entry
 def turns(first, last, step, found):
-    """Fill found with the turns of a loop, and with 99 where one breaks off; return how many."""
+    """Write the values of a loop to `found`, and 99 where it breaks; return their number."""
     count = 0
     for k in range(np.uintp(first), np.uintp(last), np.uintp(step)):
         if k == 13:
@@ -103,7 +104,7 @@ def test_loops_over_sizes_turn_as_in_python(first, last, step):
 
 @decorators.entry
 def large_turns(first, step, most):
-    """Return how many turns a loop takes to the last size there is, or `most`, and the last one."""
+    """Return the number of iterations up to the last size, at most `most`, and the last index."""
     count, last = 0, np.uintp(0)
     for k in range(np.uintp(first), np.uintp(2**64 - 1), np.uintp(step)):
         count, last = count + 1, k
@@ -131,7 +132,7 @@ def double_in_place(values):
 
 @decorators.entry
 def call(k, x, values):
-    """Return what comes back from a callee as several values, after one that returns none."""
+    """Return the values of a function with several results, called after one without a result."""
     double_in_place(values)
     after, half, large = parts(k, x)
     if large:
@@ -152,7 +153,7 @@ def is_in(k, n):
     return k in range(n)
 
 
-def test_what_numba_has_written_in_python_is_compiled_for_kernels_too():
+def test_functions_that_numba_implements_in_python_compile_in_kernels():
     assert [is_in(k, 3) for k in (-1, 0, 2, 3)] == [False, True, True, False]
 
 
@@ -245,9 +246,9 @@ assert predicted(dagbp) == before == predicted(first)
 """
 
 
-def test_the_package_can_be_imported_once_more(tmp_path, monkeypatch):
+def test_the_package_can_be_imported_again(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    subprocess.run([sys.executable, "-c", AGAIN], check=True)
+    run_python(AGAIN)
 
 
 # --- forks and interrupts ---
@@ -276,7 +277,7 @@ thread.join()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("delay", ["0.1", "0.5"])
 def test_a_fork_while_another_thread_compiles(delay, tmp_path, monkeypatch):
-    """An empty cache: the thread is in Numba or waits for LLVM, whose locks the child gets."""
+    """An empty cache: the thread holds locks of Numba or LLVM, which the child inherits."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, delay], check=True, timeout=60)
 
@@ -309,7 +310,7 @@ os._exit(0)
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 @pytest.mark.parametrize("seed", range(3))
 def test_interrupts_of_a_first_compile(seed, tmp_path):
-    """Ctrl-C comes after what is being compiled, and the next call goes on."""
+    """Ctrl-C takes effect after the compilation, and the next call works."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", INTERRUPTED, str(seed)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-#: name -> what Numba is told of the processor
+#: name -> the processor and features that Numba compiles for
 PROCESSORS = {
     "native": {},
     "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
@@ -62,7 +62,7 @@ np.savez(sys.argv[1], **found)
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 processors")
 def test_predictions_gradients_and_training_agree(tmp_path):
-    """Each processor with an empty cache of its own: what runs was compiled for it."""
+    """Each processor has an empty cache, so the code that runs was compiled for it."""
     results = {}
     for name, processor in PROCESSORS.items():
         there = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / f"cache {name}"), **processor}

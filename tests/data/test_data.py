@@ -369,7 +369,7 @@ def test_numbers_beyond_single_precision_are_refused():
     assert np.isfinite(network(dtype="float64").predict([[1e39, 0]])).all()
 
 
-def test_finite_values_whose_sum_is_none_are_taken():
+def test_finite_values_with_an_infinite_sum_are_accepted():
     largest = np.finfo(np.float32).max
     array = np.full((110, 100), largest, np.float32)
     assert numeric(array, array.dtype, "X") is array

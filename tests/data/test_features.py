@@ -90,7 +90,7 @@ def test_entries_in_no_order_and_twice():
     assert np.array_equal(X.data, before[1])
 
 
-def test_what_becomes_of_the_matrix_meanwhile_is_no_matter():
+def test_changes_of_the_matrix_during_a_run_have_no_effect():
     """Kernels do not check bounds, so the structure must not change while they run."""
     X = some_sparse()
 
@@ -122,7 +122,7 @@ def test_sparse_features_on_threads(n_threads, ways):
 
 
 def test_a_sparse_matrix_is_never_dense():
-    """A converted copy in float32 would take 240 MB."""
+    """A copy in float32 would take 240 MB."""
     n, columns = 2_000, 30_000
     net = dagbp.Network.from_edges(
         np.arange(columns), np.full(columns, columns), n_nodes=columns + 1, seed=0, n_threads=1
@@ -241,8 +241,8 @@ def test_a_mapped_array_is_not_copied(tmp_path, monkeypatch):
         (1e200, r"X must be finite, got 1e\+200 at index \(59000, 36\), which is beyond float32"),
     ],
 )
-def test_bad_numbers_in_what_is_read_in_place(tmp_path, value, message):
-    """Beyond the first part of the array that is checked at once."""
+def test_bad_numbers_in_arrays_read_in_place(tmp_path, value, message):
+    """The bad number lies beyond the first part of the array, which is checked at once."""
     X = mapped(tmp_path, np.zeros((60_000, INPUTS)))
     X[59_000, 36] = value
     with pytest.raises(DataError, match=message):
@@ -257,6 +257,6 @@ def test_bad_numbers_in_what_is_read_in_place(tmp_path, value, message):
         (np.zeros((N, INPUTS), complex), r"X must hold real numbers, got dtype complex128"),
     ],
 )
-def test_wrong_shapes_of_what_is_read_in_place(tmp_path, X, message):
+def test_wrong_shapes_of_arrays_read_in_place(tmp_path, X, message):
     with pytest.raises(DataError, match=message):
         network().predict(mapped(tmp_path, X))

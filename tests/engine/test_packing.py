@@ -118,7 +118,7 @@ OPERATIONS = {name: one for name, one in vars(operations).items() if isinstance(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_row_of_the_table_fits_its_kernels(name):
-    """NetFrame has the group functions, and the entry point reads no other ones."""
+    """NetFrame has the functions of the group, and the entry point reads no others."""
     operation = OPERATIONS[name]
     assert {one.__name__ for one in operation.group} <= set(NetFrame._fields)
     assert set(operation.results) <= set(ResultFrame._fields)

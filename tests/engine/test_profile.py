@@ -1,4 +1,4 @@
-"""Profiles: parts that add up to the step, and a network that is as it was."""
+"""Profiles: parts add up to the step, and the network does not change."""
 
 from functools import partial
 
@@ -160,7 +160,7 @@ def test_a_profile_needs_samples():
 
 
 @pytest.mark.filterwarnings("ignore::dagbp.UnreachableWarning")
-def test_a_profile_of_next_to_nothing():
+def test_a_profile_of_a_tiny_network():
     net = dagbp.Network.from_edges([0], [1], seed=0)
     assert net.profile([[1.0]], [[1.0]]).batch_size == 1
     net = dagbp.Network.from_edges([], [], n_nodes=2, inputs=[0], outputs=[0, 1])

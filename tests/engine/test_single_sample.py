@@ -21,7 +21,7 @@ TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 
 
 def raw(case):
-    """Return the network with identity outputs, which the entropies ask for."""
+    """Return the network with identity outputs, as the cross-entropies require."""
     graph = case.G.copy()
     for node in set(case.outputs) - set(case.inputs):
         graph.nodes[node]["activation"] = "identity"
@@ -79,7 +79,7 @@ def test_every_gradient_equals_the_oracle(case, loss, seed):
     st.sampled_from(list(TOLERANCES)),
     st.integers(0, 2**32 - 1),
 )
-def test_it_equals_a_tile(case, dtype, seed):
+def test_a_single_sample_equals_a_tile(case, dtype, seed):
     X, Y = random_samples(seed, case, 1)
     nets = (make(case, dtype=dtype, seed=0) for make in (alone, in_tiles))
     assert_same(*(results(net, X, Y) for net in nets), TOLERANCES[dtype])
@@ -114,7 +114,7 @@ def test_layers_of_any_density(shape, dtype):
 
 
 def test_rows_of_one_to_forty_edges():
-    """Less than a vector, a whole one, several and a part: in-edges and out-edges."""
+    """Rows of less than a vector, one vector, several vectors and a part, in both directions."""
     triangle = [(i, 40 + j) for j in range(40) for i in range(j + 1)]
     mirrored = [(40 + i, 80 + j) for j in range(40) for i in range(j, 40)]
     G = nx.DiGraph(triangle + mirrored)
@@ -152,7 +152,7 @@ def test_any_weight_of_the_only_sample_is_the_mean():
 
 
 def test_users_activations_are_called_for_their_own_nodes_alone():
-    """A function that spoils what is below 0 beside nodes whose signals all are."""
+    """The activation would change any negative value of another node."""
     if "above_zero" not in dagbp.activations.names():
         dagbp.activations.register(
             "above_zero", lambda s: abs(s) + 1, lambda s, x: 1.0 if s > 0 else -1.0
@@ -173,7 +173,7 @@ def test_a_users_loss():
     assert_same(*(results(net, X, Y, "quartic") for net in nets), 1e-12)
 
 
-def test_a_loss_registered_anew_is_the_new_one():
+def test_an_overwritten_loss_replaces_the_old_one():
     net, X, Y = alone(RandomNetwork(*_three_outputs()), seed=0), np.ones((1, 2)), np.zeros((1, 3))
     for factor in (1.0, 3.0):
         dagbp.losses.register(
@@ -189,14 +189,14 @@ def test_a_loss_registered_anew_is_the_new_one():
 
 
 def pattern(values):
-    """Return 0 for what is finite, 1 for inf, -1 for -inf and 2 for NaN."""
+    """Return 0 for finite values, 1 for inf, -1 for -inf and 2 for NaN."""
     values = np.asarray(values)
     return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0))
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "silu"])
 @pytest.mark.parametrize(("density", "dense_above"), [(0.3, 2.0), (0.9, 0.5), (1.0, 2.0)])
-def test_what_overflows_is_not_finite_where_it_is_in_a_tile(activation, density, dense_above):
+def test_overflow_is_not_finite_in_a_tile_and_outside(activation, density, dense_above):
     G = dagbp.layered([20, 40, 30, 5], density=density, activation=activation, seed=1)
     nodes = list(G)
     rng = np.random.default_rng(0)
@@ -228,8 +228,8 @@ def test_what_overflows_is_not_finite_where_it_is_in_a_tile(activation, density,
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "gelu"])
-def test_nan_of_what_leads_nowhere_is_nan_everywhere(activation):
-    """Its x is not finite, though the loss is: alone, in a tile, and with all signals kept."""
+def test_a_node_without_out_edges_that_is_not_finite_gives_nan(activation):
+    """Its x is not finite, the loss is: outside of tiles, in a tile, and with all signals."""
     G = nx.DiGraph()
     G.add_nodes_from(["p", "q", "y"], activation="identity")
     G.add_node("dead", activation=activation)
@@ -249,8 +249,8 @@ def test_nan_of_what_leads_nowhere_is_nan_everywhere(activation):
 # ---------------------------------------------------------------------------- buffers
 
 
-def test_what_is_kept_from_call_to_call_shows_in_no_result():
-    """Other samples, batches, training and new parameters between two calls."""
+def test_buffers_of_earlier_calls_change_no_result():
+    """Between two calls come other samples, batches, training and new parameters."""
     case = random_network(3, max_nodes=40, min_inputs=3, smooth_only=True)
     X, Y = random_samples(0, case, 30)
     net = alone(case, seed=0)
@@ -291,7 +291,7 @@ def test_threads_take_turns():
     assert wrong == []
 
 
-def test_what_does_not_fit_is_refused(monkeypatch):
+def test_calls_beyond_the_memory_are_refused(monkeypatch):
     net = alone(RandomNetwork(*_three_outputs()), seed=0)
     monkeypatch.setattr(_memory, "available_bytes", lambda: 100)
     text = r"^a sample's values and gradient needs [\d.,]+ \w+, but only 100 bytes are available$"
@@ -303,8 +303,8 @@ def test_what_does_not_fit_is_refused(monkeypatch):
 # ---------------------------------------------------------------------------- the choice
 
 
-def test_levels_never_go_alone():
-    """Their bits are those of any number of threads."""
+def test_levels_never_run_a_sample_outside_of_tiles():
+    """Results have the same bits on any number of threads."""
     chosen = model_of(alone(RandomNetwork(*_three_outputs()))).engine.tile_planner
     assert chosen.single(1, back=True)
     chosen = TilePlanner(chosen._layout, "levels")

@@ -1,4 +1,4 @@
-"""Threads, forks, worker processes and signals: the same bits, and never a crash or a hang."""
+"""Threads, forks, worker processes and signals: the same bits, no crash, no hang."""
 
 import _thread
 import multiprocessing
@@ -33,7 +33,7 @@ def trained(seed, n_threads=2):
 
 
 def at_once(calls):
-    """Call all from threads that begin together; return the results."""
+    """Call all functions at the same time, each in a thread; return the results."""
     barrier = threading.Barrier(len(calls))
 
     def begin(call):
@@ -95,7 +95,7 @@ def test_workers_are_used_again():
 # ---------------------------------------------------------------------------- a team
 
 
-def test_a_team_hands_on_what_a_call_raises():
+def test_a_team_raises_the_exception_of_a_call():
     done = []
 
     def fail():
@@ -109,7 +109,7 @@ def test_a_team_hands_on_what_a_call_raises():
 
 
 def test_an_interrupt_between_two_starts_does_not_hang(monkeypatch):
-    """The first call meets the second at a barrier, so the second has to begin after all."""
+    """The first call waits for the second at a barrier, so the second must begin."""
     starts, start = [], _team._Worker.start
 
     def interrupted(worker, job):
@@ -131,8 +131,8 @@ def test_an_interrupt_between_two_starts_does_not_hang(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-def test_interrupt_upon_interrupt_waits_for_the_workers(monkeypatch):
-    """Buffers are shared: no call may go on once `run_together` has raised."""
+def test_a_second_interrupt_waits_for_the_workers_too(monkeypatch):
+    """Buffers are shared: no call may run after `run_together` has raised."""
 
     class Alarm(Exception):
         pass
@@ -156,7 +156,7 @@ def test_interrupt_upon_interrupt_waits_for_the_workers(monkeypatch):
 
 
 def test_interrupts_at_any_moment():
-    """Whatever the moment, the network stays whole and the next call runs."""
+    """After an interrupt at any moment, the network is valid and the next call runs."""
     net = network()
     net.fit(X, Y, epochs=1, batch_size=150, verbose=0)  # compiles
 
@@ -179,7 +179,7 @@ def test_interrupts_at_any_moment():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
 @pytest.mark.parametrize("method", ["predict", "fit"])
 def test_interrupts_of_many_short_calls(method):
-    """Between any two instructions: the next call runs, in this thread and in another."""
+    """After an interrupt between any two instructions, calls run in this thread and in another."""
     net = dagbp.compile(dagbp.layered([4, 6, 2], seed=0), seed=0, n_threads=1)
     few = np.ones((5, 4)), np.ones((5, 2))
 
@@ -231,7 +231,7 @@ def test_fork_after_fit():
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert trained(1) == expected[1], "and the parent's workers go on"
+    assert trained(1) == expected[1], "the parent's workers still run"
 
 
 def answer(pickled, features):
@@ -265,7 +265,7 @@ def test_joblib(backend):
         assert np.array_equal(one[1], other[1])
 
 
-def test_a_network_that_knows_what_this_process_does_not():
+def test_a_network_with_an_activation_that_is_not_registered_here():
     """An activation registered elsewhere: a clear error, and no crash."""
     name = "elsewhere"
     dagbp.activations.register(name, lambda s: s * s, lambda s, x: 2 * s)

@@ -1,4 +1,4 @@
-"""The hooks around `fork`: their order, and children of a process whose other threads import."""
+"""Hooks around `fork`: their order, and forks while other threads import modules."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def exit_code(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_hooks_run_by_stage_whatever_the_order_they_were_added_in(monkeypatch):
+def test_hooks_run_by_stage_in_any_order_of_adding(monkeypatch):
     seen = []
     monkeypatch.setattr(_locks, "_hooks", {})
     for stage in (Stage.COMPILER, Stage.WORKERS, Stage.ENGINES):
@@ -112,7 +112,7 @@ def test_a_fork_waits_for_the_imports_of_other_threads(slow_import):
     assert exit_code(child) == 0
 
 
-def test_an_import_that_does_not_end_is_waited_for_once(slow_import, monkeypatch):
+def test_a_fork_waits_once_for_an_import_that_does_not_end(slow_import, monkeypatch):
     monkeypatch.setattr(_locks, "_given_up", set())
     slow_import("never_imported", 60)
     for least, most in ((0.2, 30), (0, 0.2)):

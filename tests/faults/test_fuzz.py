@@ -1,4 +1,4 @@
-"""Nonsense in every argument of every public call: a typed error, nothing changed, no crash.
+"""Bad values in every argument of every public call: a typed error, no change, no crash.
 
 Run as a script, this file is the process that may die: `python test_fuzz.py SEED SECONDS CALLS`.
 """
@@ -78,7 +78,7 @@ def set_threads(net, value):
 
 
 def fit(net, **options):
-    """Fit, unless that would honestly take for ever."""
+    """Fit, except with arguments for which a fit rightly does not end."""
     epochs = options["epochs"]
     if isinstance(epochs, (int, np.integer)) and epochs > 1000:
         options["epochs"] = 10**30
@@ -86,7 +86,7 @@ def fit(net, **options):
 
 
 def modest(builder):
-    """Return the builder, but for a billion nodes: they are no nonsense, and take for ever."""
+    """Return the builder, but skip calls with a billion nodes: they are valid and take for ever."""
 
     def call(**options):
         numbers = [n for value in options.values() for n in np.ravel(np.asarray(value, object))]
@@ -245,7 +245,7 @@ ALONE = [
 
 
 def one_call(net, rng):
-    """Call something with one or two arguments bent; return its name, arguments and exception."""
+    """Call a function with one or two bad arguments; return its name, arguments and exception."""
     of_network = rng.random() < 0.7
     function, good = rng.choice(OF_NETWORK if of_network else ALONE)
     options = good(rng)
@@ -272,7 +272,7 @@ def run(seed, seconds, calls):
             break
         net = rng.choice(nets)
         before = net.parameters
-        faulthandler.dump_traceback_later(60, exit=True)  # a hang is a failure that tells its place
+        faulthandler.dump_traceback_later(60, exit=True)  # prints where it hangs
         function, options, error = one_call(net, rng)
         after = net.parameters
         refused += error is not None
@@ -298,7 +298,7 @@ def run(seed, seconds, calls):
 
 
 def fuzz(seed, seconds, calls, folder):
-    """Run this file in a process of its own, in a folder of its own; return what it said."""
+    """Run this file in a new process and folder; return its output."""
     command = [sys.executable, "-X", "faulthandler", __file__, str(seed), str(seconds), str(calls)]
     done = subprocess.run(
         command,

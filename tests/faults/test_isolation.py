@@ -1,4 +1,4 @@
-"""What others do to a network, or beside it, leaves it as it was: no crash, no wrong number."""
+"""Isolation: other threads, processes, forks and networks change no result of a network."""
 
 import copy
 import ctypes
@@ -147,7 +147,7 @@ def test_an_activation_that_raises_gives_nan():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_trains():
-    """The child finds the network as a step has left it: forward and back of the same weights."""
+    """The child gets the network after a complete step: both orders of the weights agree."""
     net = network(n_threads=1)
     net.fit(X, Y, epochs=1, verbose=0)
     stop = threading.Event()
@@ -231,7 +231,7 @@ def test_a_fork_within_a_callback():
     assert [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children] == [7]
 
 
-def test_a_member_that_fails_takes_the_team_with_it(monkeypatch):
+def test_an_error_in_one_thread_ends_the_call_of_the_team(monkeypatch):
     net = network(n_threads=2)
     entry, calls = model_of(net).engine._entry, []
 
@@ -264,7 +264,7 @@ def test_no_worker_is_lost_when_a_thread_cannot_start(monkeypatch):
 
 
 class Frame:
-    """A frame that is not of pandas."""
+    """A data frame of another library."""
 
     columns = ("b", "a")
 
@@ -302,7 +302,7 @@ def test_values_beyond_single_precision_are_named():
 @pytest.mark.parametrize(
     ("typed", "meant"), [("ReLU", "relu"), ("LeakyReLU", "leaky_relu"), ("GELU", "gelu")]
 )
-def test_case_does_not_hide_what_was_meant(typed, meant):
+def test_a_name_in_other_case_is_suggested(typed, meant):
     with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
         network(activation=typed)
 
@@ -360,8 +360,8 @@ def test_a_callback_may_use_the_network_from_other_threads():
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_a_run_gives_way_to_other_threads_and_is_none_the_worse(n_threads):
-    """Between its steps: what they see is whole, and they do not starve the run."""
+def test_other_threads_may_call_during_a_run_and_change_no_bit(n_threads):
+    """Other threads run between the steps: they see complete steps and do not stop the run."""
     net, alone = network(n_threads=n_threads), network(n_threads=n_threads)
     done, asked = threading.Event(), []
 
@@ -383,7 +383,7 @@ def test_a_run_gives_way_to_other_threads_and_is_none_the_worse(n_threads):
     assert all(np.isfinite(outputs).all() for outputs, _ in asked)
     twin = next(twin for _, twin in asked if twin.history is not None)
     assert 0 < twin.history.n_updates < history.n_updates
-    twin.fit(X, Y, resume=True, **options)  # from the midst of the run to the same bits
+    twin.fit(X, Y, resume=True, **options)  # from the middle of the run to the same bits
     assert np.array_equal(twin.parameters, alone.parameters)
 
 

@@ -51,7 +51,7 @@ def limit(monkeypatch):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_what_does_not_fit_is_refused_and_changes_nothing(monkeypatch, limit, call, n_threads):
+def test_calls_beyond_the_memory_change_nothing(monkeypatch, limit, call, n_threads):
     net, same = network(n_threads=n_threads), network(n_threads=n_threads)
     before, prediction = net.parameters, net.predict(X)
     net.release()
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(monkeypatch, limit, ca
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_with_as_much_as_is_needed_it_runs(monkeypatch, limit, call):
+def test_calls_run_with_exactly_the_memory_they_need(monkeypatch, limit, call):
     """The limit, to the byte, is the number in the error text."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
@@ -96,7 +96,7 @@ def test_kept_buffers_are_not_asked_for_again(limit):
     assert np.array_equal(net.predict(X), expected)
 
 
-def test_signals_take_room_where_something_asks_for_them(limit):
+def test_signals_take_memory_only_where_they_are_read(limit):
     """Signals are kept for gelu, for `forward` and for dropout; the slope of tanh reads x."""
 
     def bytes_kept(net):
@@ -139,7 +139,7 @@ def test_a_larger_batch_refused_leaves_the_smaller_one(limit):
     net.fit(X, Y, optimizer="sgd", batch_size=8, epochs=1, verbose=0)
 
 
-def test_nothing_is_refused_where_nobody_tells(monkeypatch):
+def test_nothing_is_refused_where_the_memory_is_unknown(monkeypatch):
     monkeypatch.setattr(_memory, "_machine", lambda: None)
     monkeypatch.setattr(_memory, "_container", lambda: None)
     assert available_bytes() is None
@@ -157,7 +157,7 @@ def test_the_lower_of_machine_and_container_counts(monkeypatch):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_there_is_some_memory_here():
+def test_the_available_memory_is_found_here():
     assert 2**20 < available_bytes() < 2**50
 
 

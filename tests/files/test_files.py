@@ -153,7 +153,7 @@ def test_attributes_are_saved_or_a_warning_names_them(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-320, -0.0, math.nan, -math.inf, 10**40, "\ud83d"])
-def test_values_come_back_to_the_bit(value):
+def test_values_are_decoded_to_the_same_bits(value):
     text = json.dumps(encode(value, Arrays()), allow_nan=False)
     back = decode(json.loads(text), Arrays())
     assert type(back) is type(value)

@@ -26,7 +26,7 @@ def whole_file(tmp_path_factory):
 
 
 def with_header(data, change):
-    """Return a file whose header was changed, with sizes and checksum that fit."""
+    """Return a file with a changed header, and sizes and checksum that fit."""
     prefix = struct.Struct("<8sIQQ")
     magic, version, length, _ = prefix.unpack(data[: prefix.size])
     header = json.loads(data[prefix.size : prefix.size + length])

@@ -38,7 +38,7 @@ print(net.parameters.tobytes().hex(), net.history.loss)
 """
 
 
-def run(*arguments):
+def train(*arguments):
     return run_python(TRAIN, *arguments).splitlines()[-1]
 
 
@@ -59,13 +59,13 @@ def kill_and_resume(path, whole, delays):
         process.communicate()
         loaded = dagbp.load(path)
         taken.append(0 if loaded.history is None else loaded.history.n_updates)
-    assert run(str(path), "resume") == whole
+    assert train(str(path), "resume") == whole
     return taken
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
-    whole = run(str(tmp_path / "whole"))
+    whole = train(str(tmp_path / "whole"))
     taken = kill_and_resume(tmp_path / "net", whole, [0.01, 0.6])
     assert taken == sorted(taken)
 

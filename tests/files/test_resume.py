@@ -125,7 +125,7 @@ def test_epochs_without_callbacks_keep_their_losses_after_an_interrupt():
 @pytest.mark.parametrize("kind", ["file", "here"])
 @pytest.mark.parametrize("ends", ["by its epochs", "by a limit"])
 def test_a_resumed_run_starts_from_the_last_parameters_not_from_the_best(tmp_path, kind, ends):
-    """The end of a run puts the best ones in; the run itself goes on from the last ones."""
+    """The end of a run restores the best parameters; a resumed run starts from the last ones."""
 
     class Limit(Callback):
         def on_epoch_end(self, progress):
@@ -285,7 +285,7 @@ def test_a_run_that_stopped_early_resumes_without_the_callback_that_stopped_it(t
 
 
 def test_resume_of_the_optimizer_keeps_its_state_alone():
-    """Two runs of Adam whose state is kept are one of twice the steps, but for the order."""
+    """Two runs of Adam with a kept state equal one run of twice the steps."""
     options = {"optimizer": Adam(), "batch_size": len(X), "shuffle": False, "verbose": 0}
     one, two = network("float64"), network("float64")
     one.fit(X, Y, epochs=6, **options)

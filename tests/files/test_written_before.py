@@ -28,7 +28,7 @@ def test_the_network_is_the_same():
     assert (len(net.history.loss), net.history.stopped) == (2, "half")
 
 
-def test_a_resumed_run_ends_alike():
+def test_a_resumed_run_ends_with_the_same_numbers():
     """To rounding: sums over lanes depend on the width of registers."""
     net, expected = (
         dagbp.load(FOLDER / "0.dagbp"),

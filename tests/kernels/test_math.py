@@ -86,7 +86,7 @@ def apply(name, x):
 
 
 def probes(dtype, low, high):
-    """Numbers of all magnitudes, more of them where functions bend; subnormals too."""
+    """Numbers of all magnitudes, more of them where functions are curved, and subnormals."""
     random = np.random.default_rng(0)
     info = np.finfo(dtype)
     reach = np.log(float(info.max))

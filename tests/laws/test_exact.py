@@ -1,4 +1,4 @@
-"""Every number of the engine against plain Python, differences, and the laws of the algorithm."""
+"""Exactness: all results equal plain Python and differences, and keep the algorithm's laws."""
 
 import random
 
@@ -36,7 +36,7 @@ def test_1000_random_networks_equal_the_oracle(block):
 
 
 def with_raw_outputs(case):
-    """Return the network with identity outputs, which the entropies ask for."""
+    """Return the network with identity outputs, as the cross-entropies require."""
     graph = case.G.copy()
     for node in case.outputs:
         graph.nodes[node]["activation"] = "identity"
@@ -158,7 +158,7 @@ def test_an_edge_of_weight_zero_changes_no_value_and_no_delta(case, data, seed):
 
 @given(networks(min_inputs=1), st.data())
 def test_memorylessness_on_a_cut(case, data):
-    """Given the values on a cut, the error no longer depends on what lies before it.
+    """Given the values on a cut, the error does not depend on nodes before it.
 
     The nodes up to some place in topological order are made inputs that hold their own values;
     every later delta and gradient stays what it was.

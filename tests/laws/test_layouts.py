@@ -1,4 +1,4 @@
-"""Every layout computes the same: each equals the plain-Python oracle, as does a step of SGD."""
+"""Every layout equals the plain-Python oracle, before and after a step of SGD."""
 
 import networkx as nx
 import numpy as np

@@ -1,4 +1,4 @@
-"""The oracle's own sanity: differences, hand-computed values, and what the strategy covers."""
+"""The oracle equals differences and values by hand; the strategy covers all features."""
 
 import math
 from collections import Counter
@@ -112,7 +112,7 @@ def test_loss_by_hand(name, x, y, error, slope):
 # ---------------------------------------------------------------------------- the network
 
 
-def chain():
+def graph_by_hand():
     """Return 1 -> 'h' -> 'y' with x = 2, s_h = 3, and the output also reading the input."""
     G = nx.DiGraph()
     G.add_node("y", activation="identity", bias=None)
@@ -125,7 +125,9 @@ def chain():
 
 
 def test_backprop_by_hand():
-    bp = naive.backprop(chain(), [{1: 2.0}, {1: 0.0}], [[1.5], [1.0]], "squared_error", ["y"])
+    bp = naive.backprop(
+        graph_by_hand(), [{1: 2.0}, {1: 0.0}], [[1.5], [1.0]], "squared_error", ["y"]
+    )
     assert bp.s == {"h": [3.0, -1.0], "y": [-0.5, 0.0]}
     assert bp.x == {1: [2.0, 0.0], "h": [3.0, 0.0], "y": [-0.5, 0.0]}
     assert bp.loss == (4.0 + 1.0) / 2
@@ -136,7 +138,7 @@ def test_backprop_by_hand():
 
 def test_sample_weights_are_relative():
     arguments = [{1: 2.0}, {1: 0.0}], [[1.5], [1.0]], "squared_error", ["y"]
-    bp = naive.backprop(chain(), *arguments, sample_weight=[30.0, 10.0])
+    bp = naive.backprop(graph_by_hand(), *arguments, sample_weight=[30.0, 10.0])
     assert bp.loss == (3 * 4.0 + 1.0) / 4
     assert bp.delta == {"y": [-4.0, -2.0], "h": [-2.0, 0.0]}
     assert bp.grad_weight[1, "y"] == 3 * -8.0 / 4
@@ -147,7 +149,7 @@ def test_a_cycle_is_refused():
         naive.topological_order(nx.DiGraph([(0, 1), (1, 2), (2, 1)]))
 
 
-def run(net, X, Y, loss="squared_error", **options):
+def oracle_of(net, X, Y, loss="squared_error", **options):
     return naive.backprop(
         net.G, naive.as_samples(net.inputs, X), Y.tolist(), loss, net.outputs, **options
     )
@@ -158,14 +160,14 @@ def run(net, X, Y, loss="squared_error", **options):
 def test_gradient_equals_differences(loss, data):
     net = data.draw(networks(max_nodes=8, smooth_only=True))
     X, Y = data.draw(samples(net, 2, loss))
-    bp = run(net, X, Y, loss, sample_weight=[1.0, 3.0])
+    bp = oracle_of(net, X, Y, loss, sample_weight=[1.0, 3.0])
 
     def varied(attributes, key):
         def mean_loss(value):
             before = attributes.get(key)
             attributes[key] = value
             try:
-                return run(net, X, Y, loss, sample_weight=[1.0, 3.0]).loss
+                return oracle_of(net, X, Y, loss, sample_weight=[1.0, 3.0]).loss
             finally:
                 attributes[key] = before
 
@@ -186,7 +188,7 @@ def test_gradient_equals_differences(loss, data):
 
 @given(data=st.data())
 def test_memorylessness(data):
-    """Given the values on a cut, neither the error nor a later delta depends on what is before."""
+    """Given the values on a cut, the error and later deltas do not depend on nodes before it."""
     net = data.draw(networks())
     order = naive.topological_order(net.G)
     before = set(order[: data.draw(st.integers(0, len(order)))]) | set(net.inputs)
@@ -197,7 +199,7 @@ def test_memorylessness(data):
     after.add_edges_from((i, j, e) for i, j, e in net.G.edges(data=True) if j not in before)
 
     X, Y = data.draw(samples(net, 3))
-    whole = run(net, X, Y)
+    whole = oracle_of(net, X, Y)
     given_cut = [{j: whole.x[j][n] for j in cut} for n in range(3)]
     part = naive.backprop(after, given_cut, Y.tolist(), "squared_error", net.outputs)
     assert part.loss == whole.loss
@@ -215,7 +217,7 @@ def test_relabelling_changes_no_bit(data):
         (("new", i), ("new", j), e) for i, j, e in reversed(list(net.G.edges(data=True)))
     )
     renamed = type(net)(H, [("new", j) for j in net.inputs], [("new", j) for j in net.outputs])
-    a, b = run(net, X, Y), run(renamed, X, Y)
+    a, b = oracle_of(net, X, Y), oracle_of(renamed, X, Y)
     assert a.loss == b.loss
     assert {("new", j): d for j, d in a.delta.items()} == b.delta
 
@@ -275,7 +277,7 @@ def test_clipping():
 
 
 def features(net):
-    """Yield what is special about a network."""
+    """Yield the special properties of a network."""
     G, inputs, outputs = net.G, set(net.inputs), set(net.outputs)
     alive = outputs.union(*(nx.ancestors(G, j) for j in outputs))
     hidden = set(G) - inputs - outputs

@@ -20,7 +20,7 @@ TILES = [1, 5, 16, 17, 32, 33, 64, 65, 200]
 
 
 def everything(net, X, Y, batch_size):
-    """Return all that training and running gives: first the losses, then arrays."""
+    """Return all results of training and running: first the losses, then arrays."""
     value, gradient = net.loss_and_gradient(X, Y)
     losses, found = [value, net.evaluate(X, Y)], [net.predict(X), gradient]
     optimizers = (
@@ -43,15 +43,15 @@ def assert_same_bits(found, expected):
         assert np.array_equal(one, two)
 
 
-def layers(activation="tanh"):
+def dense_case(activation="tanh"):
     G = dense_layers(activation)
     return RandomNetwork(G, list(G)[:20], list(G)[-20:])
 
 
 CASES = {
-    "one activation": layers,
+    "one activation": dense_case,
     "random": lambda: random_network(7, max_nodes=40, min_inputs=2, smooth_only=True),
-    "user's activation": lambda: layers(user_activation()),
+    "user's activation": lambda: dense_case(user_activation()),
 }
 
 
@@ -87,7 +87,7 @@ def test_levels_of_random_networks_give_the_same_bits(case, dtype, n_threads, n)
 
 
 def test_levels_shared_by_the_cost_model_give_the_same_bits():
-    """With levels large enough for the real threshold, and a panel in each."""
+    """The levels exceed the default threshold, and each has a panel."""
     G = dense_layers(widths=(100, 300, 300, 50))
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(300, 100)), rng.normal(size=(300, 50))

@@ -1,4 +1,4 @@
-"""Filled blocks: a valid plan, and explicit zeros that never show in any result."""
+"""Filled blocks: a valid plan, and explicit zeros that change no result."""
 
 import copy
 import math
@@ -29,8 +29,8 @@ UNFILLED = 2.0
 
 
 @st.composite
-def blocky(draw):
-    """Draw (plan, row class) of layers with pairs that are full, holey, sparse or not connected."""
+def plans_with_blocks(draw):
+    """Draw (plan, row class) of layers; pairs are full, nearly full, sparse or not connected."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     widths = draw(st.lists(st.integers(1, 110), min_size=2, max_size=4))
     n_classes = draw(st.integers(1, 2))
@@ -74,7 +74,7 @@ def matrix(plan):
     return full
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_a_filled_plan_is_a_plan(drawn, dense_above):
     plan, row_class = drawn
     filled, slot = fill_blocks(plan, row_class, dense_above)
@@ -102,7 +102,7 @@ def test_a_filled_plan_is_a_plan(drawn, dense_above):
         assert array.flags.c_contiguous, name
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_every_edge_is_at_its_slot_and_explicit_zeros_have_no_edge(drawn, dense_above):
     plan, row_class = drawn
     filled, slot = fill_blocks(plan, row_class, dense_above)
@@ -118,7 +118,7 @@ def test_every_edge_is_at_its_slot_and_explicit_zeros_have_no_edge(drawn, dense_
     assert (filled.in_edge[added] == -1).all()
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75, 1.0]))
 def test_blocks_are_filled_whole_or_not_at_all(drawn, dense_above):
     plan, row_class = drawn
     filled, _ = fill_blocks(plan, row_class, dense_above)
@@ -136,7 +136,7 @@ def test_blocks_are_filled_whole_or_not_at_all(drawn, dense_above):
                 assert old.all(), "with as many edges in every row it had to be filled"
 
 
-@given(blocky(), st.sampled_from([0.1, 0.5, 0.75]))
+@given(plans_with_blocks(), st.sampled_from([0.1, 0.5, 0.75]))
 def test_counting_few_edges_at_a_time_fills_the_same(drawn, dense_above):
     plan, row_class = drawn
     expected = fill_blocks(plan, row_class, dense_above)
@@ -296,7 +296,9 @@ def test_explicit_zeros_are_not_visible():
 def test_assigned_parameters_are_read_back():
     net = holey(2).compile(dense_above=0.1)
     values = np.random.default_rng(0).normal(size=net.parameters.shape).astype(np.float32)
-    values[net.n_edges :][~net._has_bias] = 0
+    nodes = net.to_networkx().nodes
+    absent = [nodes[v].get("bias") is None for v in net.parameter_names[net.n_edges :]]
+    values[net.n_edges :][np.array(absent, bool)] = 0
     net.parameters = values
     assert np.array_equal(net.parameters, values)
     assert (explicit_zeros(net) == 0).all()
@@ -359,7 +361,7 @@ def test_an_overflow_changes_only_the_nodes_behind_it(activation, n):
 
 
 def test_a_delta_that_overflows_changes_only_the_nodes_before_it():
-    """A target with a huge weight behind it: its delta overflows, and has holes in its block."""
+    """A node with a huge out-weight: its delta overflows, and its block has explicit zeros."""
     case = holey(8, (16, 20, 18, 1), 0.8, "identity")
     G = case.G
     for node in G:
@@ -443,7 +445,7 @@ def filled_share(sizes, density):
 
 
 def test_a_wide_layer_is_filled_as_a_whole_or_not_at_all():
-    """Cells differ by chance: some would lie above the limit, and others below."""
+    """The densities of cells vary by chance: some lie above the limit and some below."""
     limit = FAR_SHARE
     assert filled_share([672, 672], limit + 0.03) == 1
     assert filled_share([672, 672], limit - 0.03) == 0

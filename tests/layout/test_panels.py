@@ -2,11 +2,10 @@
 
 from itertools import pairwise
 
-import networkx as nx
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import RandomNetwork
+from networks import complete_layers
 
 import dagbp
 from dagbp._layout.panels import (
@@ -27,34 +26,6 @@ from dagbp._machine import PANEL_ROWS
 from dagbp._network import model_of
 
 
-@st.composite
-def blocky(draw):
-    """Draw a net of wide complete layers with holes, skips and loose nodes; some have no inputs."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
-    holes = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
-    layers, count = [], 0
-    for width in widths:
-        layers.append(range(count, count + width))
-        count += width
-    G = nx.DiGraph()
-    for layer in layers:
-        activation = draw(st.sampled_from(["tanh", "relu", "identity", "gelu"]))
-        for node in layer:
-            G.add_node(node, activation=activation, bias=rng.normal())
-    inputs = list(layers[0]) if draw(st.booleans()) else []  # else constants
-    for node in inputs:
-        G.nodes[node].clear()
-    pairs = [(u, v) for a, b in pairwise(layers) for u in a for v in b]
-    if len(layers) > 2 and rng.random() < 0.5:
-        pairs += [(u, v) for u in layers[0] for v in layers[2]]
-    scale = 1 / np.sqrt(max(widths))
-    for u, v in pairs:
-        if rng.random() >= holes:
-            G.add_edge(u, v, weight=rng.normal() * scale)
-    return RandomNetwork(G, inputs, list(layers[-1]))
-
-
 def programs(panels):
     """Yield (first row, list of runs) of each panel."""
     for row in np.flatnonzero(panels.of_row):
@@ -64,7 +35,7 @@ def programs(panels):
         yield row, words.reshape(-1, RUN_WORDS)
 
 
-@given(blocky())
+@given(complete_layers())
 def test_every_run_is_made_of_edges(case):
     plan = model_of(case.compile()).engine.plan
     marked = np.zeros(len(plan.node), np.int64)

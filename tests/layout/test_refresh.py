@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_panels import blocky
+from networks import complete_layers
 
 import dagbp
 from dagbp._layout.refresh import stretches, within
@@ -27,7 +27,7 @@ def patch_slots(share, n_rows):
 
 
 @settings(max_examples=50)
-@given(blocky(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
+@given(complete_layers(), st.integers(1, 5), st.sampled_from(["float32", "float64"]))
 def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
     layout = model_of(case.compile(dtype=dtype)).engine.layout
     plan, n_rows = layout.plan, 64 // np.dtype(dtype).itemsize
@@ -44,7 +44,7 @@ def test_every_slot_and_every_row_is_copied_once(case, n_threads, dtype):
     assert not rows[: plan.n_inputs].any()
 
 
-@given(blocky(), st.sampled_from(["float32", "float64"]))
+@given(complete_layers(), st.sampled_from(["float32", "float64"]))
 def test_patches_are_whole_lines_of_values(case, dtype):
     layout = model_of(case.compile(dtype=dtype)).engine.layout
     in_slot, n_rows = layout.plan.in_slot.astype(np.int64), 64 // np.dtype(dtype).itemsize

@@ -22,7 +22,7 @@ WIDE, NARROW = 200, 5  # samples: of batches in wide tiles and in narrow ones
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.01, "verbose": 0, "seed": 0}
 
 
-def layers(dtype="float64", source_blocks=True, **options):
+def net_of_long_rows(dtype="float64", source_blocks=True, **options):
     """Return a net with many edges a row, with source blocks or without."""
     G = dagbp.layered(SIZES, density=0.4, activation="tanh", seed=0)
     without = mock.patch.object(layout, "cut_source_blocks", return_value=None)
@@ -111,7 +111,7 @@ def test_distinct_values_of_a_narrow_and_of_a_wide_range(values, first, wide):
 def test_with_and_without_source_blocks(dtype, tolerance, n_threads):
     found = []
     for source_blocks in (True, False):
-        net = layers(dtype, source_blocks, n_threads=n_threads)
+        net = net_of_long_rows(dtype, source_blocks, n_threads=n_threads)
         X, Y = samples(WIDE)
         before = net.predict(X), *net.loss_and_gradient(X, Y)
         net.fit(X, Y, epochs=5, batch_size=WIDE, **OPTIONS)
@@ -121,10 +121,10 @@ def test_with_and_without_source_blocks(dtype, tolerance, n_threads):
 
 
 def test_wide_and_narrow_batches_alternately():
-    """Wide and narrow tiles read the weights in different orders, and both train them."""
+    """Wide and narrow tiles read the weights in different orders; training updates both."""
     found = []
     for source_blocks in (True, False):
-        net = layers(source_blocks=source_blocks)
+        net = net_of_long_rows(source_blocks=source_blocks)
         for n in (WIDE, NARROW, WIDE, WIDE, NARROW, NARROW):
             X, Y = samples(n)
             row_bytes = model_of(net).engine.tile_planner.choose(n, 1).row_bytes
@@ -137,7 +137,7 @@ def test_wide_and_narrow_batches_alternately():
 
 
 def test_assigned_parameters_reach_both_orders():
-    net, other = layers(), layers(source_blocks=False)
+    net, other = net_of_long_rows(), net_of_long_rows(source_blocks=False)
     X, Y = samples(WIDE)
     net.fit(X, Y, epochs=1, batch_size=WIDE, **OPTIONS)
     net.parameters = other.parameters
@@ -147,7 +147,7 @@ def test_assigned_parameters_reach_both_orders():
 
 
 def test_a_step_that_diverges_is_undone():
-    net = layers()
+    net = net_of_long_rows()
     X, Y = samples(WIDE)
     net.fit(X, Y, epochs=2, batch_size=WIDE, **OPTIONS)
     before, predicted = net.parameters, net.predict(X)
@@ -161,7 +161,7 @@ def test_max_norm_holds_in_both_orders():
     X, Y = samples(WIDE)
     found = []
     for source_blocks in (True, False):
-        net = layers(source_blocks=source_blocks)
+        net = net_of_long_rows(source_blocks=source_blocks)
         net.fit(X, Y, epochs=4, batch_size=WIDE, max_norm=0.5, **OPTIONS)
         found.append((net.parameters, net.predict(X)))
     for ours, theirs in zip(*found, strict=True):
@@ -171,7 +171,7 @@ def test_max_norm_holds_in_both_orders():
 @settings(max_examples=10)
 @given(st.lists(st.sampled_from(["wide", "narrow", "one", "set"]), max_size=5))
 def test_any_order_of_calls(calls):
-    ours, theirs = layers(), layers(source_blocks=False)
+    ours, theirs = net_of_long_rows(), net_of_long_rows(source_blocks=False)
     for k, call in enumerate(calls):
         X, Y = samples({"wide": WIDE, "narrow": NARROW, "one": 1}.get(call, 2))
         for net in (ours, theirs):

@@ -1,4 +1,4 @@
-"""Network's conduct: what each call returns, refuses and leaves alone."""
+"""Methods of `Network`: results, refused arguments, and unchanged state."""
 
 import copy
 import pickle
@@ -97,7 +97,7 @@ def test_names_of_values():
             bp.grad_weight[missing]
 
 
-def test_the_summary_tells_of_the_graph_that_is_kept():
+def test_the_summary_shows_whether_the_graph_is_stored():
     G = dagbp.layered([20, 30, 5])
     assert "about 206.1 KiB for its NetworkX graph" in dagbp.compile(G).summary()
     src, dst = zip(*nx.convert_node_labels_to_integers(G).edges, strict=True)
@@ -166,7 +166,7 @@ def test_weights_and_biases_are_the_parameters():
 
 @given(networks(), st.integers(0, 2**31))
 def test_gradient_is_aligned_with_parameters(case, seed):
-    """The gradient's names and the parameters' are the same, shown by moving them."""
+    """Gradients and parameters have the same names: a change of one parameter shows it."""
     net = case.compile(dtype="float64", seed=seed)
     flat = np.arange(1.0, len(net.parameters) + 1)
     nodes = net.to_networkx().nodes
@@ -369,13 +369,13 @@ def test_scipy_minimises_it():
 @settings(max_examples=20)
 @given(networks(min_inputs=1), st.data())
 def test_oracle_after_a_round_trip(case, data):
-    """A network that was pickled and drawn back still computes what the graph says."""
+    """A network equals the oracle on its graph, also after pickling."""
     net = pickle.loads(pickle.dumps(case.compile(dtype="float64")))
     X, Y = random_samples(data.draw(st.integers(0, 99)), case, 4)
     assert_same_backprop(net.backprop(X, Y), oracle(case, X, Y), 1e-12)
 
 
-def test_seeds_make_the_weights():
+def test_seeds_determine_the_weights():
     G = nx.gnp_random_graph(12, 0.5, seed=1, directed=True)
     G = nx.DiGraph((u, v) for u, v in G.edges if u < v)
     one, same, other = (dagbp.compile(G, seed=s).parameters for s in (1, 1, 2))
@@ -401,7 +401,7 @@ def test_initial_weights_in_slices_keep_those_of_the_graph(given_share):
         assert value is None or net.weights[u, v] == at_once.weights[u, v] == value
 
 
-def test_a_wide_random_network_once_more():
+def test_a_wide_random_network_equals_the_oracle():
     case = random_network(3, max_nodes=40, min_inputs=2)
     X, Y = random_samples(0, case, 70)
     assert_same_backprop(case.compile(dtype="float64").backprop(X, Y), oracle(case, X, Y), 1e-12)

@@ -1,4 +1,4 @@
-"""Row clustering: planted blocks are found in any order of nodes, and nothing else changes."""
+"""Row clustering: planted blocks are found in any order of nodes; results do not change."""
 
 import pickle
 from functools import partial
@@ -35,7 +35,7 @@ def block(rng, sources, targets, share):
     return np.column_stack([np.asarray(sources)[i], np.asarray(targets)[j]])
 
 
-def layers(rng, first, widths, share):
+def edges_of_layers(rng, first, widths, share):
     """Return the edges of layers; nodes are numbered from `first` on."""
     spans = [np.arange(a, b) for a, b in pairwise(first + np.cumsum([0, *widths]))]
     return np.concatenate([block(rng, *pair, share) for pair in pairwise(spans)])
@@ -43,13 +43,16 @@ def layers(rng, first, widths, share):
 
 def three_parts(rng):
     """Return three complete nets side by side."""
-    parts = [layers(rng, first, (64, 96, 64), 1.0) for first in (0, 224, 448)]
+    parts = [edges_of_layers(rng, first, (64, 96, 64), 1.0) for first in (0, 224, 448)]
     return np.concatenate(parts), sum(map(len, parts))
 
 
 def dense_and_sparse(rng):
     """Return a complete net, a sparse one, and a few edges between them."""
-    dense, loose = layers(rng, 0, (96, 128, 64), 1.0), layers(rng, 288, (96, 128, 64), 0.1)
+    dense, loose = (
+        edges_of_layers(rng, 0, (96, 128, 64), 1.0),
+        edges_of_layers(rng, 288, (96, 128, 64), 0.1),
+    )
     spans = [np.arange(a, b) for a, b in ((0, 96), (384, 512), (96, 224), (512, 576))]
     across = [block(rng, *pair, 0.05) for pair in zip(spans[::2], spans[1::2], strict=True)]
     return np.concatenate([dense, loose, *across]), len(dense)
@@ -58,7 +61,7 @@ def dense_and_sparse(rng):
 def residual(rng):
     """Return complete layers with skips, beside a sparse net."""
     G = nx.convert_node_labels_to_integers(dagbp.residual([64] * 4, skip=2, density=1.0, seed=0))
-    dense, loose = np.array(G.edges), layers(rng, len(G), (64, 96, 96, 64), 0.1)
+    dense, loose = np.array(G.edges), edges_of_layers(rng, len(G), (64, 96, 96, 64), 0.1)
     return np.concatenate([dense, loose]), len(dense)
 
 
@@ -66,7 +69,7 @@ def core(share):
     """Return a case: a block among random edges."""
 
     def draw(rng):
-        loose = layers(rng, 0, (300, 300, 300), 0.05)
+        loose = edges_of_layers(rng, 0, (300, 300, 300), 0.05)
         dense = block(rng, np.arange(96), np.arange(300, 396), share)
         return np.unique(np.concatenate([loose, dense]), axis=0), len(dense)
 
@@ -74,7 +77,7 @@ def core(share):
 
 
 def groups(share, side=48):
-    """Return a case: each group of a layer reads some groups of the one below."""
+    """Return a case: each group of a layer reads some groups of the previous layer."""
 
     def draw(rng):
         spans = np.arange(3 * 6 * side).reshape(3, 6, side)
@@ -388,7 +391,7 @@ def test_a_clustered_plan_is_a_plan(drawn):
 
 
 def test_small_plans_are_clustered():
-    """Else the test before would test nothing."""
+    """Otherwise the test before this one would pass for any code."""
     rng = np.random.default_rng(0)
     there = (np.arange(8)[:, None] + np.arange(8)) % 2 == 0
     src, dst = np.nonzero(there)
@@ -430,7 +433,7 @@ def test_edges_in_blocks_by_definition(drawn):
 
 @given(plans())
 def test_clusters_are_of_one_class_and_similar(drawn):
-    """Each cluster has a row to which all its rows are similar."""
+    """All rows of a cluster are similar to one of its rows."""
     plan, node_class = drawn
     views = View(plan.in_ptr, plan.in_src), View(plan.out_ptr, plan.out_dst)
     row_class = row_classes(plan, node_class[plan.node])
@@ -457,8 +460,8 @@ def test_each_kernel_has_one_signature():
         assert len(function.signatures) == 1
 
 
-def test_rows_that_share_one_neighbour_by_chance_lead_no_cluster():
-    """All targets share one source, which has the least hash of all, and have random others."""
+def test_rows_that_share_one_neighbour_by_chance_form_no_cluster():
+    """All targets share the source of the least hash; their other sources are random."""
     rng, n, hub = np.random.default_rng(0), 4_000, 7
     other = np.array([np.sort(rng.permutation(n)[:20]) for _ in range(500)])
     ptr = np.arange(0, other.size + 1, 20)

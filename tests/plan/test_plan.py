@@ -116,7 +116,7 @@ def test_order_of_edges_changes_only_edge_numbers(dag, random):
 
 @given(dags(), st.booleans())
 def test_edges_already_in_the_order_of_the_plan(dag, by_level):
-    """The short way for them gives the same plan; also where only their numbers ascend."""
+    """The short cut gives the same plan, also where only the edge numbers ascend."""
     n, src, dst, inputs, outputs = dag
     row = make_plan(*dag).row
     if not by_level:  # some other topological order

@@ -1,4 +1,4 @@
-"""Small pictures in notebooks, and the page: they have the network's numbers and are harmless."""
+"""Small pictures in notebooks, and the page: they have the network's numbers and load nothing."""
 
 import re
 import subprocess
@@ -160,7 +160,7 @@ def test_values_beyond_all_bounds_are_on_the_page():
         plotting.animate_backprop(net, [1.0], [0.0])
 
 
-def test_the_page_is_whole_and_harmless(tmp_path):
+def test_the_page_is_complete_and_loads_nothing(tmp_path):
     bad = "</script><script>alert(1)</script><!--"
     net = dagbp.compile(nx.DiGraph([("<b>", bad)]), seed=0)
     path = tmp_path / "page.html"

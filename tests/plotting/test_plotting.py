@@ -1,7 +1,6 @@
 """Learning curves, histograms, and properties of all pictures: styles, errors, missing packages."""
 
 import re
-import subprocess
 import sys
 from xml.etree import ElementTree
 
@@ -15,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from networks import chain
+from networks import chain, run_python
 from pictures import (
     X,
     Y,
@@ -336,4 +335,4 @@ def test_matplotlib_is_loaded_when_it_draws():
         "plotting.draw_network(net, ax=Figure().add_subplot())\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_python(code)

@@ -1,4 +1,4 @@
-"""The suites run at small size with the packages of the tests; imports have no side effects."""
+"""Suites run at small size with the test dependencies; imports have no side effects."""
 
 import json
 import os
@@ -37,7 +37,7 @@ print(json.dumps(missing))
 """
 
 
-def run(*arguments, **variables):
+def run_in_repository(*arguments, **variables):
     """Run Python in the root of the repository, and return its standard output."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -55,10 +55,10 @@ def run(*arguments, **variables):
 def test_every_suite_runs_and_the_report_reads_its_results(tmp_path):
     for name in SUITES:
         trees = [ROOT, ROOT] if name == "compare" else []
-        out = run("-m", "benchmarks", name, *trees, "--quick", TMPDIR=str(tmp_path))
+        out = run_in_repository("-m", "benchmarks", name, *trees, "--quick", TMPDIR=str(tmp_path))
         if name == "compare":
             assert out.count("same bits") == 3
-    run("-m", "benchmarks", "report", "--quick", TMPDIR=str(tmp_path))
+    run_in_repository("-m", "benchmarks", "report", "--quick", TMPDIR=str(tmp_path))
     (folder,) = (path.parent for path in tmp_path.rglob("layers.json"))
     assert folder.name == results.processor()["folder"]
     assert {path.stem for path in folder.glob("*.json")} == set(SUITES) - {"compare", "compilers"}
@@ -67,7 +67,7 @@ def test_every_suite_runs_and_the_report_reads_its_results(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the affinity")
 def test_importing_a_module_changes_nothing():
-    missing = json.loads(run("-c", IMPORT_ALL, *MODULES))
+    missing = json.loads(run_in_repository("-c", IMPORT_ALL, *MODULES))
     assert {name.split(".")[0] for name in missing} <= {
         *("torch", "jax", "sparselab", "connex", "neat", "ffnet"),
     }
@@ -76,11 +76,13 @@ def test_importing_a_module_changes_nothing():
 def test_the_table_of_suites_lists_the_modules():
     files = {path.stem for path in (ROOT / "benchmarks" / "suites").glob("[a-z]*.py")}
     assert files == set(SUITES)
-    assert all(name in run("-m", "benchmarks") for name in SUITES)
+    assert all(name in run_in_repository("-m", "benchmarks") for name in SUITES)
 
 
 def test_a_suite_sets_the_environment_and_shows_its_options():
-    out = run("-m", "benchmarks", "dags", "--help", DAGBP_THREADS="1", OPENBLAS_CORETYPE="Haswell")
+    out = run_in_repository(
+        "-m", "benchmarks", "dags", "--help", DAGBP_THREADS="1", OPENBLAS_CORETYPE="Haswell"
+    )
     assert "python -m benchmarks dags" in out
     assert "--large" in out
     code = (
@@ -88,7 +90,7 @@ def test_a_suite_sets_the_environment_and_shows_its_options():
         "print(os.environ['OMP_NUM_THREADS'], 'OPENBLAS_CORETYPE' in os.environ,"
         " len(os.sched_getaffinity(0)) if e.CAN_PIN else 1)"
     )
-    assert run("-c", code, OPENBLAS_CORETYPE="Haswell").split() == ["1", "False", "1"]
+    assert run_in_repository("-c", code, OPENBLAS_CORETYPE="Haswell").split() == ["1", "False", "1"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_a_suite_sets_the_environment_and_shows_its_options():
         ),
     ],
 )
-def test_results_are_kept_by_processor(tmp_path, cpuinfo, name, widest, folder):
+def test_results_are_stored_by_processor(tmp_path, cpuinfo, name, widest, folder):
     path = tmp_path / "cpuinfo"
     path.write_text(cpuinfo)
     facts = {"processor": name, "instruction_set": widest, "folder": folder}
@@ -126,7 +128,7 @@ def test_committed_results_lie_in_the_folder_of_their_processor():
         assert not {"processor", "instruction_set", "numpy", "numba"} - set(machine)
 
 
-def test_an_interval_of_the_median_holds_it_as_often_as_it_says():
+def test_an_interval_of_the_median_has_its_stated_coverage():
     generator, inside = random.Random(0), 0
     for _ in range(2000):
         low, high = paired.interval([generator.gauss(1, 0.1) for _ in range(12)])

@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: their code runs and prints what they say, no figure is typed.
+"""The README and the pages of docs/: code runs as printed; figures come from results.
 
 Blocks of the README run each by itself, those of a page of docs/ one after the other in one
 namespace. Where a text block follows a Python block, it is exactly what that prints. Building the
@@ -28,7 +28,7 @@ FIGURE = re.compile(r"\d\s*(?:[mµun]s|s|seconds|GF/s|GB/s|[x×]|times (?:as|the
 
 
 def printed(code, name, namespace):
-    """Run a block, and return what it prints."""
+    """Run a block, and return its output."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(code, name, "exec"), namespace)
@@ -94,7 +94,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
 
 
 def reported(expression):
-    """Return what a benchmark's module returns for the committed results."""
+    """Return the result of a benchmark's module for the committed results."""
     code = f"from benchmarks.harness import report; print(end={expression})"
     done = subprocess.run(
         [sys.executable, "-c", code],

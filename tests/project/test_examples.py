@@ -1,4 +1,4 @@
-"""Every example runs as its docstring says, and prints what it promises."""
+"""Every example runs as its docstring states, and prints the expected results."""
 
 import math
 import os
@@ -18,8 +18,8 @@ ROOT = Path(dagbp.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(name, *options):
-    """Return what an example prints, run as a user would, its warnings being errors."""
+def run_example(name, *options):
+    """Return the output of an example, run as by a user, with warnings as errors."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
@@ -31,21 +31,21 @@ def run(name, *options):
 
 
 def check_lecture():
-    """See the recursion and the graph agree in s, x, delta and dW."""
-    _, _, differences = run("lecture.py").partition("Largest difference")
+    """Check that the recursion and the graph agree in s, x, delta and dW."""
+    _, _, differences = run_example("lecture.py").partition("Largest difference")
     found = dict(re.findall(r"^  (\w+) +(\S+)$", differences, re.MULTILINE))
     assert list(found) == ["s", "x", "delta", "dW"]
     assert max(map(float, found.values())) < 1e-12
 
 
 def percentages(line):
-    """Return the shares that a line of a table gives in per cent."""
+    """Return the percentages in a line of a table."""
     return [float(p) / 100 for p in re.findall(r"(\S+)%", line)]
 
 
 def check_xor():
-    """See layers alone never get below the theory's bound, and the skip edges set all right."""
-    bound, *blocks = run("xor.py", "--seeds=5").split("\n\n")
+    """Check that layers alone stay above the bound of the theory, and skip edges solve XOR."""
+    bound, *blocks = run_example("xor.py", "--seeds=5").split("\n\n")
     (bound,) = re.findall(r"by theory: (\S+)$", bound)
     assert len(blocks) == 2
     for block, solved, misjudged in zip(blocks, (0, 5), (1 / 3, 0), strict=True):
@@ -60,8 +60,8 @@ def check_xor():
 
 
 def check_pathway(*options, n_seeds=1):
-    """See the lists sorted, and rank the mechanism's nodes first as the last line says."""
-    *lists, verdict = run("pathway.py", *options).strip().split("\n\n")
+    """Check that lists are sorted, and rank the mechanism's nodes first as the last line states."""
+    *lists, verdict = run_example("pathway.py", *options).strip().split("\n\n")
     assert len(lists) == 2
     first = 0
     for table in lists:
@@ -80,8 +80,8 @@ def check_pathway(*options, n_seeds=1):
 
 
 def check_prune(*options, n_rounds=2):
-    """See edges and time go, and accuracy come back."""
-    rows = run("prune.py", *options).splitlines()[2:]
+    """Check that edges and time decrease, and that the accuracy recovers."""
+    rows = run_example("prune.py", *options).splitlines()[2:]
     assert len(rows) == 1 + n_rounds
     edges = [int(row.split()[0].replace(",", "")) for row in rows]
     for before, after in pairwise(edges):
@@ -95,8 +95,8 @@ def check_prune(*options, n_rounds=2):
 
 
 def check_resume():
-    """See a run that failed go on to the same bits."""
-    printed = run("resume.py", "--fail-after=100", "--epochs=5")
+    """Check that a failed run resumes to the same bits."""
+    printed = run_example("resume.py", "--fail-after=100", "--epochs=5")
     assert "the power went after step 100" in printed
     assert "same losses in all epochs: True; same bits in all parameters: True" in printed
     epochs = re.findall(r"^  best epoch (\d+), validation loss (\S+)$", printed, re.MULTILINE)
@@ -105,8 +105,10 @@ def check_resume():
 
 
 def check_small_world():
-    """See equal edges and parameters, sensible accuracies, and verdicts that follow from them."""
-    sizes, accuracies, verdicts = run("small_world.py", "--seeds=2", "--epochs=5").split("\n\n")
+    """Check equal edges and parameters, the accuracies, and verdicts that follow from them."""
+    sizes, accuracies, verdicts = run_example("small_world.py", "--seeds=2", "--epochs=5").split(
+        "\n\n"
+    )
     sizes = {row[:14].strip(): row[14:].split() for row in sizes.splitlines()[1:]}
     assert sizes["layers"][:2] == sizes["small world"][:2]
     mean = {row[:14].strip(): percentages(row)[0] for row in accuracies.splitlines()[1:]}
@@ -122,20 +124,20 @@ def check_small_world():
 
 
 def check_spirals():
-    """Check the accuracy, and the picture."""
+    """Check that the spirals are classified, and that the picture is written."""
     from matplotlib import font_manager  # noqa: F401  # says on stderr if it makes its cache
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spirals.png")
-        printed = run("spirals.py", "--seeds=1", "--epochs=300", f"--plot={path}")
+        printed = run_example("spirals.py", "--seeds=1", "--epochs=300", f"--plot={path}")
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 50_000
     assert percentages(printed)[0] > 0.9
 
 
 def check_stream():
-    """See all three ways learn, and varied scans read better by those that learnt from them."""
-    heading, _, table = run("stream.py", "--samples=20000").partition("\n\n")
+    """Check that all three networks learn, and that training on varied scans improves on these."""
+    heading, _, table = run_example("stream.py", "--samples=20000").partition("\n\n")
     assert heading.startswith("file of 20,000 scans")
     rows = [percentages(row) for row in table.splitlines()[1:]]
     assert len(rows) == 3
@@ -148,7 +150,7 @@ def check_stream():
 
 def digits(seeds, *options):
     """Return mean held-out accuracy and edges of both networks, after checking the arithmetic."""
-    blocks = run("digits.py", *options).split("\n\n")
+    blocks = run_example("digits.py", *options).split("\n\n")
     assert len(blocks) == 2
     results = []
     for block in blocks:
@@ -164,15 +166,15 @@ def digits(seeds, *options):
 
 
 def check_digits():
-    """See both networks learn within five epochs."""
+    """Check that both networks learn within five epochs."""
     for accuracy, edges in digits(1, "--seeds=1", "--epochs=5"):
         assert accuracy > 0.85
         assert edges <= 15_000
 
 
 def check_topologies():
-    """See every candidate learn, the best one named, and two processes find the same."""
-    printed = run("topologies.py", "--epochs=10")
+    """Check that every candidate learns, the best is printed, and two processes agree."""
+    printed = run_example("topologies.py", "--epochs=10")
     rows = re.findall(r"^(\S.*), learning rate (\S+) +(\S+)%$", printed, re.MULTILINE)
     assert len(rows) == 10
     scores = {(name, rate): float(score) for name, rate, score in rows}
@@ -183,7 +185,7 @@ def check_topologies():
     assert scores[best, rate] == max(scores.values())
     assert 1900 < int(edges.replace(",", "")) <= 2010
     assert float(re.search(r"(\S+)% held-out", printed)[1]) > 90
-    assert run("topologies.py", "--epochs=10", "--jobs=2") == printed
+    assert run_example("topologies.py", "--epochs=10", "--jobs=2") == printed
 
 
 CHECKS = {
@@ -221,13 +223,13 @@ def test_pathway_at_full_size():
 
 @pytest.mark.slow
 def test_prune_at_full_size():
-    """Pruned nets are right about nine scans of ten down to a two-hundredth of the edges."""
+    """Pruned nets classify nine of ten scans, down to a two-hundredth of the edges."""
     check_prune(n_rounds=5)
 
 
 @pytest.mark.slow
 def test_digits_at_full_size():
-    """Both networks reach 97 % on scans held out, over five seeds, at the example's defaults."""
+    """With the example's defaults, both networks reach 97 % on held-out scans, over five seeds."""
     (dag, dag_edges), (layered, layered_edges) = digits(5)
     assert dag >= 0.97
     assert layered >= 0.97

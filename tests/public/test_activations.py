@@ -1,4 +1,4 @@
-"""One table of all activations drives most of this; own ones are checked when registered."""
+"""Activations: one table for all of the library; those of users are checked when registered."""
 
 import ctypes
 import math
@@ -134,7 +134,7 @@ both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 @pytest.fixture
 def own():
-    """Remove what a test registers."""
+    """Remove the registrations of a test."""
     before = set(activations.names())
     yield
     for name in set(activations.names()) - before:
@@ -157,7 +157,7 @@ def signals(dtype):
 # --- values --------------------------------------------------------------------------------------
 
 
-def test_the_table_here_is_complete():
+def test_the_table_of_this_file_is_complete():
     assert set(ACTIVATIONS) == set(activations.registry.built_in)
 
 
@@ -426,7 +426,7 @@ def test_overwriting_leaves_old_rows_alive(own):
         ("mine", swish, lambda s, x: 1 / 0.0, {}, "df must be finite, but at s = -8 it is inf"),
     ],
 )
-def test_what_cannot_be_registered(own, name, f, df, options, match):
+def test_invalid_activations_cannot_be_registered(own, name, f, df, options, match):
     with pytest.raises(OptionError, match=match):
         activations.register(name, f, df, **options)
     assert "mine" not in activations.names()
@@ -459,7 +459,7 @@ def test_an_activation_of_another_process_is_registered(own):
 
 
 def test_a_surrogate_is_taken_for_the_derivative(own):
-    """A step that spikes, with the slope of a triangle: x w2 1[w1 x > 0], by hand."""
+    """A step function with the derivative of a triangle, by hand: x w2 1[w1 x > 0]."""
     step = (lambda s: 1.0 if s > 0 else 0.0), (lambda s, x: max(0.0, 1.0 - abs(s)))
     with pytest.raises(DerivativeError, match="pass surrogate=True if this is intended"):
         activations.register("spike", *step)

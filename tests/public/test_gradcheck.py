@@ -1,4 +1,4 @@
-"""`dagbp.testing.gradcheck`: it passes what is right, and finds and names what is wrong."""
+"""`dagbp.testing.gradcheck`: right gradients pass; wrong ones are found and named."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_a_right_gradient_passes(dtype, loss):
 
 
 def test_a_wrong_derivative_is_found_by_its_parameter():
-    """It is right where registering looks, wrong beyond."""
+    """The derivative is right at the points that registering checks, and wrong beyond."""
 
     def slope(s, x):
         return 1.0 if s < 50 else 1.5
@@ -70,7 +70,7 @@ def test_a_perfect_fit_has_no_gradient_but_of_rounding(sizes, dtype):
     assert report.n_kinks == 0
 
 
-def test_some_parameters_of_many():
+def test_a_sample_of_many_parameters_is_checked():
     net = dagbp.compile(dagbp.layered([8, 30, 3], seed=0), seed=0, dtype="float64")
     report = gradcheck(net, np.ones((2, 8)), np.zeros((2, 3)), most=40)
     assert report.passed
@@ -98,7 +98,7 @@ def test_nothing_trains():
         gradcheck(dagbp.compile(G), [[1.0]], [1.0])
 
 
-def test_a_report_is_true_if_it_passed():
+def test_a_report_is_true_if_the_check_passed():
     net = dagbp.compile(dagbp.layered([2, 3, 1], activation="tanh", seed=0), dtype="float64")
     report = gradcheck(net, [[0.3, -0.2]], [[0.5]])
     assert report

@@ -1,4 +1,4 @@
-"""Losses against the oracle, over both dtypes and extreme outputs; and users' own."""
+"""Losses equal the oracle, in both dtypes and for extreme outputs; losses of users."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ LOGITS = [0.0, 1e-30, -1e-6, 0.3, -1.0, 1.0, 2.5, 17.0, -40.0, 88.0, -105.0, 750
 
 
 def pass_through(n_outputs, dtype="float64"):
-    """Return a network whose k-th output equals its k-th input."""
+    """Return a network that copies each input to an output."""
     G = nx.DiGraph()
     G.add_nodes_from(range(n_outputs))
     G.add_nodes_from(((k, "out") for k in range(n_outputs)), bias=None)
@@ -47,7 +47,7 @@ def assert_as_oracle(loss, x, y, dtype):
         assert_near(slope[k], expected[1], TOLERANCE[dtype] * size)
 
 
-def test_the_table_here_is_complete():
+def test_the_table_of_this_file_is_complete():
     assert set(LOSSES) == set(losses.registry.built_in)
 
 
@@ -121,7 +121,7 @@ def test_softmax_of_one_output():
 
 @pytest.mark.parametrize("loss", ENTROPIES)
 @pytest.mark.parametrize("activation", ["sigmoid", "hard_sigmoid"])
-def test_entropies_of_what_is_a_probability_already(loss, activation):
+def test_entropies_after_outputs_that_are_probabilities_are_refused(loss, activation):
     net = dagbp.compile(dagbp.layered([2, 2], output_activation=activation))
     with pytest.raises(DataError, match=rf"{loss}.* raw outputs .* has activation '{activation}'"):
         net.fit([[0, 1]], [[0, 1]], loss=loss, verbose=0)
@@ -174,7 +174,7 @@ def test_huber_thresholds(threshold):
     assert np.allclose(slope[:, 0], np.clip(r, -threshold, threshold), rtol=1e-14, atol=0)
 
 
-def test_the_name_stands_for_a_threshold_of_one():
+def test_the_name_huber_means_a_threshold_of_one():
     assert dagbp.losses.get("huber") == Huber(1.0)
 
 
@@ -189,7 +189,7 @@ def test_bad_huber_thresholds(bad):
 
 @pytest.fixture
 def registry():
-    """Forget what a test registers."""
+    """Remove the registrations of a test."""
     before = set(losses.names())
     yield
     for name in set(losses.names()) - before:
@@ -198,7 +198,7 @@ def registry():
 
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_loss_of_ones_own(dtype):
+def test_a_loss_of_a_user(dtype):
     shift = 0.5  # a closure is Python that Numba can compile
 
     def f(x, y):
@@ -222,7 +222,7 @@ def test_a_loss_of_ones_own(dtype):
 
 
 @pytest.mark.usefixtures("registry")
-def test_where_a_loss_of_ones_own_raises_it_is_not_a_number():
+def test_a_loss_of_a_user_that_raises_is_nan():
     def f(x, y):
         if y > 100:
             raise ValueError
@@ -352,7 +352,7 @@ def test_a_surrogate_replaces_the_derivative():
 
 
 @pytest.mark.usefixtures("registry")
-def test_an_overwritten_loss_is_another_one():
+def test_an_overwritten_loss_is_another_loss():
     first = losses.register("mine", lambda x, y: x - y, lambda x, y: 1.0)
     second = losses.register("mine", lambda x, y: y - x, lambda x, y: -1.0, overwrite=True)
     assert pass_through(1).evaluate([[3.0]], [[1.0]], "mine") == -2

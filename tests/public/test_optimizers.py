@@ -1,4 +1,4 @@
-"""Optimizers, step by step, against the textbook's rules in plain Python."""
+"""Optimizers equal the rules of textbooks in plain Python, step by step."""
 
 import math
 
@@ -189,7 +189,7 @@ def test_the_norm_is_clipped_before_the_value():
 
 
 def test_frozen_gradients_count_in_no_norm():
-    """The whole gradient is far longer than that of the trained: only the latter is measured."""
+    """The norm is taken over trained parameters only; the whole gradient is far longer."""
     net = CASE.compile(dtype="float64", seed=0)
     bp = net.backprop(X, Y)
     whole = math.hypot(*bp.grad_weight.values(), *bp.grad_bias.values())
@@ -203,7 +203,7 @@ def test_frozen_gradients_count_in_no_norm():
 # ---------------------------------------------------------------------------- names and options
 
 
-def test_the_table_here_is_complete():
+def test_the_table_of_this_file_is_complete():
     assert {type(record) for record, _, _ in TABLE.values()} == set(Optimizer.__subclasses__())
     assert {kind.__name__ for kind in Optimizer.__subclasses__()} <= set(optimizers.__all__)
 
@@ -232,7 +232,7 @@ def test_whole_and_numpy_numbers_are_numbers():
     assert SGD(learning_rate=1, momentum=np.float32(0.5)).hyper().tolist() == [1.0, 0.0, 0.5]
 
 
-def test_state_starts_afresh_in_every_fit():
+def test_every_fit_starts_with_a_new_state():
     net = CASE.compile(dtype="float64", seed=0)
     options = {
         "optimizer": Adam(learning_rate=0.1),

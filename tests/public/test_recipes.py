@@ -98,11 +98,11 @@ import test_losses
 import test_optimizers
 
 with pytest.raises(AssertionError):
-    test_activations.test_the_table_here_is_complete()
+    test_activations.test_the_table_of_this_file_is_complete()
 with pytest.raises(AssertionError):
-    test_losses.test_the_table_here_is_complete()
+    test_losses.test_the_table_of_this_file_is_complete()
 with pytest.raises(AssertionError):
-    test_optimizers.test_the_table_here_is_complete()
+    test_optimizers.test_the_table_of_this_file_is_complete()
 """
 
 

@@ -14,7 +14,7 @@ import dagbp
 from dagbp import reference
 from dagbp.reference import THETA
 
-#: Those whose formulas in THETA hold for complex s, too.
+#: Activations with formulas in THETA that hold for complex s, too.
 ANALYTIC = ("identity", "tanh", "sigmoid", "sin", "gaussian")
 
 
@@ -140,7 +140,7 @@ def test_weights_to_graph_and_back(case):
         assert_array_equal(after, before)
 
 
-def test_what_is_absent_reads_as_zero():
+def test_absent_edges_and_biases_read_as_zero():
     G = reference.graph_from_weights([np.ones((3, 2))], ["tanh"])
     G.remove_edge((0, 1), (1, 0))
     G.nodes[1, 1]["bias"] = None

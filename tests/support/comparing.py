@@ -1,4 +1,4 @@
-"""Comparisons of the library's results with the oracle's, scaled so that they mean something."""
+"""Comparisons of results with the oracle's, relative to the largest number."""
 
 import naive
 import numpy as np
@@ -22,7 +22,7 @@ def assert_same_by_name(found, expected, tolerance):
 
 
 def oracle(case, X, Y, loss="squared_error", sample_weight=None):
-    """Return what plain Python says of a random network and a batch."""
+    """Return the back-propagation of the oracle for a random network and a batch."""
     samples = naive.as_samples(case.inputs, X)
     return naive.backprop(case.G, samples, Y.tolist(), loss, case.outputs, sample_weight)
 

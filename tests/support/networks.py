@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -50,6 +51,34 @@ def blocky(draw):
     return RandomNetwork(G, [v for v in G if v[0] == 0], layer)
 
 
+@st.composite
+def complete_layers(draw):
+    """Draw complete or nearly complete layers, some with skip edges, some without inputs."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
+    holes = draw(st.sampled_from([0.0, 0.0, 0.01, 0.1]))
+    layers, count = [], 0
+    for width in widths:
+        layers.append(range(count, count + width))
+        count += width
+    G = nx.DiGraph()
+    for layer in layers:
+        activation = draw(st.sampled_from(["tanh", "relu", "identity", "gelu"]))
+        for node in layer:
+            G.add_node(node, activation=activation, bias=rng.normal())
+    inputs = list(layers[0]) if draw(st.booleans()) else []  # else constants
+    for node in inputs:
+        G.nodes[node].clear()
+    pairs = [(u, v) for a, b in pairwise(layers) for u in a for v in b]
+    if len(layers) > 2 and rng.random() < 0.5:
+        pairs += [(u, v) for u in layers[0] for v in layers[2]]
+    scale = 1 / np.sqrt(max(widths))
+    for u, v in pairs:
+        if rng.random() >= holes:
+            G.add_edge(u, v, weight=rng.normal() * scale)
+    return RandomNetwork(G, inputs, list(layers[-1]))
+
+
 def dense_layers(activation="tanh", widths=(20, 40, 45, 20)):
     """Return layers of which 97 % of the edges exist."""
     return dagbp.layered(widths, density=0.97, activation=activation, seed=0)
@@ -70,7 +99,7 @@ def share_levels(net, edges=1):
 
 
 def run_python(code, *arguments):
-    """Return what a new Python process prints for this code; fail if it fails."""
+    """Return the output of this code in a new Python process; fail if it fails."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

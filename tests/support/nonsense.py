@@ -1,4 +1,4 @@
-"""Nonsense for arguments: junk of every kind, and good arrays with something wrong about them."""
+"""Bad arguments: objects of every kind, and spoilt copies of good arrays."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ from dagbp import losses, optimizers
 
 
 class Hostile:
-    """Raises or lies wherever NumPy looks."""
+    """Raises or returns wrong values for every attribute that NumPy reads."""
 
     def __array__(self, dtype=None, copy=None):
         raise ValueError("no array")
@@ -62,7 +62,7 @@ def anything(rng):
 
 
 def bent(value, rng):
-    """Return `value` with something wrong about it, if it is an array; else anything."""
+    """Return a spoilt copy of `value`, if it is an array; else any object."""
     if not isinstance(value, np.ndarray) or rng.random() < 0.4:
         return anything(rng)
     a = value.copy()

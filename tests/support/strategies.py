@@ -1,4 +1,4 @@
-"""One Hypothesis strategy of random DAGs, which every feature joins.
+"""One Hypothesis strategy of random DAGs with every feature.
 
 Hypothesis draws a shape, a few sizes and a seed; `random.Random(seed)` fills in the rest. That
 takes a tenth of a millisecond rather than one draw per attribute, and still shrinks to few nodes.
@@ -40,7 +40,7 @@ class RandomNetwork:
 
 
 def _sparse(rng: random.Random, n: int, n_inputs: int) -> Iterator[tuple[int, int]]:
-    """Yield about one edge a node: isolated nodes, constants and dead ends abound."""
+    """Yield about one edge a node, with many isolated nodes, constants and dead ends."""
     for j in range(1, n):
         for i in range(j):
             if rng.random() * j < 1.2:
@@ -48,7 +48,7 @@ def _sparse(rng: random.Random, n: int, n_inputs: int) -> Iterator[tuple[int, in
 
 
 def _dense(rng: random.Random, n: int, n_inputs: int) -> Iterator[tuple[int, int]]:
-    """Yield four fifths of all edges there can be: skips over every distance."""
+    """Yield four fifths of all possible edges: skips over every distance."""
     for j in range(1, n):
         for i in range(j):
             if rng.random() < 0.8:
@@ -84,7 +84,7 @@ def _layered(rng: random.Random, n: int, n_inputs: int) -> Iterator[tuple[int, i
 
 
 def _components(rng: random.Random, n: int, n_inputs: int) -> Iterator[tuple[int, int]]:
-    """Yield two or three networks that never meet."""
+    """Yield two or three networks without edges between them."""
     k = rng.randint(2, 3)
     for j in range(k, n):
         yield from ((i, j) for i in range(j % k, j, k) if rng.random() < 0.6)
@@ -130,7 +130,7 @@ def _node(rng: random.Random, activations: Sequence[str]) -> dict:
 
 
 def _input(rng: random.Random) -> dict:
-    """Return the attributes of an input: none, or those that say nothing."""
+    """Return the attributes of an input: none, or some without effect."""
     return rng.choice(({}, {}, {"bias": None}, {"activation": "identity"})) | _extras(rng, frozen=0)
 
 
@@ -141,7 +141,7 @@ def _edge(rng: random.Random, fan_in: int) -> dict:
 
 
 def _extras(rng: random.Random, frozen: float = 0.15) -> dict:
-    """Return `trainable`, rarely False, and attributes of which dagbp knows nothing."""
+    """Return `trainable`, rarely False, and attributes that dagbp does not use."""
     extras: dict = {}
     if rng.random() < frozen:
         extras["trainable"] = rng.random() < 0.3
@@ -219,7 +219,7 @@ def random_network(
     activations: Sequence[str] | None = None,
     smooth_only: bool = False,
 ) -> RandomNetwork:
-    """Return the network of this seed, drawn as `networks` does but in no need of Hypothesis."""
+    """Return the network of this seed, drawn as in `networks` but without Hypothesis."""
     rng = random.Random(seed)
     shape = rng.choice(list(SHAPES))
     n_inputs = rng.randint(min_inputs, min(6, max_nodes))

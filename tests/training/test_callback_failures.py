@@ -98,12 +98,12 @@ def test_bad_options(make, message):
         ),
     ],
 )
-def test_methods_that_nobody_would_call(name, method, message):
+def test_methods_with_unknown_names_are_refused(name, method, message):
     with pytest.raises(OptionError, match=rf"callback 'Mine': .*{message}"):
         type("Mine", (Callback,), {name: method})
 
 
-def test_an_attribute_that_progress_has_not():
+def test_an_unknown_attribute_of_progress():
     class Typo(Callback):
         def on_epoch_end(self, progress):
             progress.learning_rat = 5
@@ -150,7 +150,7 @@ def test_bad_lists(bad, message):
         (lambda: ModelCheckpoint("a", monitor="val_loss"), "lbfgs"),
     ],
 )
-def test_monitoring_a_validation_that_is_not_there(monitor, optimizer):
+def test_monitoring_without_validation_data_is_refused(monitor, optimizer):
     message = r"\w+ monitors 'val_loss', but fit has no validation_data; pass some, or"
     net, start = network(), network().parameters
     with pytest.raises(OptionError, match=message):
@@ -169,7 +169,7 @@ class NotANumber(Schedule):
 
 
 @pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
-def test_a_run_that_does_not_begin_leaves_the_last_one_as_it_was(callback):
+def test_a_refused_run_leaves_the_last_run_unchanged(callback):
     net, other = network(), network()
     for each in (net, other):
         each.fit(X, Y, epochs=2, **OPTIONS)
@@ -183,7 +183,7 @@ def test_a_run_that_does_not_begin_leaves_the_last_one_as_it_was(callback):
     assert np.array_equal(net.parameters, other.parameters)
 
 
-def test_an_interrupted_run_says_so_until_it_goes_on():
+def test_an_interrupted_run_is_marked_until_it_is_resumed():
     class Interrupt(Callback):
         def on_epoch_end(self, progress):
             raise KeyboardInterrupt
@@ -196,7 +196,7 @@ def test_an_interrupted_run_says_so_until_it_goes_on():
 
 
 @pytest.mark.parametrize("callback", [Refuse(), NotANumber()])
-def test_a_resumed_run_that_does_not_begin_leaves_the_restored_best(callback):
+def test_a_refused_resume_keeps_the_restored_best_parameters(callback):
     best = EarlyStopping(lambda progress: float(progress.epoch))
     net, other = network(), network()
     for each in (net, other):
@@ -212,7 +212,7 @@ def test_a_resumed_run_that_does_not_begin_leaves_the_restored_best(callback):
     assert np.array_equal(net.parameters, whole.parameters)
 
 
-def test_a_resumed_run_goes_on_with_parameters_that_were_assigned():
+def test_a_resumed_run_starts_from_assigned_parameters():
     best = EarlyStopping(lambda progress: float(progress.epoch))
     net, other = network(), network()
     net.fit(X, Y, epochs=3, callbacks=[best], **OPTIONS)
@@ -223,7 +223,7 @@ def test_a_resumed_run_goes_on_with_parameters_that_were_assigned():
     assert np.array_equal(net.parameters, other.parameters)
 
 
-def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
+def test_a_callback_with_a_failing_state_costs_only_the_resume():
     class Mute(Callback):
         def state(self):
             raise ValueError("no")
@@ -241,7 +241,7 @@ def test_a_callback_that_cannot_tell_its_state_costs_the_run_only_that():
     assert np.array_equal(net.parameters, other.parameters)
 
 
-def test_what_a_callback_keeps_is_its_own():
+def test_a_saved_state_of_a_callback_is_a_copy():
     class Epochs(Callback):
         def __init__(self):
             self.seen = []
@@ -267,7 +267,7 @@ def test_what_a_callback_keeps_is_its_own():
         assert again.seen == list(range(1, epochs + 1))
 
 
-def test_a_validation_that_comes_and_goes_with_resumed_runs():
+def test_resumed_runs_may_add_and_drop_validation_data():
     net, seen = network(), []
 
     class Look(Callback):

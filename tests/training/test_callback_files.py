@@ -51,7 +51,7 @@ def test_loggers(tmp_path):
 
 
 def test_a_resumed_log_has_each_epoch_once(tmp_path):
-    """Even those that were logged after the last checkpoint, and a line that was cut off."""
+    """Also epochs after the last checkpoint, and an incomplete last line."""
     place = tmp_path / "net.dagbp"
     logs = tmp_path / "log.csv", tmp_path / "log.jsonl"
 
@@ -95,7 +95,7 @@ def test_checkpoints_by_epoch_step_and_improvement(tmp_path):
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["1-5.dagbp", "3-15.dagbp"]
 
 
-def test_a_resumed_log_keeps_what_was_there_before_its_run(tmp_path):
+def test_a_resumed_log_keeps_earlier_lines(tmp_path):
     class Limit(Callback):
         def on_step_end(self, progress):
             if progress.n_updates == 2:
@@ -109,7 +109,7 @@ def test_a_resumed_log_keeps_what_was_there_before_its_run(tmp_path):
     assert [row["epoch"] for row in rows_of(log)] == list("12312")
 
 
-def test_a_folder_that_is_not_there_and_what_kills_left(tmp_path):
+def test_missing_folders_are_refused_and_old_temporary_files_removed(tmp_path):
     with pytest.raises(OptionError, match=r"ModelCheckpoint: there is no folder '.*no"):
         network().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "net")], **OPTIONS)
     with pytest.raises(OptionError, match=r"CSVLogger: there is no folder '.*no"):
@@ -157,7 +157,7 @@ def test_a_log_that_begins_in_a_resumed_run_keeps_other_lines(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["net-{epoch:03d}.dagbp", "net[1].dagbp"])
-def test_what_kills_left_of_any_name(tmp_path, name):
+def test_temporary_files_of_any_name_are_removed(tmp_path, name):
     of_it = name.replace("{epoch:03d}", "007")
     stale, other = tmp_path / f".{of_it}.1234abcd.tmp", tmp_path / ".net1.dagbp.1234abcd.tmp"
     for file in (stale, other):

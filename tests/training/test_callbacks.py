@@ -78,7 +78,7 @@ def test_no_step_callback_means_no_return_from_compiled_code(monkeypatch):
     assert len(calls) == 51
 
 
-def test_what_progress_says():
+def test_the_attributes_of_progress():
     seen = []
 
     class Look(Callback):
@@ -171,7 +171,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("stepwise", [False, True])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_step_by_step(name, stepwise):
-    """The rates are seen where steps are handed back, and by what they do where they are not."""
+    """Rates are read after each step, or, without step callbacks, found from the updates."""
     schedules, factor = SCHEDULES[name]
     expected, seen = rates_by_hand(factor, 4), []
 
@@ -201,7 +201,7 @@ def issubclass_of(one, base):
     return isinstance(one, type) and issubclass(one, base)
 
 
-def test_a_schedule_of_ones_own_and_its_errors():
+def test_a_schedule_of_a_user_and_its_errors():
     class Wrong(Schedule):
         def factor(self, epoch, n_epochs):
             return -np.ones(len(epoch))
@@ -285,7 +285,7 @@ def test_terminate_on_nan_in_place_of_an_error():
     assert np.isfinite(nets[1].parameters).all()
 
 
-def test_a_final_stop_counts_more_than_one_that_can_be_resumed():
+def test_a_final_stop_overrides_a_resumable_one():
     class Stop(Callback):
         def __init__(self, **how):
             self.how = how

@@ -1,4 +1,4 @@
-"""Penalties, norms and dropout, against plain Python step by step."""
+"""Penalties, norms and dropout equal plain Python, step by step."""
 
 import math
 from functools import partial
@@ -138,7 +138,7 @@ def test_the_l1_of_zero_has_no_slope():
     assert (history.loss, net.weights["a", "y"]) == ([0.0], 0.0)
 
 
-def test_held_zeros_and_the_frozen_are_not_penalised():
+def test_explicit_zeros_and_frozen_parameters_are_not_penalised():
     G = dagbp.layered([40, 48, 3], density=0.9, activation="tanh", seed=0)
     data = np.random.default_rng(0).normal(size=(2, 30, 40))
     nets = [dagbp.compile(G, seed=0, dtype="float64", dense_above=d) for d in (0.5, 1.0)]
@@ -161,7 +161,7 @@ def test_a_penalty_beyond_the_dtype_counts_and_one_beyond_float64_diverges():
     assert net.weights[0, 1] == 1e200
 
 
-def test_an_infinite_penalty_diverges_beside_what_is_frozen():
+def test_an_infinite_penalty_diverges_beside_frozen_parameters():
     net = dagbp.Network.from_edges(
         [0, 1], [2, 2], weight=[1.0, 1e200], trainable=[False, True], dtype="float64"
     )
@@ -221,7 +221,7 @@ def test_max_norm_by_node():
 
 
 def wide(n_hidden, **options):
-    """Return a net whose output is the sum of n hidden nodes that are 1, and nothing trains."""
+    """Return a fixed network of one output, the sum of n hidden nodes of value 1."""
     G = nx.DiGraph()
     for k in range(n_hidden):
         G.add_node(k, activation="identity", bias=1.0, trainable=False)
@@ -232,7 +232,7 @@ def wide(n_hidden, **options):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_what_stays_is_scaled_so_that_the_mean_is_kept(rate):
+def test_dropout_keeps_the_mean(rate):
     """The loss of a frozen sum of n ones: its mean over samples is that of (sum m / stays)^2."""
     n, n_samples = 50, 4000
     net = wide(n)
@@ -275,7 +275,7 @@ def test_the_same_masks_on_any_schedule_and_any_number_of_threads(dtype):
 
 
 def test_the_gradient_is_that_of_the_masked_network():
-    """Found by differences of the loss under the same masks: the same seed and step."""
+    """Compare with differences of the loss under the same masks: the same seed and step."""
     rates = {"dropout": 0.4, "input_dropout": 0.3}
 
     def loss_at(parameters):

@@ -1,4 +1,4 @@
-"""SciPy's minimisers over a network's loss."""
+"""Solvers: SciPy's minimisers of a network's loss."""
 
 from functools import partial
 
@@ -42,7 +42,7 @@ def test_every_method_lowers_the_loss(name):
     assert np.array_equal(net.parameters[fixed], start[fixed])
 
 
-def test_it_is_scipys_own_result():
+def test_the_result_is_that_of_scipy():
     net = network()
     trained = model_of(net).engine.parameters.trained
     start, other = net.parameters.copy(), network()
@@ -99,7 +99,7 @@ def test_bounds_by_name():
     assert net.biases[free[0]] <= -4
 
 
-def test_an_option_that_the_method_has_not():
+def test_an_unknown_option_of_the_method():
     with pytest.raises(OptionError, match=r"'L-BFGS-B' of .*Unknown solver options: ftoll"):
         network().fit(X, Y, optimizer=Solver("lbfgs", options={"ftoll": 1e-9}))
     with pytest.raises(OptionError, match=r"method 'L-BFGS-B' of scipy.optimize: "):
@@ -177,7 +177,7 @@ def test_terminate_on_nan_in_place_of_that_error():
     assert np.array_equal(net.parameters, network().parameters)
 
 
-def test_an_interrupt_is_told():
+def test_an_interrupt_is_recorded_in_the_history():
     class Interrupt(Callback):
         def on_epoch_end(self, progress):
             raise KeyboardInterrupt

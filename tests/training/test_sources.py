@@ -1,4 +1,4 @@
-"""Clocks and sources by themselves, and a run that is resumed with fewer epochs than it had."""
+"""Clocks and sources, and a run that is resumed without further epochs."""
 
 from dataclasses import replace
 from threading import Event
@@ -89,7 +89,7 @@ def test_a_clock_repeats_the_shuffle_of_an_epoch_in_progress():
     assert len(changed) == 2  # the step, and the order to draw once more
 
 
-def test_a_clock_says_when_each_step_begins():
+def test_a_clock_has_the_begin_of_each_step():
     clock = Clock(9, 1)
     clock.stop_at(2, None)
     assert clock.times(4).tolist() == [k / 4 for k in range(8)]
@@ -141,7 +141,7 @@ def test_minibatches_are_the_same_for_every_epoch_and_check_the_step():
         source.seek(5)
 
 
-def test_a_run_under_way_is_asked_for_its_state():
+def test_the_state_of_a_run_in_progress_can_be_read():
     net, seen = CASE.compile(dtype="float64", seed=0), []
 
     class Ask(Callback):
@@ -156,7 +156,7 @@ def test_a_run_under_way_is_asked_for_its_state():
 
 
 @pytest.mark.parametrize("form", ["arrays", "stream"])
-def test_a_run_resumed_with_the_epochs_it_had_keeps_the_loss_of_its_epoch(form):
+def test_a_resume_without_further_epochs_keeps_the_loss_of_the_last_epoch(form):
     class Stop(Callback):
         def on_step_end(self, progress):
             if progress.n_updates == 12:

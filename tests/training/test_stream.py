@@ -1,4 +1,4 @@
-"""`fit_batches`: the same steps as `fit`, ahead of time, from any iterable; and what can fail."""
+"""`fit_batches`: the same steps as `fit` from any iterable, fetched ahead; and errors."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ def batches(epoch=0):
 
 
 class Loader:
-    """Iterable anew, of unknown length."""
+    """An iterable of unknown length that can be iterated again."""
 
     def __iter__(self):
         return batches()
@@ -80,7 +80,7 @@ def test_schedules_follow_the_steps_if_their_number_is_known():
     assert_near(rates(batches), [0.5 ** int(t) for t in at], 1e-15)
 
 
-def test_a_list_that_is_longer_than_it_says():
+def test_a_list_longer_than_its_len():
     class Wrong(list):
         def __len__(self):
             return 2
@@ -109,7 +109,7 @@ def test_weights_frames_and_sparse_batches():
 
 
 def test_batches_are_fetched_while_kernels_run():
-    """The next ones are asked for before the first step has ended."""
+    """The next batches are fetched before the first step has ended."""
     fetched, at_step = [], []
 
     def slowly(epoch):
@@ -196,7 +196,7 @@ def test_a_limit_acts_while_the_iterator_blocks():
 
 
 def test_an_iterator_must_not_use_the_network():
-    """The run waits for the iterator; the iterator would wait for the run."""
+    """The run waits for the iterator, so the iterator must not wait for the run."""
     net = network()
 
     def asking(epoch):
@@ -258,7 +258,7 @@ def test_an_iterator_lasts_for_one_epoch():
         net.fit_batches([], epochs=1)
 
 
-def test_an_array_that_is_filled_again_and_again():
+def test_an_array_that_is_refilled_for_each_batch():
     buffer, targets = np.empty((5, X.shape[1])), np.empty((5, Y.shape[1]))
 
     def refilled(epoch):
@@ -274,8 +274,8 @@ def test_an_array_that_is_filled_again_and_again():
 
 
 @pytest.mark.parametrize("form", ["csr", "wrapped"])
-def test_memory_that_is_filled_again_and_again(form):
-    """Sparse entries, and what an object of another library hands out as an array."""
+def test_memory_that_is_refilled_for_each_batch(form):
+    """Sparse entries, and the array of an object of another library."""
 
     class Wrapped:
         def __init__(self, values):
@@ -330,7 +330,7 @@ def test_two_runs_never_make_batches_at_once():
     assert most[0] == 1
 
 
-def test_the_rate_of_a_schedule_is_told_at_the_end_of_an_epoch():
+def test_progress_has_the_scheduled_rate_at_the_end_of_an_epoch():
     rates = []
 
     class Look(Callback):

@@ -26,7 +26,7 @@ V = random_samples(1, CASE, 9)
 PLAIN = {"optimizer": SGD(learning_rate=0.05), "verbose": 0}
 
 
-def outputs_alone(n, edge=0.0, **options):
+def bias_outputs(n, edge=0.0, **options):
     """Return a network of n outputs that are a bias each, beside an input of weight `edge`."""
     G = nx.DiGraph()
     G.add_weighted_edges_from(("in", k, edge) for k in range(n))
@@ -118,7 +118,7 @@ def places(seed, n=8, epochs=1, **options):
     Sample k is the k-th unit vector; each step halves every bias and adds 1/2 to that of its
     sample, so the one of the i-th last step stands at bit -i.
     """
-    net = outputs_alone(n)
+    net = bias_outputs(n)
     net.fit(
         np.zeros((n, 1)),
         np.eye(n),
@@ -148,7 +148,7 @@ def test_without_shuffling_samples_come_in_their_order():
     assert np.array_equal(used, np.arange(8)[:, None] + [0, 8])
 
 
-def test_all_orders_are_alike():
+def test_all_orders_of_samples_are_equally_likely():
     """Chi-squared over the 24 orders of 4 samples: 23 degrees of freedom, mean 23, sd 6.8."""
     n, expected = 1200, 1200 / 24
     orders = [tuple(places(seed, n=4)[:, 0]) for seed in range(n)]
@@ -177,7 +177,7 @@ def test_the_same_seed_gives_the_same_bits(n_threads, dtype):
     assert trained(np.random.default_rng(7)) == trained(np.random.default_rng(7))
 
 
-def test_any_number_of_threads_trains_alike():
+def test_any_number_of_threads_trains_to_the_same_numbers():
     data = random_samples(2, CASE, 500)
     nets = [network(n_threads=n) for n in (1, 2, 3, 7, None)]
     for net in nets:
@@ -195,7 +195,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Let the bar appear at once, not after the second that spares short runs."""
+    """Show the bar at once, not after a second."""
 
     def bar(**options):
         return tqdm(**{**options, "delay": 0, "mininterval": 0})
@@ -231,7 +231,7 @@ def test_no_bar_for_a_short_run(monkeypatch):
 
 
 def test_no_standard_error_at_all(monkeypatch):
-    """As under pythonw."""
+    """As with pythonw, which has no standard error."""
     monkeypatch.setattr("sys.stderr", None)
     assert len(network().fit(X, Y, epochs=2).loss) == 2
 
@@ -291,8 +291,8 @@ def test_an_update_that_overflows_is_not_taken(dtype, rate, epochs):
 @pytest.mark.parametrize("validation", [None, (np.ones((2, 1)), np.ones((2, 200)))])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_an_interrupt_leaves_the_network_at_a_finished_step(n_threads, validation):
-    """All outputs are alike, so whole steps keep their parameters equal to the last bit."""
-    net = outputs_alone(200, edge=0.5, n_threads=n_threads)
+    """All outputs are equal, so complete steps keep their parameters equal to the last bit."""
+    net = bias_outputs(200, edge=0.5, n_threads=n_threads)
     ones = np.ones((100, 1)), np.ones((100, 200))
     options = {"optimizer": Adam(learning_rate=1e-7), "batch_size": 60, "verbose": 0}
     net.fit(*ones, epochs=1, validation_data=validation, **options)  # compiles
@@ -302,7 +302,7 @@ def test_an_interrupt_leaves_the_network_at_a_finished_step(n_threads, validatio
         net.fit(*ones, epochs=10**5, validation_data=validation, **options)
     timer.join()
     assert len(set(net.weights.values())) == len(set(net.biases.values())) == 1
-    assert 0.5 < net.weights["in", 0] < 0.75, "it was in the midst"
+    assert 0.5 < net.weights["in", 0] < 0.75, "the interrupt came in the middle of the run"
     prediction = net.predict(ones[0])
     net.parameters = net.parameters
     assert np.array_equal(net.predict(ones[0]), prediction)
