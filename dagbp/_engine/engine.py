@@ -28,16 +28,7 @@ from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
 from dagbp._kernels.formulas.update import gather, reduce
-from dagbp._kernels.frames import (
-    ABORT,
-    BROKEN,
-    STOP,
-    VALUE,
-    LossFrame,
-    ResultFrame,
-    address,
-    pack,
-)
+from dagbp._kernels.frames import ABORT, BROKEN, STOP, VALUE, LossFrame, ResultFrame, address, pack
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
 from dagbp._memory import require
@@ -308,11 +299,7 @@ class CpuEngine:
 
     def network_bytes(self) -> int:
         """Return the bytes of the plan, its layout and the parameters."""
-        arrays: list[Array] = [
-            *self.plan[:-1],
-            *self.layout.arrays(),
-            *self.parameters.arrays(),
-        ]
+        arrays: list[Array] = [*self.plan[:-1], *self.layout.arrays(), *self.parameters.arrays()]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
     def release(self) -> None:

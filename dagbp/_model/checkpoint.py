@@ -18,13 +18,7 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._checks import is_whole
 from dagbp._engine.tile_plan import STRATEGIES
-from dagbp._errors import (
-    CheckpointError,
-    DagbpError,
-    DagbpWarning,
-    MemoryLimitError,
-    OptionError,
-)
+from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError, OptionError
 from dagbp._files import container
 from dagbp._files.values import Arrays, decode, encode, hashable
 from dagbp._graph.arrays import GraphArrays, mask

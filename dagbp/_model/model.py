@@ -144,7 +144,6 @@ class Model:
 
 def new_model(
     graph: GraphArrays,
-    *,
     dtype: npt.DTypeLike,
     seed: Any,
     init: str,

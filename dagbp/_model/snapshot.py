@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from dagbp._errors import UnreachableWarning
 from dagbp._graph.arrays import GraphArrays
+from dagbp._graph.from_networkx import draw, write_networkx
 from dagbp._history import History, TrainingState
 from dagbp._memory import aligned
 from dagbp._model.model import Model, threads_here
@@ -97,7 +98,19 @@ def restore(snapshot: Snapshot) -> Model:
     return model
 
 
-def by_graph(plan: Plan, parameters: Array) -> tuple[Array, Array]:
+def drawn_graph(model: Model) -> "nx.DiGraph[Any]":
+    """Return the NetworkX graph of a model with its current parameters: `Network.to_networkx`."""
+    plan, graph = model.plan, model.graph
+    weight, bias = _weights_and_biases(plan, model.parameters)
+    copy = write_networkx(
+        draw(graph) if model.nx_graph is None else model.nx_graph, graph, weight, bias
+    )
+    for i in plan.node[plan.n_inputs :].tolist():
+        copy.nodes[graph.labels[i]]["activation"] = graph.activation_names[graph.activation[i]]
+    return copy
+
+
+def _weights_and_biases(plan: Plan, parameters: Array) -> tuple[Array, Array]:
     """Return weights by edge and biases by node of the graph; zeros for inputs."""
     n_edges = len(plan.in_src)
     weight, bias = np.zeros(n_edges, parameters.dtype), np.zeros(len(plan.node), parameters.dtype)
@@ -107,10 +120,10 @@ def by_graph(plan: Plan, parameters: Array) -> tuple[Array, Array]:
 
 
 def _by_graph(plan: Plan, parameters: Array) -> Array:
-    return np.concatenate(by_graph(plan, parameters))
+    return np.concatenate(_weights_and_biases(plan, parameters))
 
 
 def _by_row(plan: Plan, values: Array) -> Array:
-    """Return values in the order of the graph's edges and nodes in that of the parameters."""
+    """Return values by edge and node of the graph, in the order of the parameters."""
     n_edges = len(plan.in_src)
     return np.concatenate([values[plan.in_edge], values[n_edges + plan.node[plan.n_inputs :]]])

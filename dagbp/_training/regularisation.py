@@ -12,6 +12,7 @@ from dagbp._checks import is_number, real_array
 from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._graph.arrays import listed
+from dagbp._model.model import Model
 from dagbp._plan.names import Names
 
 Float64 = npt.NDArray[np.float64]
@@ -91,14 +92,14 @@ class Regularisation:
 
 
 def regularisation(
-    names: Names,
-    engine: Engine,
+    model: Model,
     penalties: Sequence[Penalty],
     max_norm: float | Mapping[Hashable, float] | None,
     dropout: float | Mapping[Hashable, float],
     input_dropout: float,
 ) -> Regularisation:
     """Return the arguments of `fit` with these names as arrays, checked."""
+    names, engine = model.names, model.engine
     l1, l2 = _coefficients(names, engine, penalties)
     limits = _norm_limits(names, engine, max_norm)
     kept = _keep_probabilities(names, engine, dropout, input_dropout)
@@ -216,10 +217,7 @@ def _norm_limits(
 
 
 def _keep_probabilities(
-    names: Names,
-    engine: Engine,
-    dropout: float | Mapping[Hashable, float],
-    input_dropout: float,
+    names: Names, engine: Engine, dropout: float | Mapping[Hashable, float], input_dropout: float
 ) -> Float64 | None:
     def check(value: Any, what: str) -> None:
         if not is_number(value) or not 0 <= value < 1:

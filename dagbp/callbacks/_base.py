@@ -285,12 +285,7 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """Return the best value and the numbers of epochs."""
-        return {
-            "best": self._best,
-            "beaten": self._beaten,
-            "wait": self.wait,
-            "epoch": self.epoch,
-        }
+        return {"best": self._best, "beaten": self._beaten, "wait": self.wait, "epoch": self.epoch}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""

@@ -62,10 +62,7 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "scoring": (lambda value: value in ("score", "loss"), "'score' or 'loss'"),
     "n_iter_no_change": (_is_count, "a whole number >= 1"),
-    "callbacks": (
-        lambda value: isinstance(value, (list, tuple)),
-        "a list of callbacks",
-    ),
+    "callbacks": (lambda value: isinstance(value, (list, tuple)), "a list of callbacks"),
     "warm_start": (_is_flag, "True or False"),
     "verbose": (lambda value: is_whole(value) or _is_flag(value), "a whole number"),
 }
