@@ -215,21 +215,8 @@ Monitor = str | Callable[[Progress], float]
 class Best:
     """Tracks the best value of a monitored quantity, and the epochs without improvement.
 
-    Parameters
-    ----------
-    monitor : {"loss", "val_loss"} or callable
-        A function gets the `Progress` and returns a number.
-    mode : {"min", "max"}
-        Whether lower or higher values are better.
-    min_delta : float
-        Smallest improvement that resets `wait`.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch of the best value, counted from 1; 0 before the first.
-    wait : int
-        Epochs since the last improvement of more than `min_delta`.
+    `epoch` is the epoch of the best value, counted from 1; 0 before the first. `wait` counts the
+    epochs since the last improvement of more than `min_delta`.
     """
 
     def __init__(

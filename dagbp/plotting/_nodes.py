@@ -99,16 +99,9 @@ def _set_limits(ax: "Axes", reading: Reading, positions: Positions) -> None:
 class _Labelling(NamedTuple):
     """Labels of the nodes, and their places.
 
-    Attributes
-    ----------
-    texts : list of str
-    inside : bool
-        Whether all labels are short enough to be written inside the nodes. Otherwise they are
-        below the nodes, and beside those of the first and the last level.
-    beside : int
-        Number of characters that fit beside the nodes of the first and the last level.
-    every : bool
-        Whether to write all labels, also those for which there is no room.
+    If all labels are short enough, they are `inside` the nodes. Otherwise they are below the nodes,
+    and those of the first and the last level stand beside the nodes, where `beside` characters fit.
+    `every` label is written, or only the ones with room.
     """
 
     texts: list[str]

@@ -27,15 +27,7 @@ FEW_NAMES = 50  # an error text lists all labels of a network up to this size
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Data of a network: n nodes by row, E edges in in-edge order.
-
-    Attributes
-    ----------
-    net : Network
-    names : Names
-    plan : Plan
-    weight : float64 (E,)
-    """
+    """Data of a network: n nodes by row, E edges in in-edge order."""
 
     net: Network
     names: Names
@@ -101,14 +93,8 @@ def read(net: object) -> Reading:
 class Slots:
     """The slots of kernels: edges and explicit zeros, arrays (n_slots,) in in-edge order.
 
-    Attributes
-    ----------
-    source, target : int32 or int64
-        Rows of the two ends.
-    dense : bool
-        Whether a slot runs in a dense panel in the forward pass.
-    explicit_zero : bool
-        Whether a slot is an explicit zero, not an edge.
+    `source` and `target` are the rows of the two ends. `dense` slots run in a dense panel in the
+    forward pass.
     """
 
     source: Array
@@ -148,14 +134,8 @@ def slopes(reading: Reading, s: Array) -> Float64:
 class Shades:
     """One number for each row, shown as its colour.
 
-    Attributes
-    ----------
-    value : float64 (n,)
-        NaN for a node without a value.
-    given : bool (n,)
-        Whether a node has a value.
-    where : str
-        The samples in words, such as ", sample 3"; "" if values do not belong to samples.
+    `value` is NaN where no value is `given`. `where` names the samples, as in ", sample 3"; it is
+    "" if values do not belong to samples.
     """
 
     value: Float64
@@ -174,14 +154,7 @@ def shades(
 ) -> Shades:
     """Return one number for each node: the value of one sample, or the mean over all samples.
 
-    Parameters
-    ----------
-    reading : Reading
-    values : mapping of node to number or array (n_samples,)
-    sample : int or None
-        None: the mean.
-    absolute : bool
-        Whether to take |value|.
+    With `absolute`, the numbers are magnitudes.
     """
     if not isinstance(values, Mapping):
         raise OptionError(
