@@ -48,12 +48,7 @@ class EngineLock(ForkSafeLock):
     interrupt          -              freed by the call  ends after a step ends after a step
     ================== ============== ================== ================= ====================
 
-    Attributes
-    ----------
-    training : bool
-        Whether a run is under way.
-    fetcher : Thread or None
-        The last thread that fetched batches for a run.
+    `fetcher` is the last thread that fetched batches for a run.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -95,30 +95,6 @@ def takes_steps(estimator: "DAGEstimator") -> bool:
 class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     """Trains a network. A subclass converts y to targets, and outputs to predictions."""
 
-    graph: Any
-    density: float
-    activation: Any
-    init: str
-    optimizer: Any
-    learning_rate_init: float | None
-    alpha: float
-    batch_size: Any
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float | None
-    verbose: int
-    warm_start: bool
-    early_stopping: bool
-    validation_fraction: float
-    scoring: str
-    n_iter_no_change: int
-    callbacks: Sequence[Callback]
-    dtype: Any
-    n_threads: int | None
-    dense_above: float | None
-    schedule: str
-
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Store the arguments of a constructor, its `locals()`, unchanged under their names."""
         for name, value in arguments.items():
