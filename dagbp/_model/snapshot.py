@@ -59,16 +59,10 @@ def take_snapshot(model: Model, training: bool) -> Snapshot:
                 history=state.history.copy(),
                 parameters=None if last is None else _by_graph(plan, last),
             )
-        return Snapshot(
-            graph=model.graph,
-            nx_graph=model.nx_graph,
-            parameters=_by_graph(plan, engine.parameters.copy()),
-            n_threads=model.max_threads,
-            dense_above=model.dense_above,
-            schedule=model.schedule,
-            training=state,
-            history=history and history.copy(),
-        )
+        parameters = _by_graph(plan, engine.parameters.copy())
+        options = model.max_threads, model.dense_above, model.schedule
+        history = history and history.copy()
+        return Snapshot(model.graph, model.nx_graph, parameters, *options, state, history)
 
 
 def restore(snapshot: Snapshot) -> Model:
@@ -76,15 +70,9 @@ def restore(snapshot: Snapshot) -> Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
         plan = plan_graph(snapshot.graph)
-    model = Model(
-        snapshot.graph,
-        plan,
-        snapshot.parameters.dtype,
-        max_threads=threads_here(snapshot.n_threads),
-        dense_above=snapshot.dense_above,
-        schedule=snapshot.schedule,
-        nx_graph=snapshot.nx_graph,
-    )
+    options = threads_here(snapshot.n_threads), snapshot.dense_above, snapshot.schedule
+    dtype, nx_graph = snapshot.parameters.dtype, snapshot.nx_graph
+    model = Model(snapshot.graph, plan, dtype, *options, nx_graph)
     model.parameters = _by_row(plan, snapshot.parameters)
     state, history = snapshot.training, snapshot.history
     if state is not None:

@@ -167,7 +167,7 @@ def shades(
         if sample is not None:
             raise OptionError(f"sample must be None for values without samples, got {sample!r}")
     elif sample is None:
-        table, where = _mean(table, absolute), _of_samples(table.shape[1])
+        table, where = _mean(table, absolute)
     else:
         table, where = table[:, _checked_sample(sample, table.shape[1])], f", sample {sample}"
     value, given = np.full(len(reading.plan.node), np.nan), np.zeros(len(reading.plan.node), bool)
@@ -202,14 +202,13 @@ def _row(reading: Reading, label: Any) -> int:
         raise OptionError(f"values has node {label!r}, which does not exist{known}") from None
 
 
-def _mean(table: Array, absolute: bool) -> Float64:
-    if table.shape[1] == 0:
+def _mean(table: Array, absolute: bool) -> tuple[Float64, str]:
+    """Return the mean of each row, and the samples in words."""
+    n_samples = table.shape[1]
+    if n_samples == 0:
         raise OptionError("values has no samples")
-    return np.asarray((np.abs(table) if absolute else table).mean(axis=1, dtype=np.float64))
-
-
-def _of_samples(n_samples: int) -> str:
-    return f", mean of {n_samples:,} samples" if n_samples > 1 else ""
+    mean = np.asarray((np.abs(table) if absolute else table).mean(axis=1, dtype=np.float64))
+    return mean, f", mean of {n_samples:,} samples" if n_samples > 1 else ""
 
 
 def _checked_sample(sample: Any, n_samples: int) -> int:
