@@ -107,17 +107,9 @@ def compile(
         output_activation="identity" if output_activation is None else output_activation,
     )
     _warn_of_ignored(G, graph, activation, output_activation)
-    model = new_model(
-        graph,
-        dtype=dtype,
-        seed=seed,
-        init=init,
-        n_threads=n_threads,
-        dense_above=dense_above,
-        schedule=schedule,
-        nx_graph=G.copy(),  # the caller may change G later
-    )
-    return Network(model)
+    copy = G.copy()  # the caller may change G later
+    options = dtype, seed, init, n_threads, dense_above, schedule
+    return Network(new_model(graph, *options, nx_graph=copy))
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -149,10 +141,7 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 
 def _warn_of_ignored(
-    G: "nx.DiGraph[Any]",
-    graph: GraphArrays,
-    activation: str | None,
-    output_activation: str | None,
+    G: "nx.DiGraph[Any]", graph: GraphArrays, activation: str | None, output_activation: str | None
 ) -> None:
     if activation is None and output_activation is None:
         return

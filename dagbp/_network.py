@@ -15,24 +15,17 @@ from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_
 from dagbp._engine.profile import Profile, take_profile
 from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
-from dagbp._graph.from_networkx import (
-    NETWORKX_EDGE_BYTES,
-    NETWORKX_NODE_BYTES,
-    draw,
-    write_networkx,
-)
 from dagbp._history import History
 from dagbp._model.checkpoint import write_checkpoint
 from dagbp._model.model import Model, new_model
-from dagbp._model.snapshot import by_graph, restore, take_snapshot
+from dagbp._model.snapshot import drawn_graph, restore, take_snapshot
 from dagbp._model.summary import describe, summarise
 from dagbp._model.views import Backprop, EdgeValues, Forward, NodeValues
 from dagbp._training.minibatches import Minibatches
 from dagbp._training.options import Options
-from dagbp._training.regularisation import Penalty, Regularisation, regularisation
+from dagbp._training.regularisation import Penalty, regularisation
 from dagbp._training.run import Run
 from dagbp._training.scipy_solvers import solve
-from dagbp._training.source import Source
 from dagbp._training.stream import Batches
 from dagbp.callbacks import Callback
 
@@ -40,21 +33,13 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Array = npt.NDArray[Any]
+LossLike = str | losses.Loss
+Weights = npt.ArrayLike | None  # of samples
 PerNode = float | Mapping[Hashable, float]
 
 
 class Network:
-    """A DAG of neurons, ready to run and to train. Made by `compile` or `Network.from_edges`.
-
-    Attributes
-    ----------
-    inputs, outputs : list of hashable
-        Labels, in the order of the columns of X and Y.
-    dtype : numpy.dtype
-        float32 or float64, of all values inside.
-    n_threads : int or None
-        Most threads to use; None: as many cores as the work keeps busy.
-    """
+    """A DAG of neurons, ready to run and to train. Made by `compile` or `Network.from_edges`."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -95,10 +80,8 @@ class Network:
             Initial weights; default: drawn by `init`.
         trainable : bool or array_like of bool, shape (n_edges,), optional
             Which weights `fit` changes; default: all.
-        activation : str or sequence of str
-            One for all computed nodes, or one for each of the n_nodes.
-        output_activation : str
-            Of the outputs, where `activation` is one name.
+        activation, output_activation : str or sequence of str
+            Of hidden nodes, and of outputs; or `activation` has one name for each of the n_nodes.
         bias : array_like of float, shape (n_nodes,), or False, optional
             Initial biases; default: zeros. False: no biases.
         bias_trainable : bool
@@ -113,7 +96,7 @@ class Network:
         Raises
         ------
         GraphError
-            For indices out of range, repeated edges, self-loops, cycles, or arrays that do not fit.
+            For nodes out of range, repeated edges, self-loops, cycles, or arrays that do not fit.
 
         Examples
         --------
@@ -121,15 +104,9 @@ class Network:
         >>> net = dagbp.Network.from_edges([0, 1, 0, 2], [2, 2, 3, 3], n_nodes=4, seed=0)
         >>> net.inputs, net.outputs
         ([0, 1], [3])
-        >>> net.predict([[0.5, 1.0]]).shape
-        (1, 1)
         """
         graph = read_edges(
-            src,
-            dst,
-            n_nodes,
-            inputs,
-            outputs,
+            *(src, dst, n_nodes, inputs, outputs),
             known=activations.names(),
             weight=weight,
             trainable=trainable,
@@ -138,16 +115,7 @@ class Network:
             bias=bias,
             bias_trainable=bias_trainable,
         )
-        model = new_model(
-            graph,
-            dtype=dtype,
-            seed=seed,
-            init=init,
-            n_threads=n_threads,
-            dense_above=dense_above,
-            schedule=schedule,
-        )
-        return cls(model)
+        return cls(new_model(graph, dtype, seed, init, n_threads, dense_above, schedule))
 
     # --- structure and parameters ---
 
@@ -163,7 +131,7 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The floating-point type of all values inside."""
+        """The type of all values inside: float32 or float64."""
         return self._model.engine.dtype
 
     @property
@@ -190,10 +158,9 @@ class Network:
         """All parameters in one flat array (read-only): weights in CSR order, then biases.
 
         Weights are sorted by target and then by source, in a topological order of the nodes that
-        depends on the graph alone and is the same on every machine. The biases of all computed
-        nodes follow, in the same order; an absent bias is a zero that stays zero. `parameter_names`
-        lists the owner of each element; `weights` and `biases` give them by name. Assign a new
-        array to set them.
+        depends on the graph alone. The biases of all computed nodes follow, in the same order; an
+        absent bias is a zero that stays zero. `parameter_names` lists the owner of each element.
+        Assign a new array to set all of them.
         """
         flat = self._model.parameters
         flat.flags.writeable = False
@@ -207,14 +174,8 @@ class Network:
     def parameter_names(self) -> list[Any]:
         """The owner of each of `parameters`: an edge (source, target), or a node for its bias.
 
-        A new list each time, in the order of `parameters` and of every flat gradient.
-
-        Examples
-        --------
-        >>> import networkx as nx, dagbp
-        >>> net = dagbp.compile(nx.DiGraph([("b", "y"), ("a", "h"), ("h", "y")]))
-        >>> net.parameter_names
-        [('a', 'h'), ('b', 'y'), ('h', 'y'), 'h', 'y']
+        A new list each time, such as ``[("a", "h"), ("b", "y"), ("h", "y"), "h", "y"]``, in the
+        order of `parameters` and of every flat gradient.
         """
         plan, graph = self._model.plan, self._model.graph
         ends = (end[plan.in_edge].tolist() for end in (graph.src, graph.dst))
@@ -231,11 +192,10 @@ class Network:
     def biases(self) -> NodeValues:
         """The biases now, by computed node; assign to one to set it."""
         model, first = self._model, self._model.n_edges
-
-        def assign(place: int, value: Any) -> Any:
-            return model.assign(first + place, value)
-
-        return NodeValues(model.names, model.parameters[first:].copy(), model.plan.n_inputs, assign)
+        return NodeValues(
+            *(model.names, model.parameters[first:].copy(), model.plan.n_inputs),
+            lambda place, value: model.assign(first + place, value),
+        )
 
     # --- forward and backward ---
 
@@ -272,14 +232,6 @@ class Network:
         Returns
         -------
         Forward
-
-        Examples
-        --------
-        >>> import networkx as nx, dagbp
-        >>> G = nx.DiGraph([("a", "y")])
-        >>> G.edges["a", "y"]["weight"] = 2.0
-        >>> dagbp.compile(G).forward([[3.0]]).s["y"]
-        array([6.], dtype=float32)
         """
         features = read_features(X, self._model.names.inputs, self.dtype)
         with self._model.lock as engine:
@@ -287,12 +239,7 @@ class Network:
         return Forward.of(self._model.names, record.s, record.x)
 
     def backprop(
-        self,
-        X: Any,
-        Y: Any,
-        loss: str | losses.Loss = "squared_error",
-        *,
-        sample_weight: npt.ArrayLike | None = None,
+        self, X: Any, Y: Any, loss: LossLike = "squared_error", *, sample_weight: Weights = None
     ) -> Backprop:
         """Return the loss, every s, x and delta, and every gradient, by node and edge.
 
@@ -324,19 +271,9 @@ class Network:
         return Backprop.of(self._model.names, value, record.s, record.x, record.delta, flat)
 
     def loss_and_gradient(
-        self,
-        X: Any,
-        Y: Any,
-        loss: str | losses.Loss = "squared_error",
-        *,
-        sample_weight: npt.ArrayLike | None = None,
+        self, X: Any, Y: Any, loss: LossLike = "squared_error", *, sample_weight: Weights = None
     ) -> tuple[float, Array]:
-        """Return the mean loss and its gradient, aligned with `parameters`.
-
-        Parameters
-        ----------
-        X, Y, loss, sample_weight
-            As in `backprop`.
+        """Return the mean loss and its gradient, aligned with `parameters`. Arguments: `backprop`.
 
         Returns
         -------
@@ -352,20 +289,9 @@ class Network:
         return value, gradient
 
     def evaluate(
-        self,
-        X: Any,
-        Y: Any,
-        loss: str | losses.Loss = "squared_error",
-        *,
-        sample_weight: npt.ArrayLike | None = None,
+        self, X: Any, Y: Any, loss: LossLike = "squared_error", *, sample_weight: Weights = None
     ) -> float:
-        """Return the loss, averaged over samples and summed over outputs.
-
-        Parameters
-        ----------
-        X, Y, loss, sample_weight
-            As in `backprop`.
-        """
+        """Return the loss, averaged over samples and summed over outputs. Arguments: `backprop`."""
         problem = self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
             return engine.evaluate(problem, self.n_threads)
@@ -377,14 +303,14 @@ class Network:
         X: Any,
         Y: Any,
         *,
-        loss: str | losses.Loss = "squared_error",
+        loss: LossLike = "squared_error",
         optimizer: str | optimizers.Optimizer | optimizers.Solver = "adam",
         learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 64,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
-        sample_weight: npt.ArrayLike | None = None,
+        sample_weight: Weights = None,
         penalties: Sequence[Penalty] = (),
         max_norm: PerNode | None = None,
         dropout: PerNode = 0.0,
@@ -399,24 +325,21 @@ class Network:
         Parameters
         ----------
         X : array_like, DataFrame or sparse matrix, shape (n_samples, n_inputs)
-            Sparse matrices, memory-mapped arrays and large arrays are read batch by batch and never
-            converted whole. For arrays, rows must be contiguous integers, bools or floats of 4 or 8
-            bytes in the machine's byte order.
+            Sparse matrices, and memory-mapped or large arrays with contiguous rows of a native
+            type, are read batch by batch and never converted whole.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
             Label k stands for the k-th of `outputs`.
         loss : str or Loss
             A name from `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
         optimizer : str, Optimizer or Solver
             A name from `dagbp.optimizers.names()`, or a record such as ``Adam(beta1=0.8)``; or a
-            solver: "lbfgs", "tnc", "cg" or another method of `scipy.optimize.minimize`, or
-            ``Solver("L-BFGS-B", bounds=(-1, 1))``. A solver takes all samples at once, `epochs` is
-            its largest number of iterations, and it ignores `batch_size` and `shuffle`.
+            method of `scipy.optimize.minimize`, such as "lbfgs", or a `dagbp.optimizers.Solver`. A
+            solver takes all samples at once, `epochs` is its largest number of iterations, and it
+            ignores `batch_size` and `shuffle`.
         learning_rate : float, optional
             Replaces the learning rate of the optimizer.
-        epochs : int
-            Passes over the samples.
-        batch_size : int
-            Samples of a step; the last batch of an epoch may be smaller.
+        epochs, batch_size : int
+            Passes over the samples, and samples of a step. An epoch's last batch may be smaller.
         shuffle : bool
             Draw a new order of the samples for each epoch.
         validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
@@ -429,19 +352,18 @@ class Network:
             Largest Euclidean norm of a node's in-weights; after each step, larger ones are scaled
             to it. Weights that do not train neither count nor change.
         dropout : float or mapping of node to float
-            Probability that a node's activation is dropped in a step; the others are scaled up to
-            make up for it. One number is for all nodes except inputs and outputs.
+            Probability that a node's activation is dropped in a step; the others are scaled up by
+            1 / (1 - dropout). One number is for all nodes except inputs and outputs.
         input_dropout : float
             Probability that a feature is dropped.
         callbacks : list of Callback
             See `dagbp.callbacks`.
         resume : bool or "optimizer"
             True continues the network's last run up to `epochs` in all, with the same bits as an
-            uninterrupted run. The last run may have been ended by an interrupt, a time limit, a
-            kill (then after `dagbp.load`), by its epochs, or by a callback (if no callback of the
-            same settings is given again). All other arguments must be the same, except callbacks
-            and validation. Parameters assigned since then are used. "optimizer" starts a new run
-            with the optimizer state of the last one; the optimizer must be of the same kind.
+            uninterrupted run, also after `dagbp.load`. A run that a callback has ended continues
+            only without a callback of the same settings. All other arguments must be the same,
+            except callbacks and validation. Parameters assigned since then are used. "optimizer"
+            starts a new run with the state of the last optimizer, which must be of the same kind.
         seed : int or numpy.random.Generator, optional
             For shuffling and dropout. The same seed on the same number of threads gives the same
             bits.
@@ -458,12 +380,10 @@ class Network:
         DataError, OptionError
             For bad arguments, before anything has changed.
         DivergenceError
-            If a loss or gradient is not finite. That step is not taken: the parameters are those
-            of the last finite step. Its `history` attribute holds the epochs so far.
-        CallbackError
-            If a callback fails. The network is as the last step left it.
-        KeyboardInterrupt
-            On Ctrl-C, after the step in progress. The network is as that step left it.
+            If a loss or gradient is not finite. That step is not taken, the parameters are those
+            of the step before, and the error's `history` holds the epochs so far.
+        CallbackError, KeyboardInterrupt
+            If a callback fails, or on Ctrl-C. The network is as the last step left it.
 
         Examples
         --------
@@ -475,7 +395,7 @@ class Network:
         [False, True, True, False]
         """
         problem = self._problem(loss)(X, Y, sample_weight)
-        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        restrained = regularisation(self._model, penalties, max_norm, dropout, input_dropout)
         validation = read_validation(validation_data, self._problem(loss))
         options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         solver = optimizers.as_solver(optimizer, learning_rate)
@@ -484,13 +404,14 @@ class Network:
                 return solve(self._model, self, solver, problem, validation, options)
         chosen = optimizers.get(optimizer, learning_rate)
         source = Minibatches(problem, batch_size, shuffle, seed)
-        return self._train(source, validation, options, chosen)
+        with self._model.lock.hold_for_run():
+            return Run(self._model, self, source, validation, options, chosen).go()
 
     def fit_batches(
         self,
         batches: Any,
         *,
-        loss: str | losses.Loss = "squared_error",
+        loss: LossLike = "squared_error",
         optimizer: str | optimizers.Optimizer = "adam",
         learning_rate: float | None = None,
         epochs: int = 1,
@@ -514,11 +435,9 @@ class Network:
             Iterated again for each epoch, as lists and data loaders can be; or a function that
             takes the number of the epoch, from 0, and returns an iterable. Weights are scaled to a
             mean of 1 in each batch.
-        loss, optimizer, learning_rate, validation_data, penalties, max_norm, dropout, \
+        loss, optimizer, learning_rate, epochs, validation_data, penalties, max_norm, dropout, \
         input_dropout, callbacks, verbose
             As in `fit`; no solver.
-        epochs : int
-            Passes over the batches.
         resume : bool or "optimizer"
             As in `fit`. Batches of an interrupted epoch are fetched again and skipped.
         seed : int or numpy.random.Generator, optional
@@ -538,24 +457,21 @@ class Network:
 
         Examples
         --------
-        >>> import numpy as np, dagbp
-        >>> net = dagbp.compile(dagbp.layered([3, 8, 1], seed=0), seed=0)
-        >>> def batches(epoch):
-        ...     rng = np.random.default_rng(epoch)
-        ...     for _ in range(10):
-        ...         X = rng.normal(size=(32, 3))
-        ...         yield X, X.sum(axis=1)
+        >>> import dagbp
+        >>> net = dagbp.compile(dagbp.layered([2, 8, 1], seed=0), seed=0)
+        >>> batches = [([[0.0, 1.0], [1.0, 1.0]], [1.0, 2.0]), ([[1.0, 0.0]], [1.0])]
         >>> len(net.fit_batches(batches, epochs=3, verbose=0).loss)
         3
         """
-        restrained = self._regularisation(penalties, max_norm, dropout, input_dropout)
+        restrained = regularisation(self._model, penalties, max_norm, dropout, input_dropout)
         options = Options(epochs, losses.get(loss), restrained, callbacks, resume, verbose)
         chosen = optimizers.get(optimizer, learning_rate)
         check_loss_fits(losses.get(loss), self._model.graph)
         validation = read_validation(validation_data, self._problem(loss))
         prepare = partial(read_batch, read=self._problem(loss))
         source = Batches(batches, prepare, int(epochs), seed, self._model.lock)
-        return self._train(source, validation, options, chosen)
+        with self._model.lock.hold_for_run():
+            return Run(self._model, self, source, validation, options, chosen).go()
 
     @property
     def history(self) -> History | None:
@@ -567,10 +483,10 @@ class Network:
         self,
         X: Any,
         Y: Any,
-        loss: str | losses.Loss = "squared_error",
+        loss: LossLike = "squared_error",
         *,
         optimizer: str | optimizers.Optimizer = "sgd",
-        sample_weight: npt.ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> Profile:
         """Return the time of each part of a training step, beside the machine's limits.
 
@@ -578,9 +494,8 @@ class Network:
 
         Parameters
         ----------
-        X, Y, loss, sample_weight
-            As in `fit`.
-        optimizer : str or Optimizer
+        X, Y, loss, optimizer, sample_weight
+            As in `fit`; no solver.
 
         Returns
         -------
@@ -591,14 +506,6 @@ class Network:
         ------
         DivergenceError
             If such a step is not finite.
-
-        Examples
-        --------
-        >>> import dagbp
-        >>> net = dagbp.compile(dagbp.layered([4, 20, 1], seed=0), seed=0, n_threads=1)
-        >>> profile = net.profile([[0.0, 1.0, 2.0, 3.0]] * 32, [0.0] * 32)
-        >>> profile.batch_size, profile.n_threads, profile.parts[0].name
-        (32, 1, 'copy in')
         """
         chosen, problem = optimizers.get(optimizer), self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
@@ -606,10 +513,7 @@ class Network:
             return take_profile(self._model.engine, problem, update, self.n_threads)
 
     def release(self) -> None:
-        """Free the work buffers, which otherwise stay from call to call.
-
-        The state of the last run is freed too: the run cannot be resumed any more.
-        """
+        """Free the work buffers and the state of the last run, which then cannot be resumed."""
         self._model.release()
 
     # --- saving and showing ---
@@ -625,8 +529,7 @@ class Network:
         path : path-like
             Links are followed.
         training : bool
-            Whether to save the state of the last run: optimizer, random numbers, callbacks and
-            history. ``fit(resume=True)`` can then continue it.
+            Whether to save the last run too, so that ``fit(resume=True)`` can continue it.
 
         Raises
         ------
@@ -641,16 +544,6 @@ class Network:
         -----
         DagbpWarning
             If an attribute of the graph has another type; it is left out.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, dagbp
-        >>> net = dagbp.compile(dagbp.layered([2, 3, 1], seed=0), seed=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "net.dagbp")
-        ...     net.save(path)
-        ...     bool((dagbp.load(path).parameters == net.parameters).all())
-        True
         """
         write_checkpoint(take_snapshot(self._model, training), path)
 
@@ -661,14 +554,7 @@ class Network:
         one. If the inputs or outputs are not the nodes without in-edges or out-edges in graph
         order, they have ``input_column`` or ``output_column``, which `dagbp.compile` reads.
         """
-        model = self._model
-        drawn = draw(model.graph) if model.nx_graph is None else model.nx_graph
-        weight, bias = by_graph(model.plan, model.parameters)
-        copy = write_networkx(drawn, model.graph, weight, bias)
-        for i in model.plan.node[model.plan.n_inputs :].tolist():
-            name = model.graph.activation_names[model.graph.activation[i]]
-            copy.nodes[model.graph.labels[i]]["activation"] = name
-        return copy
+        return drawn_graph(self._model)
 
     def summary(self, batch_size: int = 64) -> str:
         """Return a table of the network's size, the memory of a training step, and its kernels.
@@ -679,10 +565,7 @@ class Network:
             Of the training step; default: as in `fit`.
         """
         check_whole("batch_size", batch_size, 1)
-        model, graph_bytes = self._model, 0
-        if model.nx_graph is not None:
-            graph_bytes = NETWORKX_NODE_BYTES * self.n_nodes + NETWORKX_EDGE_BYTES * self.n_edges
-        return summarise(model.engine, model.graph, self.n_threads, int(batch_size), graph_bytes)
+        return summarise(self._model, int(batch_size))
 
     def __repr__(self) -> str:
         return describe(self._model.engine, self._model.graph)
@@ -700,25 +583,10 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._model = restore(state["snapshot"])
 
-    # --- inside ---
-
-    def _problem(self, loss: str | losses.Loss) -> Callable[[Any, Any, Any], Problem]:
+    def _problem(self, loss: LossLike) -> Callable[[Any, Any, Any], Problem]:
         """Return the function that checks X, Y and sample weights for this loss."""
         names, dtype = self._model.names, self.dtype
         return lambda X, Y, weight: read_problem(names, dtype, X, Y, loss, weight)
-
-    def _regularisation(self, *given: Any) -> Regularisation:
-        return regularisation(self._model.names, self._model.engine, *given)
-
-    def _train(
-        self,
-        source: Source,
-        validation: Problem | None,
-        options: Options,
-        optimizer: optimizers.Optimizer,
-    ) -> History:
-        with self._model.lock.hold_for_run():
-            return Run(self._model, self, source, validation, options, optimizer).go()
 
 
 def model_of(net: Network) -> Model:

@@ -6,25 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._kernels import frames as at
 from dagbp._kernels.formulas.shuffle import shuffle
-from dagbp._kernels.frames import (
-    AGAIN,
-    BATCH_SIZE,
-    COUNTS,
-    DIVERGED,
-    EPOCH,
-    EPOCH_BEGAN,
-    FINISHED,
-    FIRST_RATE,
-    LAST_EPOCH,
-    LAST_UPDATE,
-    NOW,
-    SHUFFLE,
-    STATUS,
-    STEP,
-    UPDATES,
-    ClockFrame,
-)
+from dagbp._kernels.frames import ClockFrame
 
 NEVER = int(np.iinfo(np.int64).max)
 
@@ -59,9 +43,9 @@ class Clock:
         self, epochs: int, batch_size: int, shuffle: bool = False, seed: int = 0, updates: int = 0
     ) -> None:
         self.batch_size = batch_size
-        count = self._count = np.zeros(int(COUNTS), np.int64)
-        count[LAST_EPOCH], count[BATCH_SIZE], count[SHUFFLE] = epochs, batch_size, shuffle
-        count[LAST_UPDATE], count[UPDATES] = NEVER, updates
+        count = self._count = np.zeros(int(at.COUNTS), np.int64)
+        count[at.LAST_EPOCH], count[at.BATCH_SIZE], count[at.SHUFFLE] = epochs, batch_size, shuffle
+        count[at.LAST_UPDATE], count[at.UPDATES] = NEVER, updates
         self._random = np.array([seed, seed], np.uint64)
         self._epoch_loss = np.zeros(epochs + 1)  # a run that ends in an epoch may be resumed there
         self._step_loss = np.full(1, np.nan)
@@ -72,22 +56,22 @@ class Clock:
     @property
     def epoch(self) -> int:
         """Epochs finished."""
-        return int(self._count[EPOCH])
+        return int(self._count[at.EPOCH])
 
     @property
     def step(self) -> int:
         """Steps taken in the epoch in progress."""
-        return int(self._count[STEP])
+        return int(self._count[at.STEP])
 
     @property
     def updates(self) -> int:
         """Steps taken in this run, including the parts before it was resumed."""
-        return int(self._count[UPDATES]) - self._first_update
+        return int(self._count[at.UPDATES]) - self._first_update
 
     @property
     def moved(self) -> bool:
         """Whether a step was taken since the run began or was resumed."""
-        return int(self._count[UPDATES]) != self._resumed_at
+        return int(self._count[at.UPDATES]) != self._resumed_at
 
     @property
     def seconds(self) -> float:
@@ -97,7 +81,7 @@ class Clock:
     @property
     def diverged(self) -> bool:
         """Whether the last step was not finite, and therefore not taken."""
-        return bool(self._count[STATUS] == DIVERGED)
+        return bool(self._count[at.STATUS] == at.DIVERGED)
 
     @property
     def step_loss(self) -> float:
@@ -113,37 +97,37 @@ class Clock:
 
     def stop_at(self, epoch: int, updates: int | None) -> None:
         """Make the kernels return after so many epochs, or updates of this run, in all."""
-        self._count[LAST_EPOCH] = epoch
-        self._count[LAST_UPDATE] = NEVER if updates is None else self._first_update + updates
+        self._count[at.LAST_EPOCH] = epoch
+        self._count[at.LAST_UPDATE] = NEVER if updates is None else self._first_update + updates
 
     def times(self, steps_per_epoch: int | None) -> npt.NDArray[np.float64]:
         """Return when each step up to the stop begins, in epochs with fractions; at least one."""
         if steps_per_epoch is None:
             return np.array([float(self.epoch)])
-        in_epochs = (int(self._count[LAST_EPOCH]) - self.epoch) * steps_per_epoch - self.step
-        n = max(1, min(in_epochs, int(self._count[LAST_UPDATE] - self._count[UPDATES])))
+        in_epochs = (int(self._count[at.LAST_EPOCH]) - self.epoch) * steps_per_epoch - self.step
+        n = max(1, min(in_epochs, int(self._count[at.LAST_UPDATE] - self._count[at.UPDATES])))
         return self.epoch + (self.step + np.arange(n)) / steps_per_epoch
 
     def use_rates(self, rates: npt.NDArray[np.float64]) -> None:
         """Set the learning rates of the next steps."""
-        self._count[FIRST_RATE], self._rates = self._count[UPDATES], rates
+        self._count[at.FIRST_RATE], self._rates = self._count[at.UPDATES], rates
 
     # --- steps over one batch, in epochs of unknown length ---
 
     def for_batch(self, n_samples: int) -> "Clock":
         """Return a clock of the next step, over a batch of so many samples."""
-        clock = Clock(1, n_samples, updates=int(self._count[UPDATES]))
+        clock = Clock(1, n_samples, updates=int(self._count[at.UPDATES]))
         if self._rates is not None:
             clock.use_rates(self._rates)
         return clock
 
     def count_in(self, batch: "Clock") -> bool:
         """Add the step of a batch's clock; return whether it was taken."""
-        self._count[STATUS] = DIVERGED if batch.diverged else FINISHED
+        self._count[at.STATUS] = at.DIVERGED if batch.diverged else at.FINISHED
         if not batch.moved:
             return False
-        self._count[UPDATES] += 1
-        self._count[STEP] += 1
+        self._count[at.UPDATES] += 1
+        self._count[at.STEP] += 1
         self._step_loss[0] = batch.step_loss
         self._epoch_loss[self.epoch] += batch.step_loss * batch.batch_size
         self._epoch_weight += batch.batch_size
@@ -153,8 +137,8 @@ class Clock:
         """Divide the summed loss of the epoch's batches by their samples; begin the next epoch."""
         self._epoch_loss[self.epoch] /= max(self._epoch_weight, 1.0)
         self._epoch_weight = 0.0
-        self._count[EPOCH] += 1
-        self._count[STEP] = 0
+        self._count[at.EPOCH] += 1
+        self._count[at.STEP] = 0
 
     # --- resuming ---
 
@@ -169,8 +153,8 @@ class Clock:
             epoch=self.epoch,
             step=self.step,
             n_updates=self.updates,
-            optimizer_steps=int(self._count[UPDATES]),
-            random=int(self._random[EPOCH_BEGAN if self.step else NOW]),
+            optimizer_steps=int(self._count[at.UPDATES]),
+            random=int(self._random[at.EPOCH_BEGAN if self.step else at.NOW]),
             epoch_loss=float(self._epoch_loss[self._pending]) if self._pending >= 0 else 0.0,
             epoch_weight=self._epoch_weight,
             step_loss=self.step_loss,
@@ -180,27 +164,27 @@ class Clock:
     def _pending(self) -> int:
         return self.epoch if self.step else self.epoch - 1
 
-    def resume(self, at: Position, seconds: float) -> None:
+    def resume(self, place: Position, seconds: float) -> None:
         """Continue from a position; the kernels repeat the shuffle of an epoch in progress.
 
         seconds: the time that the run has taken so far.
         """
         self._began -= seconds
         count = self._count
-        count[EPOCH], count[STEP], count[UPDATES] = at.epoch, at.step, at.optimizer_steps
-        self._first_update = at.optimizer_steps - at.n_updates
-        self._resumed_at = at.optimizer_steps
-        self._random[NOW] = self._random[EPOCH_BEGAN] = at.random
-        if count[SHUFFLE] and at.step:
-            count[SHUFFLE] = AGAIN
+        count[at.EPOCH], count[at.STEP] = place.epoch, place.step
+        count[at.UPDATES] = self._resumed_at = place.optimizer_steps
+        self._first_update = place.optimizer_steps - place.n_updates
+        self._random[at.NOW] = self._random[at.EPOCH_BEGAN] = place.random
+        if count[at.SHUFFLE] and place.step:
+            count[at.SHUFFLE] = at.AGAIN
         if self._pending >= 0:
-            self._epoch_loss[self._pending] = at.epoch_loss
-        self._epoch_weight, self._step_loss[0] = at.epoch_weight, at.step_loss
+            self._epoch_loss[self._pending] = place.epoch_loss
+        self._epoch_weight, self._step_loss[0] = place.epoch_weight, place.step_loss
 
     # --- for the engine ---
 
     def frame(self) -> ClockFrame:
         """Return the frame for the kernels."""
-        address = shuffle.compiled() if self._count[SHUFFLE] else 0
+        address = shuffle.compiled() if self._count[at.SHUFFLE] else 0
         arrays = self._count, self._random, self._epoch_loss, self._step_loss, self._rates
         return ClockFrame(*arrays, address)

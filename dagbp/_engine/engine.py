@@ -28,16 +28,7 @@ from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
 from dagbp._kernels.formulas.update import gather, reduce
-from dagbp._kernels.frames import (
-    ABORT,
-    BROKEN,
-    STOP,
-    VALUE,
-    LossFrame,
-    ResultFrame,
-    address,
-    pack,
-)
+from dagbp._kernels.frames import ABORT, BROKEN, STOP, VALUE, LossFrame, ResultFrame, address, pack
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
 from dagbp._memory import require
@@ -50,11 +41,11 @@ LARGE = 2**26  # bytes; the check of memory takes longer than a small prediction
 
 
 class _Prepared(NamedTuple):
-    """The calls of one operation, one for each thread, and the objects whose addresses they use."""
+    """The calls of one operation, one for each thread, and the objects with addresses in them."""
 
     calls: list[partial[None]]
     buffers: Buffers
-    held: tuple[Any, ...]
+    used: tuple[Any, ...]  # must live until the calls end
 
 
 def _run(prepared: _Prepared, watch: Callable[[], object] | None = None) -> Buffers:
@@ -189,10 +180,7 @@ class CpuEngine:
         dropout: Dropout | None = None,
         times: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Take training steps until the clock reaches its last epoch or update.
-
-        See `Engine.train`. An update that is not finite is undone.
-        """
+        """Take training steps, see `Engine.train`. An update that is not finite is undone."""
         tile_plan = self.tile_planner.choose(clock.batch_size, max_threads)
         loss = problem.loss.row(self.dtype)
         samples = self._samples.record(problem.features, problem.targets, problem.weight, order)
@@ -229,10 +217,8 @@ class CpuEngine:
         works = buffers.frames(dropout, times)
         net = self._nets.frame(operation, tile_plan.row_bytes, signals)
         frames = [net, *[pack(record, self.dtype) for record in before]]
-        first, last = (
-            [None, *[frame.buffer_info()[0] for frame in frames]],
-            [] if operation.back is None else [operation.back],
-        )
+        first = [None, *[frame.buffer_info()[0] for frame in frames]]
+        last = [] if operation.back is None else [operation.back]
         if after is not None:
             frames.append(pack(after, self.dtype))
             last.insert(0, frames[-1].buffer_info()[0])
@@ -274,20 +260,16 @@ class CpuEngine:
         they are small together. signals: whether every node's signal is stored.
         """
         if tile_plan not in self._buffers:
-            kept = sum(
-                self.step_bytes(one, buffers.stores_signals)
-                for one, buffers in self._buffers.items()
-            )
-            if kept + self.step_bytes(tile_plan) > self.kept_bytes:
+            sizes = [
+                self.step_bytes(one, kept.stores_signals) for one, kept in self._buffers.items()
+            ]
+            if sum(sizes) + self.step_bytes(tile_plan) > self.kept_bytes:
                 self._buffers = {}
             require(self.step_bytes(tile_plan, signals), "a step's tiles and gradients")
+            n_values, cuts = len(self.parameters.by_source), self.tile_planner.cuts(tile_plan)
+            by_source_block = self._nets.by_source_block(tile_plan.row_bytes)
             self._buffers[tile_plan] = Buffers(
-                self.layout,
-                self.dtype,
-                len(self.parameters.by_source),
-                tile_plan,
-                self.tile_planner.cuts(tile_plan),
-                self._nets.by_source_block(tile_plan.row_bytes),
+                self.layout, self.dtype, n_values, tile_plan, cuts, by_source_block
             )
             if signals:
                 self._buffers[tile_plan].store_signals()
@@ -308,11 +290,7 @@ class CpuEngine:
 
     def network_bytes(self) -> int:
         """Return the bytes of the plan, its layout and the parameters."""
-        arrays: list[Array] = [
-            *self.plan[:-1],
-            *self.layout.arrays(),
-            *self.parameters.arrays(),
-        ]
+        arrays: list[Array] = [*self.plan[:-1], *self.layout.arrays(), *self.parameters.arrays()]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
     def release(self) -> None:

@@ -30,7 +30,6 @@ class Operation(NamedTuple):
     back: int | None = None  # the last argument of the entry point, if it has one: STAY, ADD, STORE
     gradient: bool = False  # whether each team needs room for a gradient
     signals: bool = False  # whether every node's signal is stored
-    one_thread: bool = False  # whether one thread runs it, with one tile in a group
     results: tuple[str, ...] = ()  # the fields of ResultFrame that it fills
     by_node: bool = False  # whether results are (n_nodes, n_samples), else (n_samples, n_outputs)
 
@@ -48,7 +47,6 @@ FORWARD = Operation(
     (load_and_forward, store_all),
     back=int(STAY),
     signals=True,
-    one_thread=True,
     results=("s", "x"),
     by_node=True,
 )

@@ -29,14 +29,11 @@ class Parameters:
         self, layout: Layout, n_edges: int, trained: npt.NDArray[np.bool_], dtype: np.dtype[Any]
     ) -> None:
         self._layout, self._n_edges = layout, n_edges
-        self._n_computed = len(layout.plan.node) - layout.plan.n_inputs
-        self.n_values = layout.n_slots + self._n_computed
+        self.n_values = layout.n_slots + len(layout.plan.node) - layout.plan.n_inputs
         self.by_source = aligned((-(-self.n_values // 16) * 16,), dtype)
         self._by_target = aligned((self.n_values,), dtype)
-        source_blocks = layout.source_blocks
-        self.block_weights = aligned(
-            (0 if source_blocks is None else len(source_blocks.slot),), dtype
-        )
+        n_blocked = 0 if layout.source_blocks is None else len(layout.source_blocks.slot)
+        self.block_weights = aligned((n_blocked,), dtype)
         self._behind = False  # whether `block_weights` is newer than `_by_target`
         self.trained, self.all_train = trained, bool(trained.all())
 
@@ -83,12 +80,8 @@ class Parameters:
 
     def _fill_source_blocks(self) -> None:
         if self._layout.source_blocks is not None:
-            np.take(
-                self._by_target,
-                self._layout.source_blocks.slot,
-                out=self.block_weights,
-                mode="clip",
-            )
+            slots = self._layout.source_blocks.slot
+            np.take(self._by_target, slots, out=self.block_weights, mode="clip")
 
     def arrays(self) -> list[npt.NDArray[Any]]:
         """Return all arrays."""
@@ -98,11 +91,9 @@ class Parameters:
 
     def in_user_order(self, values: Array) -> Array:
         """Return an array in the order of `by_source`, brought into the user's order."""
-        n = self._layout.n_slots
-        weights, biases = values[:n], values[n:][: self._n_computed]
-        return self.without_explicit_zeros(
-            np.concatenate([weights[self._layout.plan.in_slot], biases])
-        )
+        weights = values[: self._layout.n_slots][self._layout.plan.in_slot]
+        biases = values[self._layout.n_slots : self.n_values]
+        return self.without_explicit_zeros(np.concatenate([weights, biases]))
 
     def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
         """Return an array in the user's order, brought into the order of `by_source`, padding 0."""
@@ -111,12 +102,10 @@ class Parameters:
 
     def without_explicit_zeros(self, by_target: Array) -> Array:
         """Return an array in the order of `by_target`, brought into the user's order."""
-        slot = self._layout.slot
+        slot, n = self._layout.slot, self._layout.n_slots
         if slot is None:
             return by_target.copy()
-        return np.concatenate(
-            [by_target[: self._layout.n_slots][slot], by_target[self._layout.n_slots :]]
-        )
+        return np.concatenate([by_target[:n][slot], by_target[n:]])
 
     def _with_explicit_zeros(self, parameters: npt.NDArray[Any], zero: Any) -> npt.NDArray[Any]:
         """Return an array in the order of `by_target`, with `zero` for the explicit zeros."""

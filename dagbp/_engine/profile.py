@@ -149,13 +149,7 @@ def _step_time(
         clock = Clock(steps, len(order))
         start = time.perf_counter()
         engine.train(
-            problem,
-            order,
-            update,
-            clock,
-            max_threads=max_threads,
-            watch=lambda: None,
-            times=times,
+            problem, order, update, clock, max_threads=max_threads, watch=lambda: None, times=times
         )
         seconds = (time.perf_counter() - start) / max(1, clock.updates)
         if clock.diverged:

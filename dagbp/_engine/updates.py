@@ -30,7 +30,6 @@ class Update:
         self,
         parameters: Parameters,
         optimizer: Optimizer,
-        *,
         moments: Array | None = None,
         l1: Float64 | None = None,
         l2: Float64 | None = None,

@@ -18,13 +18,7 @@ import numpy.typing as npt
 from dagbp import activations
 from dagbp._checks import is_whole
 from dagbp._engine.tile_plan import STRATEGIES
-from dagbp._errors import (
-    CheckpointError,
-    DagbpError,
-    DagbpWarning,
-    MemoryLimitError,
-    OptionError,
-)
+from dagbp._errors import CheckpointError, DagbpError, DagbpWarning, MemoryLimitError, OptionError
 from dagbp._files import container
 from dagbp._files.values import Arrays, decode, encode, hashable
 from dagbp._graph.arrays import GraphArrays, mask
@@ -94,6 +88,12 @@ class _Unregistered(DagbpError):
 # --- the network ----------------------------------------------------------------------------------
 
 
+_GRAPH_ARRAYS = (
+    *("src", "dst", "inputs", "outputs"),
+    *("edge_trainable", "activation", "has_bias", "bias_trainable"),
+)
+
+
 def _network_out(snapshot: Snapshot, arrays: Arrays) -> dict[str, Any]:
     graph = snapshot.graph
     labels = graph.labels
@@ -106,15 +106,8 @@ def _network_out(snapshot: Snapshot, arrays: Arrays) -> dict[str, Any]:
         ) from error
     return {
         "labels": kept,
-        "src": arrays.add(graph.src),
-        "dst": arrays.add(graph.dst),
-        "inputs": arrays.add(graph.inputs),
-        "outputs": arrays.add(graph.outputs),
-        "edge_trainable": arrays.add(graph.edge_trainable),
         "activation_names": list(graph.activation_names),
-        "activation": arrays.add(graph.activation),
-        "has_bias": arrays.add(graph.has_bias),
-        "bias_trainable": arrays.add(graph.bias_trainable),
+        **{name: arrays.add(getattr(graph, name)) for name in _GRAPH_ARRAYS},
         "parameters": arrays.add(snapshot.parameters),
         "n_threads": None if snapshot.n_threads is None else int(snapshot.n_threads),
         "dense_above": None if snapshot.dense_above is None else float(snapshot.dense_above),
@@ -287,7 +280,7 @@ def _callback_in(
     kind: Any, content: Any, epochs: Any, updates: Any, *, arrays: Arrays
 ) -> CallbackState:
     if not (is_whole(epochs) and is_whole(updates)):
-        raise ValueError(f"a callback that was told of {epochs!r} epochs, {updates!r} updates")
+        raise ValueError(f"a callback that was called for epoch {epochs!r}, update {updates!r}")
     return CallbackState(str(kind), dict(decode(content, arrays)), epochs, updates)
 
 

@@ -47,15 +47,9 @@ class EngineLock(ForkSafeLock):
     interrupt          -              freed by the call  ends after a step ends after a step
     ================== ============== ================== ================= ====================
 
-    Attributes
-    ----------
-    training : bool
-        Whether a run is under way.
-    fetcher : Thread or None
-        The last thread that fetched batches for a run.
-    fork_patience : float
-        Seconds that a fork waits for another thread's call or step to end.
-    """
+        `fetcher` is the last thread that fetched batches for a run, `fork_patience` the seconds that a
+    fork waits for the call or step of another thread.
+        """
 
     fork_patience = 10.0
 

@@ -41,7 +41,6 @@ class Model:
         graph: GraphArrays,
         plan: Plan,
         dtype: np.dtype[Any],
-        *,
         max_threads: int | None = None,
         dense_above: float | None = None,
         schedule: str = "auto",
@@ -50,17 +49,10 @@ class Model:
         self.graph, self.plan, self.nx_graph = graph, plan, nx_graph
         self.max_threads, self.dense_above, self.schedule = max_threads, dense_above, schedule
         self.names = Names(graph, plan)
-        computed = plan.node[plan.n_inputs :]
-        trained = graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]
-        self.engine = CpuEngine(
-            plan,
-            graph.activation_names,
-            graph.activation[plan.node],
-            np.concatenate(trained),
-            dtype,
-            dense_above,
-            schedule,
-        )
+        computed, theta = plan.node[plan.n_inputs :], graph.activation[plan.node]
+        trained = [graph.edge_trainable[plan.in_edge], graph.bias_trainable[computed]]
+        numbers = theta, np.concatenate(trained), dtype
+        self.engine = CpuEngine(plan, graph.activation_names, *numbers, dense_above, schedule)
         self.lock = EngineLock(self.engine)
         self.history: History | None = None
         self._last_run: Callable[[], TrainingState] | TrainingState | None = None
@@ -144,7 +136,6 @@ class Model:
 
 def new_model(
     graph: GraphArrays,
-    *,
     dtype: npt.DTypeLike,
     seed: Any,
     init: str,
@@ -162,15 +153,7 @@ def new_model(
     if schedule not in STRATEGIES:
         raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
     plan = plan_graph(graph, stacklevel=4)
-    model = Model(
-        graph,
-        plan,
-        real,
-        max_threads=n_threads,
-        dense_above=dense_above,
-        schedule=schedule,
-        nx_graph=nx_graph,
-    )
+    model = Model(graph, plan, real, n_threads, dense_above, schedule, nx_graph)
     check_representable(graph, real)
     model.parameters = draw_parameters(graph, plan, init, seed, real)
     return model

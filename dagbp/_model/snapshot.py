@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from dagbp._errors import UnreachableWarning
 from dagbp._graph.arrays import GraphArrays
+from dagbp._graph.from_networkx import draw, write_networkx
 from dagbp._history import History, TrainingState
 from dagbp._memory import aligned
 from dagbp._model.model import Model, threads_here
@@ -58,16 +59,10 @@ def take_snapshot(model: Model, training: bool) -> Snapshot:
                 history=state.history.copy(),
                 parameters=None if last is None else _by_graph(plan, last),
             )
-        return Snapshot(
-            graph=model.graph,
-            nx_graph=model.nx_graph,
-            parameters=_by_graph(plan, engine.parameters.copy()),
-            n_threads=model.max_threads,
-            dense_above=model.dense_above,
-            schedule=model.schedule,
-            training=state,
-            history=history and history.copy(),
-        )
+        parameters = _by_graph(plan, engine.parameters.copy())
+        options = model.max_threads, model.dense_above, model.schedule
+        history = history and history.copy()
+        return Snapshot(model.graph, model.nx_graph, parameters, *options, state, history)
 
 
 def restore(snapshot: Snapshot) -> Model:
@@ -75,15 +70,9 @@ def restore(snapshot: Snapshot) -> Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnreachableWarning)  # given when it was compiled
         plan = plan_graph(snapshot.graph)
-    model = Model(
-        snapshot.graph,
-        plan,
-        snapshot.parameters.dtype,
-        max_threads=threads_here(snapshot.n_threads),
-        dense_above=snapshot.dense_above,
-        schedule=snapshot.schedule,
-        nx_graph=snapshot.nx_graph,
-    )
+    options = threads_here(snapshot.n_threads), snapshot.dense_above, snapshot.schedule
+    dtype, nx_graph = snapshot.parameters.dtype, snapshot.nx_graph
+    model = Model(snapshot.graph, plan, dtype, *options, nx_graph)
     model.parameters = _by_row(plan, snapshot.parameters)
     state, history = snapshot.training, snapshot.history
     if state is not None:
@@ -97,7 +86,19 @@ def restore(snapshot: Snapshot) -> Model:
     return model
 
 
-def by_graph(plan: Plan, parameters: Array) -> tuple[Array, Array]:
+def drawn_graph(model: Model) -> "nx.DiGraph[Any]":
+    """Return the NetworkX graph of a model with its current parameters: `Network.to_networkx`."""
+    plan, graph = model.plan, model.graph
+    weight, bias = _weights_and_biases(plan, model.parameters)
+    copy = write_networkx(
+        draw(graph) if model.nx_graph is None else model.nx_graph, graph, weight, bias
+    )
+    for i in plan.node[plan.n_inputs :].tolist():
+        copy.nodes[graph.labels[i]]["activation"] = graph.activation_names[graph.activation[i]]
+    return copy
+
+
+def _weights_and_biases(plan: Plan, parameters: Array) -> tuple[Array, Array]:
     """Return weights by edge and biases by node of the graph; zeros for inputs."""
     n_edges = len(plan.in_src)
     weight, bias = np.zeros(n_edges, parameters.dtype), np.zeros(len(plan.node), parameters.dtype)
@@ -107,10 +108,10 @@ def by_graph(plan: Plan, parameters: Array) -> tuple[Array, Array]:
 
 
 def _by_graph(plan: Plan, parameters: Array) -> Array:
-    return np.concatenate(by_graph(plan, parameters))
+    return np.concatenate(_weights_and_biases(plan, parameters))
 
 
 def _by_row(plan: Plan, values: Array) -> Array:
-    """Return values in the order of the graph's edges and nodes in that of the parameters."""
+    """Return values by edge and node of the graph, in the order of the parameters."""
     n_edges = len(plan.in_src)
     return np.concatenate([values[plan.in_edge], values[n_edges + plan.node[plan.n_inputs :]]])

@@ -7,7 +7,9 @@ import numpy as np
 from dagbp._engine.engine import CpuEngine
 from dagbp._engine.tile_plan import TilePlan
 from dagbp._graph.arrays import GraphArrays
+from dagbp._graph.from_networkx import NETWORKX_EDGE_BYTES, NETWORKX_NODE_BYTES
 from dagbp._memory import readable
+from dagbp._model.model import Model
 from dagbp._plan.plan import depth
 
 
@@ -20,21 +22,15 @@ def describe(engine: CpuEngine, graph: GraphArrays) -> str:
     )
 
 
-def summarise(
-    engine: CpuEngine,
-    graph: GraphArrays,
-    max_threads: int | None,
-    batch_size: int,
-    graph_bytes: int,
-) -> str:
-    """Return a table: nodes, edges, parameters, memory of a training step, kernels.
-
-    graph_bytes: size of the NetworkX graph that the network holds, 0 for none.
-    """
+def summarise(model: Model, batch_size: int) -> str:
+    """Return a table: nodes, edges, parameters, memory of a training step, kernels."""
+    engine, graph, graph_bytes = model.engine, model.graph, 0
+    if model.nx_graph is not None:
+        graph_bytes = NETWORKX_NODE_BYTES * len(graph.labels) + NETWORKX_EDGE_BYTES * engine.n_edges
     rows = {
         **_layout(engine, graph),
         **_parameters(engine, graph),
-        **_running(engine, max_threads, batch_size, graph_bytes),
+        **_running(engine, model.max_threads, batch_size, graph_bytes),
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
@@ -67,7 +63,7 @@ def _parameters(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     trained = int(engine.parameters.trained.sum())
     return {
         "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, "
-        f"{biases:,} biases; {trained:,} trained",
+        f"{biases:,} biases; {trained:,} trained"
     }
 
 

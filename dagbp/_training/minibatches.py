@@ -32,9 +32,6 @@ class Minibatches(Source):
         """Return the steps of all epochs."""
         return self._steps
 
-    def settle(self, steps: Steps, taken: bool) -> None:
-        """Do nothing: the clock knows the next step."""
-
     def seek(self, step: int) -> None:
         """Check the step; the shuffle repeats the order of its epoch."""
         if step >= max(1, self.steps_per_epoch):
@@ -58,9 +55,6 @@ class Minibatches(Source):
             "checksum of samples": f"{checksum:08x}",
             "seed": self._seed,
         }
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def seeds(seed: Any) -> tuple[int, int]:

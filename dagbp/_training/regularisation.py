@@ -8,13 +8,17 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._checks import is_number, real_array
+from dagbp._checks import Requirement, is_number, real_array
 from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
 from dagbp._graph.arrays import listed
+from dagbp._model.model import Model
 from dagbp._plan.names import Names
 
 Float64 = npt.NDArray[np.float64]
+
+_POSITIVE = Requirement("a number > 0", lambda value: is_number(value) and value > 0)
+_SHARE = Requirement("a number in [0, 1)", lambda value: is_number(value) and 0 <= value < 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +95,14 @@ class Regularisation:
 
 
 def regularisation(
-    names: Names,
-    engine: Engine,
+    model: Model,
     penalties: Sequence[Penalty],
     max_norm: float | Mapping[Hashable, float] | None,
     dropout: float | Mapping[Hashable, float],
     input_dropout: float,
 ) -> Regularisation:
     """Return the arguments of `fit` with these names as arrays, checked."""
+    names, engine = model.names, model.engine
     l1, l2 = _coefficients(names, engine, penalties)
     limits = _norm_limits(names, engine, max_norm)
     kept = _keep_probabilities(names, engine, dropout, input_dropout)
@@ -187,51 +191,44 @@ def _row_of(names: Names, node: Any, what: str) -> int:
 
 
 def _by_row(
-    names: Names, values: Mapping[Hashable, float], what: str, result: Float64, check: Any
+    names: Names,
+    values: Mapping[Hashable, float],
+    what: str,
+    result: Float64,
+    requirement: Requirement,
 ) -> None:
     """Fill result[row] from a mapping by node."""
     for node, value in values.items():
-        check(value, f"{what} of node {node!r}")
+        requirement.check(f"{what} of node {node!r}", value)
         result[_row_of(names, node, what)] = value
 
 
 def _norm_limits(
     names: Names, engine: Engine, max_norm: float | Mapping[Hashable, float] | None
 ) -> Float64 | None:
-    def check(value: Any, what: str) -> None:
-        if not is_number(value) or value <= 0:
-            raise OptionError(f"{what} must be a number > 0, got {value!r}")
-
     if max_norm is None:
         return None
     limits = np.full(len(engine.plan.node), np.inf)
     if isinstance(max_norm, Mapping):
-        _by_row(names, max_norm, "max_norm", limits, check)
+        _by_row(names, max_norm, "max_norm", limits, _POSITIVE)
         if max_norm and not np.isfinite(limits[engine.plan.n_inputs :]).any():
             raise OptionError(f"max_norm: nodes must have in-edges, got {listed([*max_norm], 5)}")
     else:
-        check(max_norm, "max_norm")
+        _POSITIVE.check("max_norm", max_norm)
         limits[engine.plan.n_inputs :] = max_norm
     return limits
 
 
 def _keep_probabilities(
-    names: Names,
-    engine: Engine,
-    dropout: float | Mapping[Hashable, float],
-    input_dropout: float,
+    names: Names, engine: Engine, dropout: float | Mapping[Hashable, float], input_dropout: float
 ) -> Float64 | None:
-    def check(value: Any, what: str) -> None:
-        if not is_number(value) or not 0 <= value < 1:
-            raise OptionError(f"{what} must be a number in [0, 1), got {value!r}")
-
     plan = engine.plan
     rates = np.zeros(len(plan.node))
-    check(input_dropout, "input_dropout")
+    _SHARE.check("input_dropout", input_dropout)
     if isinstance(dropout, Mapping):
-        _by_row(names, dropout, "dropout", rates, check)
+        _by_row(names, dropout, "dropout", rates, _SHARE)
     else:
-        check(dropout, "dropout")
+        _SHARE.check("dropout", dropout)
         rates[plan.n_inputs :] = dropout
         rates[plan.outputs] = 0
     rates[: plan.n_inputs] = np.maximum(rates[: plan.n_inputs], input_dropout)

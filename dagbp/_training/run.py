@@ -49,14 +49,9 @@ class Run:
         elif options.resume:
             resumed = resumable(model.last_run, config, options.epochs, optimizer)
         from_last, epochs, given = resumed or kept, int(options.epochs), options.regularisation
-        self._update = Update(
-            model.engine.parameters,
-            optimizer,
-            moments=None if from_last is None else from_last.moments,
-            l1=given.l1,
-            l2=given.l2,
-            max_norm=given.max_norm,
-        )
+        moments = None if from_last is None else from_last.moments
+        limits = given.l1, given.l2, given.max_norm
+        self._update = Update(model.engine.parameters, optimizer, moments, *limits)
         updates = kept.optimizer_steps if kept else 0
         self._clock = Clock(epochs, source.batch_size, source.shuffle, source.shuffle_seed, updates)
         history = resumed.history.copy() if resumed else History()

@@ -45,8 +45,7 @@ class Source(ABC):
         returned at once.
         """
 
-    @abstractmethod
-    def settle(self, steps: Steps, taken: bool) -> None:
+    def settle(self, steps: Steps, taken: bool) -> None:  # noqa: B027
         """Note whether a step was taken; if it was not, `next` returns it again."""
 
     @abstractmethod
@@ -57,6 +56,5 @@ class Source(ABC):
     def config(self) -> dict[str, str]:
         """Return the settings that a resumed run must share with the first one."""
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Stop fetching data; the run has ended."""

@@ -15,45 +15,25 @@ from dagbp._history import History
 
 
 class TrainedNetwork(Protocol):
-    """The methods of `dagbp.Network` that callbacks use most."""
+    """The methods of `dagbp.Network` that callbacks use most, as described there."""
 
     @property
-    def inputs(self) -> list[Hashable]:
-        """Labels of the inputs, in the order of X's columns."""
-
+    def inputs(self) -> list[Hashable]: ...
     @property
-    def outputs(self) -> list[Hashable]:
-        """Labels of the outputs, in the order of Y's columns."""
-
+    def outputs(self) -> list[Hashable]: ...
     @property
-    def parameters(self) -> npt.NDArray[Any]:
-        """All parameters in one flat array; assign a new array to set them."""
-
+    def parameters(self) -> npt.NDArray[Any]: ...
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None: ...
-
     @property
-    def weights(self) -> Any:
-        """The weights by edge; assign to one to set it."""
-
+    def weights(self) -> Any: ...
     @property
-    def biases(self) -> Any:
-        """The biases by node; assign to one to set it."""
-
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the outputs for each sample."""
-
-    def forward(self, X: Any) -> Any:
-        """Return the signal and activation of every node."""
-
-    def backprop(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> Any:
-        """Return the values, deltas and gradients of every node and edge."""
-
-    def evaluate(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> float:
-        """Return the mean loss."""
-
-    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None:
-        """Write the network to a file."""
+    def biases(self) -> Any: ...
+    def predict(self, X: Any) -> npt.NDArray[Any]: ...
+    def forward(self, X: Any) -> Any: ...
+    def backprop(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> Any: ...
+    def evaluate(self, X: Any, Y: Any, loss: Any = ..., *, sample_weight: Any = ...) -> float: ...
+    def save(self, path: "str | os.PathLike[str]", *, training: bool = True) -> None: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -215,21 +195,8 @@ Monitor = str | Callable[[Progress], float]
 class Best:
     """Tracks the best value of a monitored quantity, and the epochs without improvement.
 
-    Parameters
-    ----------
-    monitor : {"loss", "val_loss"} or callable
-        A function gets the `Progress` and returns a number.
-    mode : {"min", "max"}
-        Whether lower or higher values are better.
-    min_delta : float
-        Smallest improvement that resets `wait`.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch of the best value, counted from 1; 0 before the first.
-    wait : int
-        Epochs since the last improvement of more than `min_delta`.
+    `epoch` is the epoch of the best value, counted from 1; 0 before the first. `wait` counts the
+    epochs since the last improvement of more than `min_delta`.
     """
 
     def __init__(
@@ -285,12 +252,7 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """Return the best value and the numbers of epochs."""
-        return {
-            "best": self._best,
-            "beaten": self._beaten,
-            "wait": self.wait,
-            "epoch": self.epoch,
-        }
+        return {"best": self._best, "beaten": self._beaten, "wait": self.wait, "epoch": self.epoch}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations, optimizers
-from dagbp._checks import is_number, is_whole, real_dtype
+from dagbp._checks import Requirement, is_number, is_whole, real_dtype
 from dagbp._data import arrays
 from dagbp._errors import DataError, OptionError
 from dagbp._history import History
@@ -43,31 +43,31 @@ def _is_count(value: object) -> bool:
     return is_whole(value) and value >= 1
 
 
+_FLAG, _COUNT = (
+    Requirement("True or False", _is_flag),
+    Requirement("a whole number >= 1", _is_count),
+)
 # Requirements that `Network` does not check, or checks under another name.
-_NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "alpha": (lambda value: is_number(value) and value >= 0, "a number >= 0"),
-    "batch_size": (
-        lambda value: value == "auto" if isinstance(value, str) else _is_count(value),
+_NEEDS = {
+    "alpha": Requirement("a number >= 0", lambda value: is_number(value) and value >= 0),
+    "batch_size": Requirement(
         "'auto' or a whole number >= 1",
+        lambda value: value == "auto" if isinstance(value, str) else _is_count(value),
     ),
-    "max_iter": (_is_count, "a whole number >= 1"),
-    "tol": (
-        lambda value: value is None or (is_number(value) and value >= 0),
+    "max_iter": _COUNT,
+    "tol": Requirement(
         "a number >= 0, or None",
+        lambda value: value is None or (is_number(value) and value >= 0),
     ),
-    "early_stopping": (_is_flag, "True or False"),
-    "validation_fraction": (
-        lambda value: is_number(value) and 0 < value < 1,
-        "a number between 0 and 1",
+    "early_stopping": _FLAG,
+    "validation_fraction": Requirement(
+        "a number between 0 and 1", lambda value: is_number(value) and 0 < value < 1
     ),
-    "scoring": (lambda value: value in ("score", "loss"), "'score' or 'loss'"),
-    "n_iter_no_change": (_is_count, "a whole number >= 1"),
-    "callbacks": (
-        lambda value: isinstance(value, (list, tuple)),
-        "a list of callbacks",
-    ),
-    "warm_start": (_is_flag, "True or False"),
-    "verbose": (lambda value: is_whole(value) or _is_flag(value), "a whole number"),
+    "scoring": Requirement("'score' or 'loss'", lambda value: value in ("score", "loss")),
+    "n_iter_no_change": _COUNT,
+    "callbacks": Requirement("a list of callbacks", lambda value: isinstance(value, (list, tuple))),
+    "warm_start": _FLAG,
+    "verbose": Requirement("a whole number", lambda value: is_whole(value) or _is_flag(value)),
 }
 
 
@@ -97,30 +97,6 @@ def takes_steps(estimator: "DAGEstimator") -> bool:
 
 class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     """Trains a network. A subclass converts y to targets, and outputs to predictions."""
-
-    graph: Any
-    density: float
-    activation: Any
-    init: str
-    optimizer: Any
-    learning_rate_init: float | None
-    alpha: float
-    batch_size: Any
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float | None
-    verbose: int
-    warm_start: bool
-    early_stopping: bool
-    validation_fraction: float
-    scoring: str
-    n_iter_no_change: int
-    callbacks: Sequence[Callback]
-    dtype: Any
-    n_threads: int | None
-    dense_above: float | None
-    schedule: str
 
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Store the arguments of a constructor, its `locals()`, unchanged under their names."""
@@ -293,10 +269,8 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return validation_score
 
     def _check_parameters(self) -> None:
-        for name, (valid, need) in _NEEDS.items():
-            value = getattr(self, name)
-            if not valid(value):
-                raise OptionError(f"{name} must be {need}, got {value!r}")
+        for name, requirement in _NEEDS.items():
+            requirement.check(name, getattr(self, name))
 
     def _dtype(self, fresh: bool) -> Any:
         """Return the dtypes to which X may be converted: the network's, or both precisions."""

@@ -21,12 +21,8 @@ _FORMS = {True: "an indicator matrix of labels", False: "one class for each samp
 class Classes:
     """The classes in y: one for each sample, or any number of labels for each sample.
 
-    Attributes
-    ----------
-    names : array, shape (n_classes,)
-        Classes in sorted order, or the columns of labels.
-    multilabel : bool
-        Whether y is an indicator matrix (n_samples, n_labels).
+    `names` are the classes in sorted order, or the columns of labels. `multilabel` says whether y
+    is an indicator matrix (n_samples, n_labels).
     """
 
     names: Array
@@ -44,13 +40,7 @@ class Classes:
         return cls(names, False)
 
     def encode(self, y: Any) -> Array:
-        """Return each sample's index in `names`, or its row of the indicator matrix.
-
-        Examples
-        --------
-        >>> Classes.of(["no", "yes", "no"]).encode(["yes", "no"])
-        array([1, 0])
-        """
+        """Return each sample's index in `names`, or its row of the indicator matrix."""
         check_classification_targets(y)
         multilabel = is_multilabel(y)
         if multilabel != self.multilabel:
@@ -100,12 +90,7 @@ class Classes:
     def weights(self, class_weight: Any, targets: Array, weight: Array | None) -> Array | None:
         """Return the samples' weights times the weights of their classes.
 
-        Parameters
-        ----------
-        class_weight : mapping of class to float, "balanced" or None
-            "balanced": the total weight of each class is the same.
-        targets : array of int, shape (n_samples,)
-        weight : array, shape (n_samples,), optional
+        With "balanced", the total weight of each class is the same.
         """
         if class_weight is None:
             return weight

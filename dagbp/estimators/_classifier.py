@@ -197,8 +197,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         -------
         array, shape (n_samples,) or (n_samples, n_labels)
         """
-        outputs = self._outputs(X)
-        return self._classes.decode(self._classes.most_probable(outputs))
+        return self._classes.decode(self._classes.most_probable(self._outputs(X)))
 
     def decision_function(self, X: Any) -> Array:
         """Return the values from which probabilities are computed.
@@ -213,8 +212,7 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
             For two classes, the log-odds of the second class; for more classes, the raw outputs
             before softmax; for labels, the log-odds of each label.
         """
-        outputs = self._outputs(X)
-        return self._classes.decision(outputs)
+        return self._classes.decision(self._outputs(X))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class or label.
@@ -228,22 +226,11 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         array, shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        outputs = self._outputs(X)
-        return self._classes.probabilities(outputs)
+        return self._classes.probabilities(self._outputs(X))
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`, accurate also for probabilities close to 0.
-
-        Parameters
-        ----------
-        X : array_like, sparse matrix or DataFrame, shape (n_samples, n_features)
-
-        Returns
-        -------
-        array, shape (n_samples, n_classes)
-        """
-        outputs = self._outputs(X)
-        return self._classes.log_probabilities(outputs)
+        """Return the logarithm of `predict_proba`, accurate also for probabilities close to 0."""
+        return self._classes.log_probabilities(self._outputs(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -261,11 +248,9 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         if self._classes.multilabel:
             return self._require(n, f"{n} labels", columns)
         names = tuple(self.classes_.tolist())
-        return (
-            self._require(1, "2 classes", names, also=2)
-            if n == 2
-            else self._require(n, f"{n} classes", names)
-        )
+        if n == 2:
+            return self._require(1, "2 classes", names, also=2)
+        return self._require(n, f"{n} classes", names)
 
     def _loss_of(self, n_outputs: int) -> str:
         single = self._classes.multilabel or n_outputs == 1

@@ -19,18 +19,8 @@ from dagbp._network import Network
 class Requirements:
     """The number and names of inputs and outputs that the data require.
 
-    Attributes
-    ----------
-    n_features : int
-        Number of inputs.
-    n_outputs : int
-        Number of outputs.
-    outputs_for : str
-        Meaning of the outputs, for error texts: ``"3 classes"``.
-    also : int or None
-        Another valid number of outputs.
-    feature_names, output_names : collection of hashable
-        Names of the columns in order; empty if they have none.
+    `also` is another valid number of outputs. `outputs_for` is their meaning for error texts, such
+    as ``"3 classes"``. Names are empty if the columns have none.
     """
 
     n_features: int
@@ -51,40 +41,12 @@ def compile_to_fit(
 ) -> Network:
     """Compile `graph` to a network with the inputs and outputs that the data require.
 
-    If the labels of the inputs are the names of the columns, the inputs have the order of the
-    columns; otherwise they have graph order. The same holds for the outputs.
-
-    Parameters
-    ----------
-    graph : networkx.DiGraph, callable or iterable of int
-        A DAG; ``(n_features, n_outputs) -> DAG``; or the sizes of the hidden layers.
-    density : float in (0, 1]
-        If `graph` is sizes: the share of all possible edges between two layers.
-    activation : str
-        Activation of hidden nodes that do not have one.
-    requirements : Requirements
-    seed : int
-        Seed for edges (if `density` < 1), weights and biases. A bias that a node does not give is
-        uniform within 1 / sqrt(in-degree).
-    **options
-        Arguments of `dagbp.compile`.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    GraphError
-        If the number of inputs or outputs does not fit the data.
-    OptionError
-        If `graph` has none of the three forms.
-
-    Examples
-    --------
-    >>> requirements = Requirements(n_features=4, n_outputs=3, outputs_for="3 classes")
-    >>> compile_to_fit((5,), 1.0, "relu", requirements, seed=0).n_edges
-    35
+    `graph` is a DAG, a function ``(n_features, n_outputs) -> DAG``, or the sizes of hidden layers;
+    then `density` is the share of all possible edges between two layers. If the labels of the
+    inputs are the names of the columns, the inputs have the order of the columns; otherwise they
+    have graph order. The same holds for the outputs. The `options` are of `dagbp.compile`. Raises
+    GraphError if the number of inputs or outputs does not fit the data, and OptionError if `graph`
+    has none of the three forms.
     """
     rng = np.random.default_rng(seed)
     G = _draw(graph, density, activation, requirements, rng)

@@ -158,11 +158,7 @@ def _error_slopes(net: Network, X: Array, Y: Array, loss: str | Loss) -> Array:
             f"{values[0, bad[0]]}"
         )
     twin = Network.from_edges(
-        np.arange(k),
-        np.arange(k, 2 * k),
-        weight=np.ones(k),
-        activation="identity",
-        dtype=net.dtype,
+        np.arange(k), np.arange(k, 2 * k), weight=np.ones(k), activation="identity", dtype=net.dtype
     )
     bp = twin.backprop(values, Y, loss)
     return np.array([bp.delta[node][0] for node in twin.outputs])

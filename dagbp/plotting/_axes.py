@@ -47,16 +47,8 @@ def axes(ax: "Axes | None") -> "Axes":
 class Palette(NamedTuple):
     """Colours for one background.
 
-    Attributes
-    ----------
-    back, ink, muted : RGB
-        Of the background, of text, and a colour between the two.
-    positive, negative : RGB
-        Of weights.
-    high, low : RGB
-        Of the nodes' values.
-    accent : RGB
-        Of the most important mark.
+    `ink` is for text, and `muted` is between it and the background. Weights are `positive` or
+    `negative`. Nodes' values are `high` or `low`. `accent` is for the most important mark.
     """
 
     back: RGB

@@ -1,7 +1,7 @@
 """Losses over epochs."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,15 +112,6 @@ def _mark_best(ax: "Axes", values: Losses, colours: _axes.Palette) -> None:
     if not np.isfinite(values).any():
         return
     best = int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))
-    ax.plot(
-        [best + 1],
-        [values[best]],
-        linestyle="none",
-        marker="o",
-        markersize=9,
-        markerfacecolor="none",
-        markeredgecolor=colours.ink,
-        markeredgewidth=1.5,
-        label=f"best: {values[best]:.4g} at epoch {best + 1:,}",
-        zorder=3,
-    )
+    ring: dict[str, Any] = {"ms": 9, "mfc": "none", "mec": colours.ink, "mew": 1.5, "zorder": 3}
+    label = f"best: {values[best]:.4g} at epoch {best + 1:,}"
+    ax.plot([best + 1], [values[best]], "o", label=label, **ring)

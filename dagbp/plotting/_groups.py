@@ -8,32 +8,17 @@ from dagbp.plotting._reading import Float64, Int64, Reading
 
 
 class Groups(NamedTuple):
-    """G groups of consecutive levels, and P pairs of different groups with edges between them.
+    """G groups of consecutive levels, and P pairs of different groups with edges between them."""
 
-    Attributes
-    ----------
-    level, first : int64 (G + 1,)
-        First level and first row of each group, then the end of the last group.
-    inputs, outputs : int64 (G,)
-        Number of inputs and of outputs in each group.
-    source, target : int64 (P,)
-        The two groups of each pair.
-    n_edges : int64 (P,)
-    strength : float64 (P,)
-        Mean |weight| of the edges of each pair.
-    inside : int
-        Number of edges within groups.
-    """
-
-    level: Int64
-    first: Int64
-    inputs: Int64
-    outputs: Int64
-    source: Int64
-    target: Int64
-    n_edges: Int64
-    strength: Float64
-    inside: int
+    level: Int64  # (G + 1,): the first level of each group, then the end of the last one
+    first: Int64  # (G + 1,): the first row of each group, then the end of the last one
+    inputs: Int64  # (G,): number of inputs
+    outputs: Int64  # (G,): number of outputs
+    source: Int64  # (P,): the groups from which the edges of each pair start
+    target: Int64  # (P,): the groups at which they end
+    n_edges: Int64  # (P,)
+    strength: Float64  # (P,): mean |weight|
+    inside: int  # number of edges within groups
 
     @property
     def nodes(self) -> Int64:

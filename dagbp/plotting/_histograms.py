@@ -168,13 +168,5 @@ def _handles(colours: _axes.Palette) -> list[Any]:
     return [
         Patch(color=colours.positive, alpha=0.6, label="histogram"),
         Line2D([], [], color=colours.ink, linewidth=1.8, label="median"),
-        Line2D(
-            [],
-            [],
-            color=colours.ink,
-            linestyle="none",
-            marker="|",
-            markersize=9,
-            label="5 % to 95 %",
-        ),
+        Line2D([], [], color=colours.ink, ls="none", marker="|", ms=9, label="5 % to 95 %"),
     ]

@@ -27,10 +27,8 @@ def draw_nodes(
     _draw_edges(ax, reading, positions, colours)
     norm, cmap = None, None
     if shades is not None:
-        norm, cmap = (
-            _axes.around_zero(shades.value),
-            _axes.signed(colours.low, colours.high, colours),
-        )
+        norm = _axes.around_zero(shades.value)
+        cmap = _axes.signed(colours.low, colours.high, colours)
         _axes.colour_bar(ax, norm, cmap, quantity + shades.where, colours, "left")
     _set_limits(ax, reading, positions)
     labelling = None if labels is False else _labelling(ax, reading, bool(labels))
@@ -99,16 +97,9 @@ def _set_limits(ax: "Axes", reading: Reading, positions: Positions) -> None:
 class _Labelling(NamedTuple):
     """Labels of the nodes, and their places.
 
-    Attributes
-    ----------
-    texts : list of str
-    inside : bool
-        Whether all labels are short enough to be written inside the nodes. Otherwise they are
-        below the nodes, and beside those of the first and the last level.
-    beside : int
-        Number of characters that fit beside the nodes of the first and the last level.
-    every : bool
-        Whether to write all labels, also those for which there is no room.
+    If all labels are short enough, they are `inside` the nodes. Otherwise they are below the nodes,
+    and those of the first and the last level stand beside the nodes, where `beside` characters fit.
+    `every` label is written, or only the ones with room.
     """
 
     texts: list[str]
@@ -226,17 +217,10 @@ def _draw_markers(
 def _handle(name: str, marker: str, colours: _axes.Palette) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker=marker,
-        markersize=9 if marker.startswith("$") else 6,
-        markerfacecolor="none" if not marker.startswith("$") else colours.ink,
-        markeredgecolor=colours.ink,
-        markeredgewidth=0 if marker.startswith("$") else 1,
-        label=name,
-    )
+    look: dict[str, Any] = {"ms": 6, "mfc": "none", "mew": 1}
+    if marker.startswith("$"):  # a formula
+        look = {"ms": 9, "mfc": colours.ink, "mew": 0}
+    return Line2D([], [], ls="none", marker=marker, mec=colours.ink, label=name, **look)
 
 
 def _write_labels(

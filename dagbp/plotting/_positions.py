@@ -19,12 +19,8 @@ CLEAR = 0.06  # distance between an arc and a node that it passes, if the level 
 class Positions(NamedTuple):
     """Positions of n nodes, and shapes of E edges.
 
-    Attributes
-    ----------
-    x, y : float64 (n,)
-        x is the level. In a level of m nodes, node k has y = (k + 1/2) / m.
-    bend : float64 (E,)
-        Height of each edge's parabola above the straight line; 0 between neighbouring levels.
+    x is the level. In a level of m nodes, node k has y = (k + 1/2) / m. `bend` is the height of
+    each edge's parabola above the straight line; 0 between neighbouring levels.
     """
 
     x: Float64

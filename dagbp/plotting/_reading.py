@@ -27,15 +27,7 @@ FEW_NAMES = 50  # an error text lists all labels of a network up to this size
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Data of a network: n nodes by row, E edges in in-edge order.
-
-    Attributes
-    ----------
-    net : Network
-    names : Names
-    plan : Plan
-    weight : float64 (E,)
-    """
+    """Data of a network: n nodes by row, E edges in in-edge order."""
 
     net: Network
     names: Names
@@ -101,14 +93,8 @@ def read(net: object) -> Reading:
 class Slots:
     """The slots of kernels: edges and explicit zeros, arrays (n_slots,) in in-edge order.
 
-    Attributes
-    ----------
-    source, target : int32 or int64
-        Rows of the two ends.
-    dense : bool
-        Whether a slot runs in a dense panel in the forward pass.
-    explicit_zero : bool
-        Whether a slot is an explicit zero, not an edge.
+    `source` and `target` are the rows of the two ends. `dense` slots run in a dense panel in the
+    forward pass.
     """
 
     source: Array
@@ -148,14 +134,8 @@ def slopes(reading: Reading, s: Array) -> Float64:
 class Shades:
     """One number for each row, shown as its colour.
 
-    Attributes
-    ----------
-    value : float64 (n,)
-        NaN for a node without a value.
-    given : bool (n,)
-        Whether a node has a value.
-    where : str
-        The samples in words, such as ", sample 3"; "" if values do not belong to samples.
+    `value` is NaN where no value is `given`. `where` names the samples, as in ", sample 3"; it is
+    "" if values do not belong to samples.
     """
 
     value: Float64
@@ -174,14 +154,7 @@ def shades(
 ) -> Shades:
     """Return one number for each node: the value of one sample, or the mean over all samples.
 
-    Parameters
-    ----------
-    reading : Reading
-    values : mapping of node to number or array (n_samples,)
-    sample : int or None
-        None: the mean.
-    absolute : bool
-        Whether to take |value|.
+    With `absolute`, the numbers are magnitudes.
     """
     if not isinstance(values, Mapping):
         raise OptionError(
@@ -194,7 +167,7 @@ def shades(
         if sample is not None:
             raise OptionError(f"sample must be None for values without samples, got {sample!r}")
     elif sample is None:
-        table, where = _mean(table, absolute), _of_samples(table.shape[1])
+        table, where = _mean(table, absolute)
     else:
         table, where = table[:, _checked_sample(sample, table.shape[1])], f", sample {sample}"
     value, given = np.full(len(reading.plan.node), np.nan), np.zeros(len(reading.plan.node), bool)
@@ -229,14 +202,13 @@ def _row(reading: Reading, label: Any) -> int:
         raise OptionError(f"values has node {label!r}, which does not exist{known}") from None
 
 
-def _mean(table: Array, absolute: bool) -> Float64:
-    if table.shape[1] == 0:
+def _mean(table: Array, absolute: bool) -> tuple[Float64, str]:
+    """Return the mean of each row, and the samples in words."""
+    n_samples = table.shape[1]
+    if n_samples == 0:
         raise OptionError("values has no samples")
-    return np.asarray((np.abs(table) if absolute else table).mean(axis=1, dtype=np.float64))
-
-
-def _of_samples(n_samples: int) -> str:
-    return f", mean of {n_samples:,} samples" if n_samples > 1 else ""
+    mean = np.asarray((np.abs(table) if absolute else table).mean(axis=1, dtype=np.float64))
+    return mean, f", mean of {n_samples:,} samples" if n_samples > 1 else ""
 
 
 def _checked_sample(sample: Any, n_samples: int) -> int:

@@ -80,7 +80,7 @@ def test_names_of_values():
     assert np.array_equal(bp.x["a"], X[:, 0])
     for missing, text in (
         ("nobody", "the network has no node 'nobody'"),
-        ("a", "node 'a' is an input, which has no such value"),
+        ("a", "node 'a' is an input; inputs have no such value"),
     ):
         assert missing not in bp.s
         with pytest.raises(KeyError, match=text):
