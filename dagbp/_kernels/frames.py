@@ -55,17 +55,7 @@ else:
 
         __class_getitem__ = classmethod(GenericAlias)
 
-    class Real:
-        """Stands for the network's dtype."""
-
-    class Rows:
-        """Rows of tiles, which begin at a cache line."""
-
-    class Size:
-        """A number that is not negative."""
-
-    class Address:
-        """The address of a C function, or of an array that is not checked."""
+    Real, Rows, Size, Address = (type(name, (), {}) for name in ("Real", "Rows", "Size", "Address"))
 
 
 class NetFrame(NamedTuple):
