@@ -12,15 +12,13 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from numba import NumbaError
 
-from dagbp import _user_functions as user_functions
 from dagbp._compiler.decorators import compiled
 from dagbp._errors import OptionError
 from dagbp._kernels.formulas.loss import FORMULAS, scalar_row
 from dagbp._kernels.formulas.rows import compile_scalar
 from dagbp._kernels.frames import LossFrame
-from dagbp._user_functions import STENCIL, Registry
+from dagbp._user_functions import Registry, check_functions, table
 
 __all__ = ["BinaryCrossEntropy", "Huber", "Loss", "SoftmaxCrossEntropy", "get", "names", "register"]
 
@@ -30,7 +28,7 @@ Scalar = Callable[[float, float], float]
 if __doc__:  # None under python -OO
     _LABELS = {"no": "no", "binary": "0 or 1", "classes": "0 ... K - 1"}
     __doc__ = __doc__.format(
-        table=user_functions.table(
+        table=table(
             ("name", "error of one sample", "class labels"),
             [(one.name, one.text, _LABELS[one.labels]) for one in FORMULAS.values()],
         )
@@ -189,19 +187,9 @@ def register(
 
 def _check(loss: Loss) -> None:
     """Raise for a user's loss that cannot be used, or with a wrong derivative."""
-    owner = f"loss {loss.name!r}"
-    user_functions.check_takes(owner, "f", loss.f, "x, y")
-    user_functions.check_takes(owner, "df", loss.df, "x, y")
-    if not isinstance(loss.surrogate, bool):
-        raise OptionError(f"{owner}: surrogate must be True or False, got {loss.surrogate!r}")
     x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-4, 4, 41), np.linspace(0, 1, 5)))
-    try:
-        _, slope = _evaluate(loss, x, y)
-    except NumbaError as error:
-        reason = user_functions.compile_reason(error)
-        raise OptionError(f"{owner}: Numba cannot compile f or df: {reason}") from error
-    values = np.array([_evaluate(loss, x + h, y)[0] for h in STENCIL])
-    user_functions.check_derivative(owner, {"x": x, "y": y}, values, slope, loss.surrogate)
+    owner, takes, points = f"loss {loss.name!r}", ("x, y", "x, y"), {"x": x, "y": y}
+    check_functions(owner, loss, takes, points, lambda h: _evaluate(loss, x + h, y))
 
 
 registry = Registry(
