@@ -255,7 +255,7 @@ class Solver:
         object.__setattr__(self, "method", known[name])
         if self.bounds is not None and self.method not in _TAKES_BOUNDS:
             raise OptionError(
-                f"method {self.method!r} takes no bounds; those that do: {', '.join(_TAKES_BOUNDS)}"
+                f"method {self.method!r} takes no bounds; these do: {', '.join(_TAKES_BOUNDS)}"
             )
         if self.options is not None and not isinstance(self.options, Mapping):
             raise OptionError(f"options must be a mapping, got {self.options!r}")
@@ -266,16 +266,10 @@ class Solver:
         return self.method not in _NO_GRADIENT
 
 
-# Those that need a Hessian are not among them.
-_METHODS = (
-    *("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr"),
-    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
-)
-_TAKES_BOUNDS = (
-    *("L-BFGS-B", "TNC", "SLSQP", "trust-constr"),
-    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
-)
+# Without the methods that need a Hessian.
 _NO_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA", "COBYQA")
+_METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr", *_NO_GRADIENT)
+_TAKES_BOUNDS = ("L-BFGS-B", "TNC", "SLSQP", "trust-constr", *_NO_GRADIENT)
 
 
 def solvers() -> list[str]:

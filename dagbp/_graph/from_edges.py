@@ -61,14 +61,10 @@ def read_edges(
     require(size, f"a network of {n:,} nodes and {len(src):,} edges")
     labels = range(n)
     arrays.refuse_self_loops(labels, src, dst)
-    edges = Edges(
-        src=src,
-        dst=dst,
-        weight=np.broadcast_to(np.nan, len(src))
-        if weight is None
-        else _numbers("weight", weight, len(src)),
-        trainable=_flags("trainable", trainable, len(src)),
-    )
+    weights = np.broadcast_to(np.nan, len(src))
+    if weight is not None:
+        weights = _numbers("weight", weight, len(src))
+    edges = Edges(src, dst, weights, _flags("trainable", trainable, len(src)))
     ports = read_ports(labels, _finder(n), src, dst, inputs, outputs)
     default = str(activation) if uniform else "identity"
     nodes = arrays.default_nodes(n, *ports, default, output_activation)

@@ -67,10 +67,8 @@ def read_networkx(
     edges = _edges_of(G, index)
     arrays.refuse_self_loops(labels, edges.src, edges.dst)
     drawn = drawn_ports(G)
-    inputs, outputs = (
-        drawn[0] if inputs is None else inputs,
-        drawn[1] if outputs is None else outputs,
-    )
+    inputs = drawn[0] if inputs is None else inputs
+    outputs = drawn[1] if outputs is None else outputs
     ports = read_ports(labels, index.get, edges.src, edges.dst, inputs, outputs)
     nodes = arrays.default_nodes(len(labels), *ports, activation, output_activation)
     _read_nodes(G, nodes, known)
@@ -189,12 +187,8 @@ def _edges_of(G: Graph, index: Mapping[Hashable, int]) -> Edges:
         for v, attributes in neighbours.items():
             weight.append(_weight(u, v, attributes.get("weight")))
             trainable.append(_trainable(attributes.get("trainable", True), "edge", u, v))
-    return Edges(
-        src=np.array(src, np.int32),
-        dst=np.array(dst, np.int32),
-        weight=np.array(weight, np.float64),
-        trainable=np.array(trainable, np.bool_),
-    )
+    ends = np.array(src, np.int32), np.array(dst, np.int32)
+    return Edges(*ends, np.array(weight, np.float64), np.array(trainable, np.bool_))
 
 
 def _weight(u: Hashable, v: Hashable, value: Any) -> float:

@@ -183,7 +183,7 @@ class WorkFrame(NamedTuple):
     squares: Pointer[float64]  # (blocks,): of the gradient, where its norm is clipped
     barrier: Pointer[int64]  # (64,): arrivals, and the abort flag some cache lines behind
     arrivals: Pointer[int64]  # (1,): how often this thread has arrived
-    meet: Address  # function of `passes.barrier`, where there are several threads
+    wait: Address  # function of `passes.barrier`, where there are several threads
     yield_address: Address
     first: Size  # this thread's share of the parameters, in whole blocks
     last: Size
