@@ -36,7 +36,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Registry(Generic[R]):
-    """Activations or losses by name: the built-in ones, and those that users register.
+    """Activations or losses by name: the built-in ones, and the ones that users register.
 
     kind: "activation" or "loss", for error texts. check: raises for functions that cannot be used.
     """
@@ -55,8 +55,8 @@ class Registry(Generic[R]):
     def get(self, wanted: Any) -> R:
         """Return the record of this name, or of this record.
 
-        One that another process has registered is registered here, too. OptionError if the name is
-        unknown or has other functions here, or `wanted` is neither a name nor a record.
+        A record that another process has registered is registered here also. OptionError if the
+        name is unknown or has other functions here, or `wanted` is neither a name nor a record.
         """
         is_record = isinstance(wanted, self._type)
         name = wanted.name if is_record else wanted
@@ -104,7 +104,7 @@ class Registry(Generic[R]):
 
 
 def _code(function: Any) -> Any:
-    """Return what two functions with the same code have in common."""
+    """Return an object that is equal for two functions with the same code."""
     plain = getattr(function, "py_func", function)  # the Python function of a jitted one
     code = getattr(plain, "__code__", None)
     if code is None:
@@ -169,7 +169,7 @@ def _check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
 def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
     """Return the first point where `slope` is wrong, and the central difference there.
 
-    At a kink, the slope on either side is right, too.
+    At a kink, the slope on either side is also right.
     """
     a, b, c, f, d, e, g = values
     candidates = np.array(
@@ -188,7 +188,7 @@ def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | No
 
 
 def _compile_reason(error: Exception) -> str:
-    """Return the line of an error of Numba that says what it could not compile."""
+    """Return the line of an error of Numba that names the code it could not compile."""
     noise = ("Failed in", "During:", "No implementation")
     lines = [line.strip() for line in str(error).splitlines()]
     reason = next(line for line in lines if line and not line.startswith(noise))

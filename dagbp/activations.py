@@ -95,7 +95,7 @@ class Activation:
 
 
 def names() -> list[str]:
-    """Return the names of all activations, including those that you registered.
+    """Return the names of all activations, including your own.
 
     Examples
     --------

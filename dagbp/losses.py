@@ -106,7 +106,7 @@ def _built_in(name: str, *hyper: float) -> Loss:
 
 
 def names() -> list[str]:
-    """Return the names of all losses, including those that you registered."""
+    """Return the names of all losses, including your own."""
     return registry.names()
 
 

@@ -222,7 +222,7 @@ _BY_NAME: dict[str, Any] = {kind.__name__.lower(): kind for kind in Optimizer.__
 class Solver:
     """A method of `scipy.optimize.minimize`, over all samples at once.
 
-    The loss and its penalties are what it minimises; parameters that do not train are left out.
+    It minimises the loss and its penalties. Parameters that do not train are left out.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Solver:
         (n_parameters,), or a mapping from edges, and nodes for their biases, to pairs of numbers.
         None in a pair is no bound.
     options : mapping, optional
-        What SciPy's method takes, such as ``{"ftol": 1e-12}``.
+        Options of SciPy's method, such as ``{"ftol": 1e-12}``.
 
     Examples
     --------
@@ -323,7 +323,7 @@ def get(optimizer: str | Optimizer | Solver, learning_rate: float | None = None)
     Raises
     ------
     OptionError
-        For an unknown name, or what is neither a name nor a record.
+        If the name is unknown, or `optimizer` is neither a name nor a record.
 
     Examples
     --------

@@ -222,14 +222,13 @@ def _check_input(label: Hashable, attributes: Mapping[str, Any]) -> None:
     """Raise GraphError for an attribute that would change an input: its value is its feature."""
     name, bias = attributes.get("activation"), attributes.get("bias")
     if not (name is None or (isinstance(name, str) and name == "identity")):
-        raise _input_error(label, "activation", name)
-    if not _means_no_bias(bias):
-        raise _input_error(label, "bias", bias)
-
-
-def _input_error(label: Hashable, name: str, value: Any) -> GraphError:
-    return GraphError(
-        f"node {label!r} is an input and has {name} {value!r}; an input's value is its feature: "
+        wrong = f"activation {name!r}"
+    elif not _means_no_bias(bias):
+        wrong = f"bias {bias!r}"
+    else:
+        return
+    raise GraphError(
+        f"node {label!r} is an input and has {wrong}; an input's value is its feature: "
         "leave the attribute out, or name the inputs without this node, which makes it a constant"
     )
 

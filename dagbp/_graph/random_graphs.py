@@ -266,7 +266,7 @@ def _with_ports(
     )
     n_ports, rng = n_inputs + n_outputs, builders.check_seed(seed)
     builders.require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
-    hidden = draw(seed=_integer_seed(rng))
+    hidden = draw(seed=int(rng.integers(2**32)))  # NetworkX draws from Python's own source
     ends = np.sort(np.array(hidden.edges, np.int64), axis=1)
     fed, read = (np.bincount(ends[:, side], minlength=n) > 0 for side in (1, 0))
     port_in, node_in = _port_edges(rng, n_inputs, n, k, np.flatnonzero(~fed))
@@ -291,8 +291,3 @@ def _port_edges(
     extra = rng.integers(n_ports, size=len(lone)) * n_hidden + lone
     port, node = np.divmod(np.sort(np.concatenate([pairs, extra])), n_hidden)
     return port, node
-
-
-def _integer_seed(rng: np.random.Generator) -> int:
-    """Return an integer seed, as NetworkX's generators draw from Python's own random source."""
-    return int(rng.integers(2**32))

@@ -114,7 +114,7 @@ class NetFrame(NamedTuple):
     transpose_rows: Address = 0
     copy_patches: Address = 0
     edge_sum: Address = 0
-    mixed_sums: Address = 0  # functions of `edges.mixed`, 0 likewise
+    mixed_sums: Address = 0  # functions of `edges.mixed`, 0 without panels and explicit zeros
     mixed_deltas: Address = 0
 
 
@@ -193,7 +193,7 @@ class WorkFrame(NamedTuple):
     last_cleared: Size
     s: Rows | None = None  # (G, n): signals, where some are kept
     gradient: Pointer[Real] | None = None  # (P,): this team's
-    gradients: Pointer[Real] | None = None  # (n_teams, P): those of all teams
+    gradients: Pointer[Real] | None = None  # (n_teams, P): of all teams
     drop: Address = 0  # function of `formulas.dropout`, or 0
     keep_probability: Pointer[float64] | None = None  # (n,): of each row
     drop_key: Pointer[uint64] | None = None  # (2,): the run's seed and the step's number
@@ -294,7 +294,7 @@ STOP, BROKEN = 1, 2
 # Rows of WorkFrame.row.
 LOSS, WEIGHT, N_ROWS = _indices(3)
 # The backward pass of `tile_group.loss_and_backward`: none; add to the gradient; or store the first
-# tile's gradient of full blocks, which nobody has cleared, and add everything else.
+# tile's gradient of full blocks, which is not cleared before, and add everything else.
 STAY, ADD, STORE = _indices(3)
 # Values of NetFrame.applied: call the activation and keep s; call it, and x takes the place of s;
 # kernels rectify the sums themselves; x is s. The order counts: up to CALL_IN_PLACE it is called.
@@ -354,7 +354,7 @@ def pack(record: tuple[Any, ...], dtype: np.dtype[Any]) -> "array[int]":
                 raise _mismatch(record, len(words), dtype)
             try:  # refuses arrays with gaps
                 word = _address(_from_buffer(value))  # type: ignore[arg-type]
-            except (TypeError, ValueError):  # read-only or empty, too
+            except (TypeError, ValueError):  # also where it is read-only or empty
                 if checked is not None and not value.flags.c_contiguous:
                     raise _mismatch(record, len(words), dtype) from None
                 word = address(value)

@@ -84,28 +84,15 @@ def make_plan(
     inputs, outputs = _int64(inputs), _int64(outputs)
     node_class = None if node_class is None else _int64(node_class)
     level, node, view = _in_order(n_nodes, src, dst, inputs, node_class, small)
-    in_ptr, in_src, in_edge = view
     row = edge_order.inverse(node)
-    _refuse_repeats(in_ptr, in_src, in_edge)
-    out_ptr, out_dst, in_slot = edge_order.by_source(in_ptr, in_src, small)
+    _refuse_repeats(*view)
+    back = edge_order.by_source(*view[:2], small)
     output_slot = np.full(n_nodes, -1, np.int64)
     output_slot[row[outputs]] = np.arange(len(outputs))
-    return Plan(
-        node=node,
-        row=row,
-        level=level,
-        in_ptr=in_ptr,
-        in_src=in_src,
-        in_edge=in_edge,
-        out_ptr=out_ptr,
-        out_dst=out_dst,
-        in_slot=in_slot,
-        outputs=row[outputs],
-        output_slot=output_slot,
-        cluster=np.zeros(n_nodes, np.int64),
-        input_column=np.arange(len(inputs)),
-        n_inputs=len(inputs),
-    )
+    cluster, column = np.zeros(n_nodes, np.int64), np.arange(len(inputs))
+    ports = row[outputs], output_slot, cluster, column
+    arrays = node, row, level, *view, *back, *ports
+    return Plan(*arrays, n_inputs=len(inputs))
 
 
 def depth(plan: Plan) -> int:

@@ -70,7 +70,7 @@ def atomic_load(typingctx, pointer, index):
 def wait(barrier, arrivals, n_threads, yield_address):
     """Wait until all threads have arrived as often as this one, or until one of them has failed.
 
-    barrier[ARRIVALS]: the arrivals of all threads. arrivals (1,): those of this thread.
+    barrier[ARRIVALS]: the arrivals of all threads. arrivals (1,): of this thread.
     """
     arrivals[ZERO] += 1
     due = arrivals[ZERO] * n_threads

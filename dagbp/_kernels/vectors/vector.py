@@ -81,9 +81,6 @@ def _number_to_vec(context, builder, fromty, toty, value):
     return repeat(builder, context.get_value_type(toty), scalar)
 
 
-# --- memory --------------------------------------------------------------------------------------
-
-
 # LLVM's pointers have no element type, and llvmlite's will lose theirs: each access names it.
 
 
@@ -140,7 +137,7 @@ def size_by_type(size_of):
 
 
 def zeros_by_type(kind_of):
-    """Return an intrinsic: zeros (or null) of the type `kind_of` gives for that of its argument."""
+    """Return an intrinsic: zeros (or null) of the type that `kind_of` gives for its argument's."""
 
     @intrinsic
     def zeros(typingctx, argument):
@@ -211,7 +208,7 @@ def slot_at(typingctx, narrow, wide, k):
 
 
 def _first_if(comparison):
-    """Return an intrinsic: the first of two sizes if it compares so with the second, else that."""
+    """Return an intrinsic: the first of two sizes if the comparison is true, else the second."""
 
     @intrinsic
     def choice(typingctx, a, b):
@@ -337,9 +334,6 @@ def align_stack(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
-
-
-# --- calls by address ----------------------------------------------------------------------------
 
 
 @intrinsic
