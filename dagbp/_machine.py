@@ -85,7 +85,7 @@ class _Measured(NamedTuple):
     # that these are read once for all. `layers.py` at 100 %.
     streaming_group: int
     block_edge_ns: dict[int, float]  # a forward edge, by the bytes of a source block
-    far_edge_ns: float  # a forward edge with a source in L2, beyond those blocks
+    far_edge_ns: float  # a forward edge with a source in L2
     piece_ns: float  # the extra cost of each piece
     # The share of its edges from which a block is faster filled, with many sources and with few.
     # Measured with 784 and 1,024 sources (`layers.py`, from 50 % to 100 %), and with 16 to 128

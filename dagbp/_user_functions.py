@@ -6,15 +6,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numba import NumbaError
 
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
 from dagbp._locks import ForkSafeLock
 
 Floats = npt.NDArray[np.floating[Any]]
 
-TOLERANCE = 1e-5  # relative to max(1, |slope|)
+_TOLERANCE = 1e-5  # relative to max(1, |slope|)
 _STEP = 1e-4
-STENCIL = np.array([-2, -1, -0.5, 0, 0.5, 1, 2]) * _STEP
+_STENCIL = np.array([-2, -1, -0.5, 0, 0.5, 1, 2]) * _STEP
 _CENTRE = 3  # index of the offset 0
 
 
@@ -27,13 +28,15 @@ class Record(Protocol):
     def f(self) -> Callable[..., float] | None: ...
     @property
     def df(self) -> Callable[..., float] | None: ...
+    @property
+    def surrogate(self) -> bool: ...
 
 
 R = TypeVar("R", bound=Record)
 
 
 class Registry(Generic[R]):
-    """Activations or losses by name: the built-in ones, and those that users register.
+    """Activations or losses by name: the built-in ones, and the ones that users register.
 
     kind: "activation" or "loss", for error texts. check: raises for functions that cannot be used.
     """
@@ -52,8 +55,8 @@ class Registry(Generic[R]):
     def get(self, wanted: Any) -> R:
         """Return the record of this name, or of this record.
 
-        One that another process has registered is registered here, too. OptionError if the name is
-        unknown or has other functions here, or `wanted` is neither a name nor a record.
+        A record that another process has registered is registered here also. OptionError if the
+        name is unknown or has other functions here, or `wanted` is neither a name nor a record.
         """
         is_record = isinstance(wanted, self._type)
         name = wanted.name if is_record else wanted
@@ -65,7 +68,8 @@ class Registry(Generic[R]):
             with self._lock.lock:
                 if name not in self._records:
                     return self.add(wanted)
-            if not _same_functions(self._records[name], wanted):
+            known = self._records[name]  # a pickled copy of its functions is another object
+            if (_code(known.f), _code(known.df)) != (_code(wanted.f), _code(wanted.df)):
                 raise OptionError(
                     f"{self._kind} {name!r} is registered here with other functions; register "
                     "yours with another name"
@@ -99,12 +103,8 @@ class Registry(Generic[R]):
             )
 
 
-def _same_functions(ours: Record, theirs: Record) -> bool:
-    """Return whether the functions have the same code; a pickled copy is another object."""
-    return [*map(_code, (ours.f, ours.df))] == [*map(_code, (theirs.f, theirs.df))]
-
-
 def _code(function: Any) -> Any:
+    """Return an object that is equal for two functions with the same code."""
     plain = getattr(function, "py_func", function)  # the Python function of a jitted one
     code = getattr(plain, "__code__", None)
     if code is None:
@@ -113,26 +113,29 @@ def _code(function: Any) -> Any:
     return code, plain.__defaults__, cells
 
 
-def check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
-    """Raise `OptionError` unless `function` is a Python function of these arguments."""
-    need = f"{owner}: {role} must be a Python function of ({arguments})"
-    if not inspect.isfunction(getattr(function, "py_func", function)):
-        raise OptionError(f"{need}, got {function!r}")
-    try:
-        inspect.signature(function).bind(*arguments.split(", "))
-    except TypeError as error:
-        raise OptionError(f"{need}: {error}") from error
-
-
-def check_derivative(
-    owner: str, points: Mapping[str, Floats], values: Floats, slope: Floats, surrogate: bool
+def check_functions(
+    owner: str,
+    record: Record,
+    takes: tuple[str, str],
+    points: Mapping[str, Floats],
+    evaluate: Callable[[float], tuple[Floats, Floats]],
 ) -> None:
-    """Compare a derivative `slope` (n,) with differences of its function.
+    """Raise for a user's functions that cannot be used, or with a wrong derivative.
 
-    points: the arguments by name, each (n,); the derivative is by the first one. values (7, n): the
-    function at each point plus each offset of `STENCIL`. A surrogate may differ from the
-    derivative. OptionError if a value is not finite, DerivativeError if the derivative disagrees.
+    owner: the activation or loss, for error texts. takes: the arguments of f and of df. points: the
+    arguments of f by name, each (n,); df is the derivative by the first one. evaluate: returns f
+    and df at the points, after a number is added to the first argument.
     """
+    for role, function, arguments in zip(("f", "df"), (record.f, record.df), takes, strict=True):
+        _check_takes(owner, role, function, arguments)
+    if not isinstance(record.surrogate, bool):
+        raise OptionError(f"{owner}: surrogate must be True or False, got {record.surrogate!r}")
+    try:
+        _, slope = evaluate(0.0)
+    except NumbaError as error:
+        reason = _compile_reason(error)
+        raise OptionError(f"{owner}: Numba cannot compile f or df: {reason}") from error
+    values = np.array([evaluate(offset)[0] for offset in _STENCIL])
 
     def place(k: int) -> str:
         return ", ".join(f"{name} = {value[k]:.6g}" for name, value in points.items())
@@ -143,7 +146,7 @@ def check_derivative(
             raise OptionError(
                 f"{owner}: {role} must be finite, but at {place(k)} it is {result[k]}"
             )
-    wrong = None if surrogate else _first_disagreement(values, slope)
+    wrong = None if record.surrogate else _first_disagreement(values, slope)
     if wrong is not None:
         k, expected = wrong
         raise DerivativeError(
@@ -152,10 +155,21 @@ def check_derivative(
         )
 
 
+def _check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
+    """Raise `OptionError` unless `function` is a Python function of these arguments."""
+    need = f"{owner}: {role} must be a Python function of ({arguments})"
+    if not inspect.isfunction(getattr(function, "py_func", function)):
+        raise OptionError(f"{need}, got {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments.split(", "))
+    except TypeError as error:
+        raise OptionError(f"{need}: {error}") from error
+
+
 def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
     """Return the first point where `slope` is wrong, and the central difference there.
 
-    At a kink, the slope on either side is right, too.
+    At a kink, the slope on either side is also right.
     """
     a, b, c, f, d, e, g = values
     candidates = np.array(
@@ -165,7 +179,7 @@ def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | No
             (4 * e - 3 * f - g) / (2 * _STEP),  # from the right
         ]
     )
-    near = np.abs(candidates - slope) <= TOLERANCE * np.maximum(1, np.abs(candidates))
+    near = np.abs(candidates - slope) <= _TOLERANCE * np.maximum(1, np.abs(candidates))
     wrong = ~near.any(axis=0)
     if not wrong.any():
         return None
@@ -173,8 +187,8 @@ def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | No
     return k, float(candidates[0, k])
 
 
-def compile_reason(error: Exception) -> str:
-    """Return the line of an error of Numba that says what it could not compile."""
+def _compile_reason(error: Exception) -> str:
+    """Return the line of an error of Numba that names the code it could not compile."""
     noise = ("Failed in", "During:", "No implementation")
     lines = [line.strip() for line in str(error).splitlines()]
     reason = next(line for line in lines if line and not line.startswith(noise))

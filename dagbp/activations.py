@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numba import NumbaError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dagbp._checks import real_array
@@ -21,14 +20,7 @@ from dagbp._kernels.formulas import rows
 from dagbp._kernels.formulas.activation import FORMULAS
 from dagbp._kernels.vectors.vector import CHUNK_BYTES
 from dagbp._memory import aligned
-from dagbp._user_functions import (
-    STENCIL,
-    Registry,
-    check_derivative,
-    check_takes,
-    compile_reason,
-    table,
-)
+from dagbp._user_functions import Registry, check_functions, table
 
 __all__ = ["Activation", "get", "names", "register"]
 
@@ -103,7 +95,7 @@ class Activation:
 
 
 def names() -> list[str]:
-    """Return the names of all activations, including those that you registered.
+    """Return the names of all activations, including your own.
 
     Examples
     --------
@@ -194,19 +186,10 @@ def _check(activation: Activation) -> None:
     if activation.init not in get_args(Init):
         hint = did_you_mean(activation.init, get_args(Init))
         raise OptionError(f"{owner}: unknown init {activation.init!r}{hint}")
-    check_takes(owner, "f", activation.f, "s")
-    check_takes(owner, "df", activation.df, "s, x")
-    if not isinstance(activation.surrogate, bool):
-        raise OptionError(f"{owner}: surrogate must be True or False, got {activation.surrogate!r}")
     small = np.geomspace(1e-12, 1e-2, 6)
     s = np.sort(np.concatenate([np.linspace(-8, 8, 200), small, -small, [0.0]]))
-    try:
-        slope = activation.slope(s)
-    except NumbaError as error:
-        reason = compile_reason(error)
-        raise OptionError(f"{owner}: Numba cannot compile f or df: {reason}") from error
-    values = activation(s + STENCIL[:, None])
-    check_derivative(owner, {"s": s}, values, slope, activation.surrogate)
+    takes = "s", "s, x"
+    check_functions(owner, activation, takes, {"s": s}, lambda h: _evaluate(activation, s + h))
 
 
 registry = Registry("activation", [Activation(f.name, f.init) for f in FORMULAS.values()], _check)

@@ -222,7 +222,7 @@ _BY_NAME: dict[str, Any] = {kind.__name__.lower(): kind for kind in Optimizer.__
 class Solver:
     """A method of `scipy.optimize.minimize`, over all samples at once.
 
-    The loss and its penalties are what it minimises; parameters that do not train are left out.
+    It minimises the loss and its penalties. Parameters that do not train are left out.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Solver:
         (n_parameters,), or a mapping from edges, and nodes for their biases, to pairs of numbers.
         None in a pair is no bound.
     options : mapping, optional
-        What SciPy's method takes, such as ``{"ftol": 1e-12}``.
+        Options of SciPy's method, such as ``{"ftol": 1e-12}``.
 
     Examples
     --------
@@ -255,7 +255,7 @@ class Solver:
         object.__setattr__(self, "method", known[name])
         if self.bounds is not None and self.method not in _TAKES_BOUNDS:
             raise OptionError(
-                f"method {self.method!r} takes no bounds; those that do: {', '.join(_TAKES_BOUNDS)}"
+                f"method {self.method!r} takes no bounds; these do: {', '.join(_TAKES_BOUNDS)}"
             )
         if self.options is not None and not isinstance(self.options, Mapping):
             raise OptionError(f"options must be a mapping, got {self.options!r}")
@@ -266,16 +266,10 @@ class Solver:
         return self.method not in _NO_GRADIENT
 
 
-# Those that need a Hessian are not among them.
-_METHODS = (
-    *("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr"),
-    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
-)
-_TAKES_BOUNDS = (
-    *("L-BFGS-B", "TNC", "SLSQP", "trust-constr"),
-    *("Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
-)
+# Without the methods that need a Hessian.
 _NO_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA", "COBYQA")
+_METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "Newton-CG", "trust-constr", *_NO_GRADIENT)
+_TAKES_BOUNDS = ("L-BFGS-B", "TNC", "SLSQP", "trust-constr", *_NO_GRADIENT)
 
 
 def solvers() -> list[str]:
@@ -329,7 +323,7 @@ def get(optimizer: str | Optimizer | Solver, learning_rate: float | None = None)
     Raises
     ------
     OptionError
-        For an unknown name, or what is neither a name nor a record.
+        If the name is unknown, or `optimizer` is neither a name nor a record.
 
     Examples
     --------

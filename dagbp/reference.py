@@ -141,7 +141,7 @@ def backward(
     W, theta
         As in `forward`.
     s, x
-        What `forward` returned.
+        The result of `forward`.
     y : array (d[L],)
         The target.
 
@@ -170,7 +170,7 @@ def gradient(x: Sequence[Array], delta: Sequence[Array]) -> list[Array]:
     Parameters
     ----------
     x, delta
-        What `forward` and `backward` returned.
+        The results of `forward` and `backward`.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def backward_batch(
     W, theta
         As in `forward`.
     s, x
-        What `forward_batch` returned.
+        The result of `forward_batch`.
     Y : array (n_samples, d[L])
         The targets.
 
@@ -277,7 +277,7 @@ def gradient_batch(x: Sequence[Array], delta: Sequence[Array]) -> list[Array]:
     Parameters
     ----------
     x, delta
-        What `forward_batch` and `backward_batch` returned.
+        The results of `forward_batch` and `backward_batch`.
 
     Returns
     -------

@@ -7,7 +7,7 @@ which each process may load the code of the other. Here a stamp covers every sou
 package, and the name of a file depends on the signature.
 
 Only serialisation and the choice of the folder (`NUMBA_CACHE_DIR`) are Numba's. If a later version
-of Numba lacks what is imported for this, nothing is kept on disk.
+of Numba lacks the imported modules, nothing is kept on disk.
 """
 
 import hashlib

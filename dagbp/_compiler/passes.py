@@ -1,4 +1,4 @@
-"""Numba's passes for kernels: those of its pipeline that can change the code of a kernel.
+"""Numba's passes for kernels: only the passes that can change the code of a kernel.
 
 Kernels contain no closures, no `with` blocks, no array expressions and no reference counts. Each of
 their variables has one type throughout.

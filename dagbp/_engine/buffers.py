@@ -20,7 +20,7 @@ from dagbp._kernels.frames import (
     WorkFrame,
     pack,
 )
-from dagbp._kernels.passes.barrier import meet, yield_address
+from dagbp._kernels.passes.barrier import wait, yield_address
 from dagbp._kernels.passes.timing import add_time, clock_address
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import within
@@ -104,7 +104,7 @@ class Buffers:
             "losses": self.losses,
             "squares": np.zeros(n_values // int(BLOCK) + 1),
             "barrier": self.barrier,
-            "meet": meet.compiled().address if n_threads > 1 else 0,
+            "wait": wait.compiled().address if n_threads > 1 else 0,
             "yield_address": yield_address(),
         }
         of_team = {name: self._new(name) for name in ("x", "out", "y", "e", "row", "transposed")}

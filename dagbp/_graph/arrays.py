@@ -68,14 +68,7 @@ def default_nodes(
     names.fill(activation)  # one text object for all; `full` would make a copy for each
     names[outputs] = output_activation
     names[inputs] = "identity"
-    return Nodes(
-        inputs=inputs,
-        outputs=outputs,
-        activation=names,
-        bias=np.zeros(n),
-        has_bias=~mask(n, inputs),
-        trainable=np.ones(n, np.bool_),
-    )
+    return Nodes(inputs, outputs, names, np.zeros(n), ~mask(n, inputs), np.ones(n, np.bool_))
 
 
 def graph_arrays_of(labels: Sequence[Hashable], edges: Edges, nodes: Nodes) -> GraphArrays:

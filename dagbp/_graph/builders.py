@@ -28,7 +28,7 @@ UNDIRECTED_EDGE_BYTES = 180  # of NetworkX, with the work of giving the edge a d
 
 
 def from_adjacency(A: Any) -> Graph:
-    """Draw the graph of a sparse matrix whose entry (i, j) is the weight of edge i -> j.
+    """Draw the graph of a sparse matrix: entry (i, j) is the weight of edge i -> j.
 
     Parameters
     ----------

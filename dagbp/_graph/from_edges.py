@@ -9,21 +9,8 @@ import numpy.typing as npt
 
 from dagbp._checks import is_whole
 from dagbp._errors import GraphError, OptionError
-from dagbp._graph.arrays import (
-    MAX_NODES,
-    Bool,
-    Edges,
-    Float64,
-    GraphArrays,
-    Int32,
-    Nodes,
-    check_default,
-    default_nodes,
-    graph_arrays_of,
-    known_name,
-    mask,
-    refuse_self_loops,
-)
+from dagbp._graph import arrays
+from dagbp._graph.arrays import MAX_NODES, Bool, Edges, Float64, GraphArrays, Int32, Nodes
 from dagbp._graph.ports import Find, read_ports
 from dagbp._memory import require
 
@@ -67,29 +54,25 @@ def read_edges(
     """
     uniform = isinstance(activation, str) or not isinstance(activation, Iterable)
     if uniform:
-        check_default("activation", activation, known)
-    check_default("output_activation", output_activation, known)
+        arrays.check_default("activation", activation, known)
+    arrays.check_default("output_activation", output_activation, known)
     n, src, dst = _ends(src, dst, n_nodes)
     size = COMPILED_NODE_BYTES * n + COMPILED_EDGE_BYTES * len(src)
     require(size, f"a network of {n:,} nodes and {len(src):,} edges")
     labels = range(n)
-    refuse_self_loops(labels, src, dst)
-    edges = Edges(
-        src=src,
-        dst=dst,
-        weight=np.broadcast_to(np.nan, len(src))
-        if weight is None
-        else _numbers("weight", weight, len(src)),
-        trainable=_flags("trainable", trainable, len(src)),
-    )
+    arrays.refuse_self_loops(labels, src, dst)
+    weights = np.broadcast_to(np.nan, len(src))
+    if weight is not None:
+        weights = _numbers("weight", weight, len(src))
+    edges = Edges(src, dst, weights, _flags("trainable", trainable, len(src)))
     ports = read_ports(labels, _finder(n), src, dst, inputs, outputs)
     default = str(activation) if uniform else "identity"
-    nodes = default_nodes(n, *ports, default, output_activation)
+    nodes = arrays.default_nodes(n, *ports, default, output_activation)
     if not uniform:
         _set_activations(nodes, activation, known)
     _set_biases(nodes, bias)
     nodes.trainable[:] = _flags("bias_trainable", bias_trainable, n)
-    return graph_arrays_of(labels, edges, nodes)
+    return arrays.graph_arrays_of(labels, edges, nodes)
 
 
 def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int32, Int32]:
@@ -115,8 +98,8 @@ def _set_activations(nodes: Nodes, activation: Iterable[Any], known: Collection[
     names = list(activation)
     if len(names) != n:
         raise GraphError(f"activation has {len(names)} entries; it must have {n}, or be one name")
-    for i in np.flatnonzero(~mask(n, nodes.inputs)).tolist():
-        nodes.activation[i] = known_name(i, names[i], known)
+    for i in np.flatnonzero(~arrays.mask(n, nodes.inputs)).tolist():
+        nodes.activation[i] = arrays.known_name(i, names[i], known)
 
 
 def _set_biases(nodes: Nodes, bias: Any) -> None:

@@ -10,17 +10,8 @@ import numpy.typing as npt
 
 from dagbp._checks import is_number, is_whole
 from dagbp._errors import GraphError, OptionError
-from dagbp._graph.arrays import (
-    Edges,
-    GraphArrays,
-    Nodes,
-    check_default,
-    default_nodes,
-    graph_arrays_of,
-    known_name,
-    mask,
-    refuse_self_loops,
-)
+from dagbp._graph import arrays
+from dagbp._graph.arrays import Edges, GraphArrays, Nodes
 from dagbp._graph.ports import read_ports
 
 Graph: TypeAlias = "nx.DiGraph[Any]"
@@ -69,21 +60,19 @@ def read_networkx(
     ['identity', 'tanh', 'identity']
     """
     _check_networkx(G)
-    check_default("activation", activation, known)
-    check_default("output_activation", output_activation, known)
+    arrays.check_default("activation", activation, known)
+    arrays.check_default("output_activation", output_activation, known)
     labels = tuple(G)
     index = {label: i for i, label in enumerate(labels)}
     edges = _edges_of(G, index)
-    refuse_self_loops(labels, edges.src, edges.dst)
+    arrays.refuse_self_loops(labels, edges.src, edges.dst)
     drawn = drawn_ports(G)
-    inputs, outputs = (
-        drawn[0] if inputs is None else inputs,
-        drawn[1] if outputs is None else outputs,
-    )
+    inputs = drawn[0] if inputs is None else inputs
+    outputs = drawn[1] if outputs is None else outputs
     ports = read_ports(labels, index.get, edges.src, edges.dst, inputs, outputs)
-    nodes = default_nodes(len(labels), *ports, activation, output_activation)
+    nodes = arrays.default_nodes(len(labels), *ports, activation, output_activation)
     _read_nodes(G, nodes, known)
-    return graph_arrays_of(labels, edges, nodes)
+    return arrays.graph_arrays_of(labels, edges, nodes)
 
 
 def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]:
@@ -127,7 +116,7 @@ def draw(graph: GraphArrays) -> Graph:
     """
     G: Graph = nx.DiGraph()
     G.add_nodes_from(graph.labels)
-    is_input = mask(len(graph.labels), graph.inputs)
+    is_input = arrays.mask(len(graph.labels), graph.inputs)
     for i in np.flatnonzero(~is_input).tolist():
         G.nodes[graph.labels[i]].update(_node_attributes(graph, i))
     G.add_edges_from(_drawn_edges(graph))
@@ -167,7 +156,7 @@ def _draw_ports(G: Graph, graph: GraphArrays) -> None:
             attributes.pop(name, None)
     ends, n = (graph.dst, graph.src), len(graph.labels)
     inner = [np.bincount(end, minlength=n) > 0 for end in ends]
-    inner[1] |= mask(n, graph.inputs)
+    inner[1] |= arrays.mask(n, graph.inputs)
     for name, ports, others in zip(_COLUMNS, (graph.inputs, graph.outputs), inner, strict=True):
         if not np.array_equal(ports, np.flatnonzero(~others)):
             for column, i in enumerate(ports.tolist()):
@@ -198,12 +187,8 @@ def _edges_of(G: Graph, index: Mapping[Hashable, int]) -> Edges:
         for v, attributes in neighbours.items():
             weight.append(_weight(u, v, attributes.get("weight")))
             trainable.append(_trainable(attributes.get("trainable", True), "edge", u, v))
-    return Edges(
-        src=np.array(src, np.int32),
-        dst=np.array(dst, np.int32),
-        weight=np.array(weight, np.float64),
-        trainable=np.array(trainable, np.bool_),
-    )
+    ends = np.array(src, np.int32), np.array(dst, np.int32)
+    return Edges(*ends, np.array(weight, np.float64), np.array(trainable, np.bool_))
 
 
 def _weight(u: Hashable, v: Hashable, value: Any) -> float:
@@ -219,7 +204,7 @@ def _weight(u: Hashable, v: Hashable, value: Any) -> float:
 
 def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
     """Read the attributes of all nodes into `nodes`, in place."""
-    is_input = mask(len(G), nodes.inputs)
+    is_input = arrays.mask(len(G), nodes.inputs)
     for i, (label, attributes) in enumerate(G.nodes(data=True)):
         if not attributes:
             continue
@@ -228,7 +213,7 @@ def _read_nodes(G: Graph, nodes: Nodes, known: Collection[str]) -> None:
             continue
         name = attributes.get("activation")
         if name is not None:
-            nodes.activation[i] = known_name(label, name, known)
+            nodes.activation[i] = arrays.known_name(label, name, known)
         nodes.has_bias[i], nodes.bias[i] = _bias(label, attributes.get("bias", 0.0))
         nodes.trainable[i] = _trainable(attributes.get("trainable", True), "node", label)
 
@@ -237,14 +222,13 @@ def _check_input(label: Hashable, attributes: Mapping[str, Any]) -> None:
     """Raise GraphError for an attribute that would change an input: its value is its feature."""
     name, bias = attributes.get("activation"), attributes.get("bias")
     if not (name is None or (isinstance(name, str) and name == "identity")):
-        raise _input_error(label, "activation", name)
-    if not _means_no_bias(bias):
-        raise _input_error(label, "bias", bias)
-
-
-def _input_error(label: Hashable, name: str, value: Any) -> GraphError:
-    return GraphError(
-        f"node {label!r} is an input and has {name} {value!r}; an input's value is its feature: "
+        wrong = f"activation {name!r}"
+    elif not _means_no_bias(bias):
+        wrong = f"bias {bias!r}"
+    else:
+        return
+    raise GraphError(
+        f"node {label!r} is an input and has {wrong}; an input's value is its feature: "
         "leave the attribute out, or name the inputs without this node, which makes it a constant"
     )
 

@@ -8,17 +8,8 @@ import networkx as nx
 import numpy as np
 
 from dagbp._errors import OptionError
-from dagbp._graph.builders import (
-    Graph,
-    Int64,
-    Seed,
-    check_count,
-    check_seed,
-    check_share,
-    distinct,
-    draw_nodes,
-    require_room,
-)
+from dagbp._graph import builders
+from dagbp._graph.builders import Graph, Int64, Seed
 
 
 def layered(
@@ -62,9 +53,9 @@ def layered(
     >>> layered([784, 300, 10], density=0.1, seed=0).number_of_edges()
     23820
     """
-    sizes, rng = _sizes(sizes), check_seed(seed)
-    density = check_share("density", density)
-    require_room(sum(sizes), sum(round(density * a * b) for a, b in pairwise(sizes)))
+    sizes, rng = _sizes(sizes), builders.check_seed(seed)
+    density = builders.check_share("density", density)
+    builders.require_room(sum(sizes), sum(round(density * a * b) for a, b in pairwise(sizes)))
     G = _draw_layers(sizes, activation, output_activation)
     for layer, (a, b) in enumerate(pairwise(sizes)):
         _join(G, sizes, layer, layer + 1, _covering_pairs(rng, a, b, density))
@@ -112,18 +103,18 @@ def residual(
     >>> list(G.successors((0, 0)))
     [(1, 0), (2, 0)]
     """
-    sizes, rng = _sizes(sizes, 3), check_seed(seed)
-    step = check_count("skip", skip, 2, len(sizes) - 1)
+    sizes, rng = _sizes(sizes, 3), builders.check_seed(seed)
+    step = builders.check_count("skip", skip, 2, len(sizes) - 1)
     G = layered(sizes, density, activation, output_activation, rng)
     for layer, (a, b) in enumerate(zip(sizes, sizes[step:], strict=False)):
-        pairs = distinct(rng, a * b, round(density * a * b), np.zeros(0, np.int64))
+        pairs = builders.distinct(rng, a * b, round(density * a * b), np.zeros(0, np.int64))
         _join(G, sizes, layer, layer + step, pairs)
     return G
 
 
 def _draw_layers(sizes: Sequence[int], activation: str, output_activation: str) -> Graph:
     labels = [(layer, i) for layer, size in enumerate(sizes) for i in range(size)]
-    G = draw_nodes(labels, sizes[0], sizes[-1], activation, output_activation)
+    G = builders.draw_nodes(labels, sizes[0], sizes[-1], activation, output_activation)
     nx.set_node_attributes(G, {label: label[0] for label in labels}, "layer")
     return G
 
@@ -140,7 +131,7 @@ def _covering_pairs(rng: np.random.Generator, a: int, b: int, density: float) ->
     """Return sorted pairs i * b + j, each i < a and each j < b in at least one of them."""
     k = np.arange(max(a, b))
     cover = rng.permutation(a)[k % a] * b + rng.permutation(b)[k % b]
-    return distinct(rng, a * b, max(round(density * a * b), len(k)), cover)
+    return builders.distinct(rng, a * b, max(round(density * a * b), len(k)), cover)
 
 
 def _sizes(sizes: Any, least: int = 2) -> list[int]:
@@ -149,7 +140,7 @@ def _sizes(sizes: Any, least: int = 2) -> list[int]:
         raise OptionError(
             f"sizes is {sizes!r}; it must list the nodes of each layer, such as [2, 3, 1]"
         )
-    counts = [check_count(f"sizes[{layer}]", size) for layer, size in enumerate(sizes)]
+    counts = [builders.check_count(f"sizes[{layer}]", size) for layer, size in enumerate(sizes)]
     if len(counts) < least:
         raise OptionError(f"sizes is {counts!r}; it must have at least {least} layers")
     return counts

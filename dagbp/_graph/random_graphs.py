@@ -8,17 +8,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dagbp._graph.builders import (
-    Graph,
-    Int64,
-    Seed,
-    check_count,
-    check_seed,
-    check_share,
-    distinct,
-    draw_nodes,
-    require_room,
-)
+from dagbp._graph import builders
+from dagbp._graph.builders import Graph, Int64, Seed
 from dagbp._memory import require
 
 
@@ -71,13 +62,16 @@ def random_dag(
     >>> G.number_of_edges(), nx.dag_longest_path_length(G)
     (20000, 80)
     """
-    n_inputs, n_outputs = check_count("n_inputs", n_inputs), check_count("n_outputs", n_outputs)
-    n = check_count("n_nodes", n_nodes, n_inputs + n_outputs)
-    require_room(n, check_count("n_edges", n_edges, 0))
-    rng = check_seed(seed)
+    n_inputs, n_outputs = (
+        builders.check_count("n_inputs", n_inputs),
+        builders.check_count("n_outputs", n_outputs),
+    )
+    n = builders.check_count("n_nodes", n_nodes, n_inputs + n_outputs)
+    builders.require_room(n, builders.check_count("n_edges", n_edges, 0))
+    rng = builders.check_seed(seed)
     widths = _level_widths(n_inputs, n - n_inputs - n_outputs, n_outputs, depth)
     src, dst = _level_edges(rng, widths, n_edges)
-    G = draw_nodes(range(n), n_inputs, n_outputs, activation, output_activation)
+    G = builders.draw_nodes(range(n), n_inputs, n_outputs, activation, output_activation)
     layers = np.repeat(np.arange(len(widths)), widths).tolist()
     nx.set_node_attributes(G, dict(enumerate(layers)), "layer")
     G.add_edges_from(zip(src.tolist(), dst.tolist(), strict=True))
@@ -140,9 +134,9 @@ def watts_strogatz(
     >>> len(G), [node for node in G if G.in_degree(node) == 0]
     (106, [0, 1, 2, 3])
     """
-    n = check_count("n", n, 3)
-    k = check_count("k", k, 2, n - 1)
-    p = check_share("p", p, zero=True)
+    n = builders.check_count("n", n, 3)
+    k = builders.check_count("k", k, 2, n - 1)
+    p = builders.check_share("p", p, zero=True)
     draw = partial(nx.watts_strogatz_graph, n, k, p)
     ports = k, n_inputs, n_outputs
     return _with_ports(draw, n, n * (k // 2), *ports, activation, output_activation, seed)
@@ -201,8 +195,8 @@ def barabasi_albert(
     >>> len(G), [node for node in G if G.out_degree(node) == 0]
     (106, [104, 105])
     """
-    n = check_count("n", n, 2)
-    m = check_count("m", m, 1, n - 1)
+    n = builders.check_count("n", n, 2)
+    m = builders.check_count("m", m, 1, n - 1)
     draw = partial(nx.barabasi_albert_graph, n, m)
     ports = m, n_inputs, n_outputs
     return _with_ports(draw, n, (n - m) * m, *ports, activation, output_activation, seed)
@@ -211,10 +205,10 @@ def barabasi_albert(
 def _level_widths(n_inputs: int, n_hidden: int, n_outputs: int, depth: int | None) -> Int64:
     """Return the number of nodes of each of the depth + 1 levels."""
     if n_hidden == 0:
-        check_count("depth", 1 if depth is None else depth, 1, 1)
+        builders.check_count("depth", 1 if depth is None else depth, 1, 1)
         return np.array([n_inputs, n_outputs])
     default = 1 + isqrt(n_hidden)
-    inner = check_count("depth", default if depth is None else depth, 2, n_hidden + 1) - 1
+    inner = builders.check_count("depth", default if depth is None else depth, 2, n_hidden + 1) - 1
     least, extra = divmod(n_hidden, inner)
     hidden = least + (np.arange(inner) < extra)
     return np.concatenate([[n_inputs], hidden, [n_outputs]])
@@ -227,9 +221,9 @@ def _level_edges(rng: np.random.Generator, widths: Int64, n_edges: int) -> tuple
     above = above[: n - widths[-1]]
     first = np.concatenate([[0], np.cumsum(n - above)])  # number of each node's first possible edge
     least = int(np.maximum(widths[:-1], widths[1:]).sum())
-    count = check_count("n_edges", n_edges, least, int(first[-1]))
+    count = builders.check_count("n_edges", n_edges, least, int(first[-1]))
     src, dst = _covering_edges(rng, widths, above)
-    edge = distinct(rng, int(first[-1]), count, first[src] + dst - above[src])
+    edge = builders.distinct(rng, int(first[-1]), count, first[src] + dst - above[src])
     src = np.searchsorted(first, edge, side="right") - 1
     return src, above[src] + edge - first[src]
 
@@ -266,10 +260,13 @@ def _with_ports(
     `draw` takes a seed and returns the graph, with nodes 0 to n - 1 and `n_drawn` edges. Each input
     and output has k edges.
     """
-    n_inputs, n_outputs = check_count("n_inputs", n_inputs), check_count("n_outputs", n_outputs)
-    n_ports, rng = n_inputs + n_outputs, check_seed(seed)
-    require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
-    hidden = draw(seed=_integer_seed(rng))
+    n_inputs, n_outputs = (
+        builders.check_count("n_inputs", n_inputs),
+        builders.check_count("n_outputs", n_outputs),
+    )
+    n_ports, rng = n_inputs + n_outputs, builders.check_seed(seed)
+    builders.require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
+    hidden = draw(seed=int(rng.integers(2**32)))  # NetworkX draws from Python's own source
     ends = np.sort(np.array(hidden.edges, np.int64), axis=1)
     fed, read = (np.bincount(ends[:, side], minlength=n) > 0 for side in (1, 0))
     port_in, node_in = _port_edges(rng, n_inputs, n, k, np.flatnonzero(~fed))
@@ -277,7 +274,7 @@ def _with_ports(
     src = np.concatenate([port_in, n_inputs + ends[:, 0], n_inputs + node_out])
     dst = np.concatenate([n_inputs + node_in, n_inputs + ends[:, 1], n_inputs + n + port_out])
     labels = range(n_inputs + n + n_outputs)
-    G = draw_nodes(labels, n_inputs, n_outputs, activation, output_activation)
+    G = builders.draw_nodes(labels, n_inputs, n_outputs, activation, output_activation)
     G.add_edges_from(zip(src.tolist(), dst.tolist(), strict=True))
     return G
 
@@ -294,8 +291,3 @@ def _port_edges(
     extra = rng.integers(n_ports, size=len(lone)) * n_hidden + lone
     port, node = np.divmod(np.sort(np.concatenate([pairs, extra])), n_hidden)
     return port, node
-
-
-def _integer_seed(rng: np.random.Generator) -> int:
-    """Return an integer seed, as NetworkX's generators draw from Python's own random source."""
-    return int(rng.integers(2**32))

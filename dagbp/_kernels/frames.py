@@ -55,17 +55,7 @@ else:
 
         __class_getitem__ = classmethod(GenericAlias)
 
-    class Real:
-        """Stands for the network's dtype."""
-
-    class Rows:
-        """Rows of tiles, which begin at a cache line."""
-
-    class Size:
-        """A number that is not negative."""
-
-    class Address:
-        """The address of a C function, or of an array that is not checked."""
+    Real, Rows, Size, Address = (type(name, (), {}) for name in ("Real", "Rows", "Size", "Address"))
 
 
 class NetFrame(NamedTuple):
@@ -124,7 +114,7 @@ class NetFrame(NamedTuple):
     transpose_rows: Address = 0
     copy_patches: Address = 0
     edge_sum: Address = 0
-    mixed_sums: Address = 0  # functions of `edges.mixed`, 0 likewise
+    mixed_sums: Address = 0  # functions of `edges.mixed`, 0 without panels and explicit zeros
     mixed_deltas: Address = 0
 
 
@@ -193,7 +183,7 @@ class WorkFrame(NamedTuple):
     squares: Pointer[float64]  # (blocks,): of the gradient, where its norm is clipped
     barrier: Pointer[int64]  # (64,): arrivals, and the abort flag some cache lines behind
     arrivals: Pointer[int64]  # (1,): how often this thread has arrived
-    meet: Address  # function of `passes.barrier`, where there are several threads
+    wait: Address  # function of `passes.barrier`, where there are several threads
     yield_address: Address
     first: Size  # this thread's share of the parameters, in whole blocks
     last: Size
@@ -203,7 +193,7 @@ class WorkFrame(NamedTuple):
     last_cleared: Size
     s: Rows | None = None  # (G, n): signals, where some are kept
     gradient: Pointer[Real] | None = None  # (P,): this team's
-    gradients: Pointer[Real] | None = None  # (n_teams, P): those of all teams
+    gradients: Pointer[Real] | None = None  # (n_teams, P): of all teams
     drop: Address = 0  # function of `formulas.dropout`, or 0
     keep_probability: Pointer[float64] | None = None  # (n,): of each row
     drop_key: Pointer[uint64] | None = None  # (2,): the run's seed and the step's number
@@ -304,7 +294,7 @@ STOP, BROKEN = 1, 2
 # Rows of WorkFrame.row.
 LOSS, WEIGHT, N_ROWS = _indices(3)
 # The backward pass of `tile_group.loss_and_backward`: none; add to the gradient; or store the first
-# tile's gradient of full blocks, which nobody has cleared, and add everything else.
+# tile's gradient of full blocks, which is not cleared before, and add everything else.
 STAY, ADD, STORE = _indices(3)
 # Values of NetFrame.applied: call the activation and keep s; call it, and x takes the place of s;
 # kernels rectify the sums themselves; x is s. The order counts: up to CALL_IN_PLACE it is called.
@@ -364,7 +354,7 @@ def pack(record: tuple[Any, ...], dtype: np.dtype[Any]) -> "array[int]":
                 raise _mismatch(record, len(words), dtype)
             try:  # refuses arrays with gaps
                 word = _address(_from_buffer(value))  # type: ignore[arg-type]
-            except (TypeError, ValueError):  # read-only or empty, too
+            except (TypeError, ValueError):  # also where it is read-only or empty
                 if checked is not None and not value.flags.c_contiguous:
                     raise _mismatch(record, len(words), dtype) from None
                 word = address(value)

@@ -67,14 +67,8 @@ def fill_blocks(
     in_edge = np.full(len(key), -1, np.int64)
     in_edge[place[:old]] = plan.in_edge
     out_ptr, out_dst, in_slot = by_source(in_ptr, in_src)
-    filled = plan._replace(
-        in_ptr=in_ptr,
-        in_src=in_src,
-        in_edge=in_edge,
-        out_ptr=out_ptr,
-        out_dst=out_dst,
-        in_slot=in_slot,
-    )
+    filled = plan._replace(in_ptr=in_ptr, in_src=in_src, in_edge=in_edge)
+    filled = filled._replace(out_ptr=out_ptr, out_dst=out_dst, in_slot=in_slot)
     return Filled(filled, place[:old])
 
 

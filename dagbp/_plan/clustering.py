@@ -160,25 +160,11 @@ def _reordered(plan: Plan, order: Int64, cluster: Int64, small: int) -> Plan:
     """Return the plan with its rows in this order."""
     row, out_edge = inverse(order), inverse(plan.in_slot)
     in_ptr, in_src, slot = by_target(order, plan.out_ptr, out_edge, plan.out_dst, small)
-    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src, small)
-    return plan._replace(
-        node=plan.node[order],
-        row=row[plan.row],
-        level=plan.level[order],
-        in_ptr=in_ptr,
-        in_src=in_src,
-        in_edge=plan.in_edge[slot],
-        out_ptr=out_ptr,
-        out_dst=out_dst,
-        in_slot=in_slot,
-        outputs=row[plan.outputs],
-        output_slot=plan.output_slot[order],
-        cluster=cluster,
-        input_column=plan.input_column[order[: plan.n_inputs]],
-    )
-
-
-# --- clusters ---
+    nodes = plan.node[order], row[plan.row], plan.level[order]
+    edges = in_ptr, in_src, plan.in_edge[slot], *by_source(in_ptr, in_src, small)
+    outputs, column = row[plan.outputs], plan.input_column[order[: plan.n_inputs]]
+    arrays = *nodes, *edges, outputs, plan.output_slot[order], cluster, column
+    return Plan(*arrays, n_inputs=plan.n_inputs)
 
 
 def _clusters(view: View, back: View, row_class: Int64, options: Clustering) -> Int64:
@@ -325,9 +311,6 @@ def _join(number: Any, shared: Any, seen: Any, n_seen: Any, cluster: Any, best: 
         if _joins(shared[j], best[j]):
             cluster[j] = number
             best[j] = shared[j]
-
-
-# --- blocks ---
 
 
 def _edges_in_blocks(

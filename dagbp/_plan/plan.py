@@ -11,18 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._plan import paths
-from dagbp._plan.edge_order import (
-    Int32,
-    Int64,
-    Slots,
-    by_source,
-    by_target,
-    grouped,
-    inverse,
-    pointers,
-    slots_dtype,
-)
+from dagbp._plan import edge_order, paths
+from dagbp._plan.edge_order import Int32, Int64, Slots
 from dagbp._plan.small import SMALL
 
 
@@ -94,28 +84,15 @@ def make_plan(
     inputs, outputs = _int64(inputs), _int64(outputs)
     node_class = None if node_class is None else _int64(node_class)
     level, node, view = _in_order(n_nodes, src, dst, inputs, node_class, small)
-    in_ptr, in_src, in_edge = view
-    row = inverse(node)
-    _refuse_repeats(in_ptr, in_src, in_edge)
-    out_ptr, out_dst, in_slot = by_source(in_ptr, in_src, small)
+    row = edge_order.inverse(node)
+    _refuse_repeats(*view)
+    back = edge_order.by_source(*view[:2], small)
     output_slot = np.full(n_nodes, -1, np.int64)
     output_slot[row[outputs]] = np.arange(len(outputs))
-    return Plan(
-        node=node,
-        row=row,
-        level=level,
-        in_ptr=in_ptr,
-        in_src=in_src,
-        in_edge=in_edge,
-        out_ptr=out_ptr,
-        out_dst=out_dst,
-        in_slot=in_slot,
-        outputs=row[outputs],
-        output_slot=output_slot,
-        cluster=np.zeros(n_nodes, np.int64),
-        input_column=np.arange(len(inputs)),
-        n_inputs=len(inputs),
-    )
+    cluster, column = np.zeros(n_nodes, np.int64), np.arange(len(inputs))
+    ports = row[outputs], output_slot, cluster, column
+    arrays = node, row, level, *view, *back, *ports
+    return Plan(*arrays, n_inputs=len(inputs))
 
 
 def depth(plan: Plan) -> int:
@@ -150,19 +127,20 @@ def _in_order(
 ) -> tuple[Int64, Int64, tuple[Int64, Int32, Slots]]:
     """Return each row's level and node, and the view by target."""
     if len(src) + n_nodes > small and _is_by_target(src, dst):
-        ptr = pointers(dst, n_nodes)
+        ptr = edge_order.pointers(dst, n_nodes)
         level = paths.first_levels(n_nodes, inputs)
         paths.raise_levels(ptr, src, level)
         node = _topological_order(level, inputs, node_class, small)
         if (node == np.arange(n_nodes)).all():
-            return level, node, (ptr, src, np.arange(len(src), dtype=slots_dtype(len(src))))
-    ptr, edge = grouped(src, n_nodes, small)
+            edge = np.arange(len(src), dtype=edge_order.slots_dtype(len(src)))
+            return level, node, (ptr, src, edge)
+    ptr, edge = edge_order.grouped(src, n_nodes, small)
     target = dst[edge]
     level, done = paths.node_levels(ptr, target, inputs, small)
     if not done.all():
         raise CycleFound(paths.one_cycle(src, dst, ~done))
     node = _topological_order(level, inputs, node_class, small)
-    return level[node], node, by_target(node, ptr, edge, target, small)
+    return level[node], node, edge_order.by_target(node, ptr, edge, target, small)
 
 
 def _is_by_target(src: Int32, dst: Int32) -> bool:
@@ -182,8 +160,8 @@ def _topological_order(level: Int64, inputs: Int64, node_class: Int64 | None, sm
     others = np.flatnonzero(other)
     if node_class is not None:
         n_classes = int(node_class.max(initial=0)) + 1
-        others = others[grouped(node_class[others], n_classes, small)[1]]
-    _, order = grouped(level[others], int(level.max(initial=0)) + 1, small)
+        others = others[edge_order.grouped(node_class[others], n_classes, small)[1]]
+    _, order = edge_order.grouped(level[others], int(level.max(initial=0)) + 1, small)
     return np.concatenate([inputs, others[order]])
 
 

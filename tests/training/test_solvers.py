@@ -234,7 +234,7 @@ def test_bad_options(arguments, message):
         (lambda: Solver(3), r"unknown method 3"),
         (
             lambda: Solver("cg", bounds=(0, 1)),
-            r"method 'CG' takes no bounds; those that do: L-BFGS",
+            r"method 'CG' takes no bounds; these do: L-BFGS",
         ),
         (lambda: Solver("cg", options=3), r"options must be a mapping, got 3"),
     ],

@@ -12,7 +12,7 @@ C kernels: a net without panels never compiles them.
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import FAST, jit
@@ -37,9 +37,11 @@ from dagbp._kernels.vectors.vector import (
     offset,
     repeat,
     row_pointer,
+    size_by_type,
     slot_at,
     store,
     store_vector,
+    zeros_by_type,
 )
 from dagbp._machine import COPY_WINDOW, PART_BYTES
 from dagbp._machine import PANEL_ROWS as ROWS
@@ -61,14 +63,8 @@ def _part_pointer(context, builder, tile, tile_, row, part):
     return element(context, builder, tile, tile_, row, lane)
 
 
-@intrinsic
-def parts(typingctx, tile):
-    """Return the number of parts of a tile's row, a compile-time constant.
-
-    A part is as wide as one row of a panel in registers.
-    """
-    constant = ir.Constant(ir.IntType(64), tile.lanes // _part_vec(tile).lanes)
-    return types.uintp(tile), lambda context, builder, sig, args: constant
+# The number of parts of a tile's row. A part is as wide as one row of a panel in registers.
+parts = size_by_type(lambda tile: tile.lanes // _part_vec(tile).lanes)
 
 
 @intrinsic
@@ -83,15 +79,8 @@ def load_part(typingctx, tile, row, part):
     return vec(tile, types.uintp, types.uintp), codegen
 
 
-@intrinsic
-def sums(typingctx, tile):
-    """Return a panel of zeros, as wide as a part of the tile's rows."""
-    panel = types.UniTuple(_part_vec(tile), ROWS)
-
-    def codegen(context, builder, sig, args):
-        return cgutils.get_null_value(context.get_value_type(panel))
-
-    return panel(tile), codegen
+# A panel of zeros, as wide as a part of the tile's rows.
+sums = zeros_by_type(lambda tile: types.UniTuple(_part_vec(tile), ROWS))
 
 
 @intrinsic
@@ -140,23 +129,13 @@ def store_panel(typingctx, tile, part, panel):
     return types.void(tile, types.uintp, panel), codegen
 
 
-def _no_columns(n_bytes):
-    """Return an intrinsic that returns a panel of zeros, `n_bytes` wide."""
-
-    @intrinsic
-    def no_columns(typingctx, gradient):
-        vec = Vec(gradient.dtype, n_bytes * 8 // gradient.dtype.bitwidth)
-        panel = types.UniTuple(vec, ROWS)
-
-        def codegen(context, builder, sig, args):
-            return cgutils.get_null_value(context.get_value_type(panel))
-
-        return panel(gradient), codegen
-
-    return no_columns
+def _columns(n_bytes):
+    """Return the type of a panel that is `n_bytes` wide, as a function of the gradient's."""
+    return lambda g: types.UniTuple(Vec(g.dtype, n_bytes * 8 // g.dtype.bitwidth), ROWS)
 
 
-no_columns, no_columns_narrow = _no_columns(PART_BYTES), _no_columns(CHUNK_BYTES)
+no_columns = zeros_by_type(_columns(PART_BYTES))
+no_columns_narrow = zeros_by_type(_columns(CHUNK_BYTES))
 
 
 @intrinsic

@@ -1,7 +1,7 @@
 """Source blocks: cache blocking (Lam, Rothberg and Wolf, 1991) for rows with many edges.
 
 The rows of a segment first take their edges from one block of sources, which fits the L1 cache,
-then those from the next block; see `dagbp._layout.source_blocks`.
+then the edges from the next block; see `dagbp._layout.source_blocks`.
 
 A C kernel: a net without source blocks never compiles it.
 """

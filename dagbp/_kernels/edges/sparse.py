@@ -8,13 +8,22 @@ limit.
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from dagbp._compiler.decorators import jit
 from dagbp._kernels.vectors.arithmetic import call_llvm, fma
 from dagbp._kernels.vectors.sums import add_vector, all_totals, few_lanes, register_lanes, total
-from dagbp._kernels.vectors.vector import Vec, element, load, load_element, load_vector, repeat
+from dagbp._kernels.vectors.vector import (
+    Vec,
+    element,
+    load,
+    load_element,
+    load_vector,
+    repeat,
+    size_by_type,
+    zeros_by_type,
+)
 from dagbp._machine import FMAS_IN_FLIGHT, REGISTER_BYTES
 
 u = np.uintp
@@ -26,22 +35,9 @@ def _n_chains(tile):
     return max(1, min(4, FMAS_IN_FLIGHT // per_row))
 
 
-@intrinsic
-def chain_count(typingctx, tile):
-    """Return the number of chains, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), _n_chains(tile))
-    return types.uintp(tile), lambda context, builder, sig, args: constant
-
-
-@intrinsic
-def chains(typingctx, tile):
-    """Return zeros as wide as the tile's rows, one vector for each chain."""
-    result = types.UniTuple(Vec(tile.dtype, tile.lanes), _n_chains(tile))
-
-    def codegen(context, builder, sig, args):
-        return cgutils.get_null_value(context.get_value_type(result))
-
-    return result(tile), codegen
+# The number of chains, and zeros: a vector as wide as the tile's rows for each chain.
+chain_count = size_by_type(_n_chains)
+chains = zeros_by_type(lambda tile: types.UniTuple(Vec(tile.dtype, tile.lanes), _n_chains(tile)))
 
 
 def _edge_row(context, builder, tile, rows, tile_, rows_, slot, c):
@@ -91,11 +87,6 @@ def _together(count_of):
     """Return three intrinsics that take several edges at once, `count_of` a vector type of them."""
 
     @intrinsic
-    def count(typingctx, tile):
-        constant = ir.Constant(ir.IntType(64), count_of(tile))
-        return types.uintp(tile), lambda context, builder, sig, args: constant
-
-    @intrinsic
     def inner_products(typingctx, xi, targets, slot, d):
         result = Vec(xi.dtype, count_of(xi))
 
@@ -133,7 +124,7 @@ def _together(count_of):
 
         return result(de_dx, xi, weights, targets, types.uintp, d), codegen
 
-    return count, back, inner_products
+    return size_by_type(count_of), back, inner_products
 
 
 # Several edges share their horizontal sums, at half the work for each edge or less.

@@ -97,11 +97,8 @@ def relu(s):
 
 @relu.slope
 def relu_slope(x):
-    """theta'(s) = 1 where s > 0, else 0.
-
-    s > 0 where x > 0.
-    """
-    return _step(x > 0, 1, x)
+    """theta'(s) = 1 where s > 0, else 0."""
+    return _step(x > 0, 1, x)  # s > 0 where x > 0
 
 
 @activation(init="he")
@@ -112,11 +109,8 @@ def leaky_relu(s):
 
 @leaky_relu.slope
 def leaky_relu_slope(x):
-    """theta'(s) = 1 where s > 0, else 1/100.
-
-    s > 0 where x > 0.
-    """
-    return select(x > 0, 1, select(x == x, LEAK, x))
+    """theta'(s) = 1 where s > 0, else 1/100."""
+    return select(x > 0, 1, select(x == x, LEAK, x))  # s > 0 where x > 0
 
 
 @activation(init="he")
@@ -127,28 +121,20 @@ def elu(s):
 
 @elu.slope
 def elu_slope(x):
-    """theta'(s) = 1 where s > 0, else e^s.
-
-    s > 0 where x > 0, and e^s = x + 1 elsewhere.
-    """
-    return select(x > 0, 1, x + 1)
+    """theta'(s) = 1 where s > 0, else e^s."""
+    return select(x > 0, 1, x + 1)  # s > 0 where x > 0, and e^s = x + 1 elsewhere
 
 
 @activation(init="lecun")
 def selu(s):
-    """theta(s) = 1.0507 s where s > 0, else 1.7581 (e^s - 1).
-
-    1.0507 = SELU_SCALE, 1.7581 = SELU_SCALE SELU_ALPHA.
-    """
+    """theta(s) = 1.0507 s where s > 0, else 1.7581 (e^s - 1)."""
     return SELU_SCALE * select(s > 0, s, SELU_ALPHA * math.expm1(s))
 
 
 @selu.slope
 def selu_slope(x):
-    """theta'(s) = 1.0507 where s > 0, else 1.7581 e^s.
-
-    s > 0 where x > 0, and 1.7581 e^s = x + 1.7581 elsewhere.
-    """
+    """theta'(s) = 1.0507 where s > 0, else 1.7581 e^s."""
+    # s > 0 where x > 0, and 1.7581 e^s = x + 1.7581 elsewhere; 1.7581 = SELU_SCALE SELU_ALPHA.
     return select(x > 0, SELU_SCALE, x + SELU_SCALE * SELU_ALPHA)
 
 
@@ -172,10 +158,7 @@ def tanh(s):
 
 @tanh.slope
 def tanh_slope(x):
-    """theta'(s) = 1 - x^2.
-
-    Computed as (1 - x) (1 + x).
-    """
+    """theta'(s) = 1 - x^2."""
     return (1 - x) * (1 + x)
 
 
@@ -187,11 +170,8 @@ def softplus(s):
 
 @softplus.slope
 def softplus_slope(x):
-    """theta'(s) = 1 / (1 + e^-s).
-
-    Computed as 1 - e^-x.
-    """
-    return -math.expm1(-x)
+    """theta'(s) = 1 / (1 + e^-s)."""
+    return -math.expm1(-x)  # 1 - e^-x
 
 
 @activation(init="glorot")
@@ -203,11 +183,8 @@ def softsign(s):
 
 @softsign.slope
 def softsign_slope(x):
-    """theta'(s) = 1 / (1 + abs(s))^2.
-
-    Computed as (1 - abs(x))^2.
-    """
-    q = 1 - fabs(x)
+    """theta'(s) = 1 / (1 + abs(s))^2."""
+    q = 1 - fabs(x)  # 1 / (1 + abs(s))
     return q * q
 
 
@@ -264,21 +241,15 @@ def gaussian_slope(s, x):
 
 @activation(init="glorot")
 def hard_sigmoid(s):
-    """theta(s) = s/6 + 1/2, clipped to [0, 1].
-
-    Computed as (s + 3)/6.
-    """
+    """theta(s) = s/6 + 1/2, clipped to [0, 1]."""
     x = (s + 3) * (1 / 6)
     return select(x < 0, 0, select(x > 1, 1, x))
 
 
 @hard_sigmoid.slope
 def hard_sigmoid_slope(x):
-    """theta'(s) = 1/6 where abs(s) < 3, else 0.
-
-    abs(s) < 3 where 0 < x < 1.
-    """
-    return _step(fabs(x - 0.5) < 0.5, 1 / 6, x)
+    """theta'(s) = 1/6 where abs(s) < 3, else 0."""
+    return _step(fabs(x - 0.5) < 0.5, 1 / 6, x)  # abs(s) < 3 where 0 < x < 1
 
 
 @activation(init="glorot")
@@ -289,8 +260,5 @@ def hard_tanh(s):
 
 @hard_tanh.slope
 def hard_tanh_slope(x):
-    """theta'(s) = 1 where abs(s) < 1, else 0.
-
-    abs(s) < 1 where abs(x) < 1.
-    """
-    return _step(fabs(x) < 1, 1, x)
+    """theta'(s) = 1 where abs(s) < 1, else 0."""
+    return _step(fabs(x) < 1, 1, x)  # abs(s) < 1 where abs(x) < 1

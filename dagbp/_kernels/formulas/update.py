@@ -43,7 +43,7 @@ class UpdateRule(NamedTuple):
 
 
 def update_rule(*hyper, slots):
-    """Return a decorator for an update kernel; the fields are those of `UpdateRule`."""
+    """Return a decorator for an update kernel; see `UpdateRule`."""
     kernel = c_function("real*, real*, real*, f64*, size, size, size")
     return lambda function: UpdateRule(kernel(function), slots, hyper)
 
@@ -167,9 +167,6 @@ def rprop(p, g, state, hyper, n, stride, step):
             p[i] += d
         state[i] = d
         state[stride + i] = gi
-
-
-# --- passes of one thread over its share of the parameters ----------------------------------------
 
 
 @c_function("real*, u8*, size, size, size, size", fastmath=FAST)

@@ -67,10 +67,10 @@ def atomic_load(typingctx, pointer, index):
 
 
 @c_function("i64*, i64*, i64, size")
-def meet(barrier, arrivals, n_threads, yield_address):
+def wait(barrier, arrivals, n_threads, yield_address):
     """Wait until all threads have arrived as often as this one, or until one of them has failed.
 
-    barrier[ARRIVALS]: the arrivals of all threads. arrivals (1,): those of this thread.
+    barrier[ARRIVALS]: the arrivals of all threads. arrivals (1,): of this thread.
     """
     arrivals[ZERO] += 1
     due = arrivals[ZERO] * n_threads
@@ -89,7 +89,7 @@ def sync_all(work):
     """Wait for all threads at the barrier, if there are several."""
     if work.n_threads > ONE:
         count = np.int64(work.n_threads)
-        call_address(work.meet, (work.barrier, work.arrivals, count, work.yield_address))
+        call_address(work.wait, (work.barrier, work.arrivals, count, work.yield_address))
         tick(work, WAITING)
 
 

@@ -112,7 +112,7 @@ def evaluate(tag, net, data, loss, work, back):
 
 @jit
 def _clear_gradient(work):
-    """Clear this thread's share of its team's gradient, except for what the first tile stores."""
+    """Clear this thread's share of its team's gradient, except where the first tile stores it."""
     if work.n_teams > ONE:  # a team may have no tile
         clear(work.gradient, work.first_cleared, work.last_cleared)
     else:

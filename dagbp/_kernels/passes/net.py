@@ -63,7 +63,7 @@ def forward(net, work, first_sample, tiles):
                 if applied <= CALL_IN_PLACE:
                     rows = row_pointer(s, first), row_pointer(x, first)
                     call_address(net.theta[first], (*rows, (last - first) * lanes(x)))
-                drop_rows(net, work, x, first, last, first_sample + g * net.width)
+                drop_rows(work, x, first, last, first_sample + g * net.width)
                 tick(work, ACTIVATIONS)
         sync_team(work)
 
@@ -147,7 +147,7 @@ def _deltas(net, work, sample, g, first, last, mixed):
     if applied <= CALL_IN_PLACE:
         s = x if applied == CALL_IN_PLACE else offset(work.s, g * net.n_nodes)
         _slopes(net, work, x, s, first, last)
-        drop_rows(net, work, x, first, last, sample)
+        drop_rows(work, x, first, last, sample)
     bias = offset(work.gradient, net.n_edges - net.n_inputs)
     some = few_count(x)
     several = first + (last - first) // some * some
@@ -216,7 +216,7 @@ def _slopes(net, work, x, s, first, last):
 
 
 @jit
-def drop_rows(net, work, tile, first, last, sample):
+def drop_rows(work, tile, first, last, sample):
     """Multiply the rows by their masks in place, if there is dropout.
 
     sample: the position of the tile's first sample in the epoch.

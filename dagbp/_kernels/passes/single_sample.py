@@ -40,8 +40,6 @@ from dagbp._machine import PANEL_ROWS
 u = np.uintp
 PANEL = u(PANEL_ROWS)
 
-# --- rows ----------------------------------------------------------------------------------------
-
 
 @jit(forceinline=True)
 def _gathered(first, last, weights, rows, values, sums):
@@ -72,7 +70,7 @@ def _panel_sum(first, end, weights, rows, program, r, values):
 
 @jit
 def _edge_sum(first, end, weights, rows, is_edge, values):
-    """Return the sum without explicit zeros, whose product with an infinity would be NaN."""
+    """Return the sum without explicit zeros: 0 times infinity would be NaN."""
     result = as_element(weights, 0)
     for k in range(first, end):
         if is_edge[k] != 0:
@@ -130,15 +128,12 @@ def _panel_scaled(first, end, rows, program, r, x, delta, target):
     _scaled(first, end, rows, x, delta, target)
 
 
-# --- passes --------------------------------------------------------------------------------------
-
-
 @jit
 def _forward(net, one):
     """s_j = w_0j + sum_{i->j} w_ij x_i, x_j = theta_j(s_j), in topological order.
 
-    Built-in activations write whole chunks of 64 bytes. What they write beyond a segment is
-    overwritten later, as those rows come later.
+    Built-in activations write whole chunks of 64 bytes. Values beyond a segment belong to later
+    rows, which overwrite them.
     """
     x, s = one.x, one.s
     weights, panel, runs, is_edge = net.by_target, net.in_panel, net.in_runs, net.in_is_edge
@@ -169,7 +164,8 @@ def _loss(net, one, function, hyper):
 def _backward(net, one):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j], in reverse topological order.
 
-    Derivatives write whole chunks, too, which begin before a segment. Those rows come later.
+    Derivatives also write whole chunks, which begin before a segment. Its rows overwrite them
+    later.
     """
     x, s, d, e = one.x, one.s, one.d, one.e
     weights, panel, runs, is_edge = net.by_source, net.out_panel, net.out_runs, net.out_is_edge

@@ -80,7 +80,7 @@ def group_in(net, data, work, first, count):
         if work.drop != ZERO:
             for block in range(work.member * BLOCK, net.n_inputs, work.team_size * BLOCK):
                 stop = least(block + BLOCK, net.n_inputs)
-                drop_rows(net, work, x, block, stop, first + start)
+                drop_rows(work, x, block, stop, first + start)
     tick(work, COPY_IN)
     return tiles
 

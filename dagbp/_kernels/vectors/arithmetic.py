@@ -90,60 +90,35 @@ def call_llvm(context, builder, name, vec, args):
     return builder.call(cgutils.get_or_insert_function(builder.module, function, full), args)
 
 
-def _llvm_intrinsic(name, types_):
-    vec = _common_vec(types_)
-    if vec is None:
-        return None
+def _llvm_intrinsic(name, arity):
+    """Return an intrinsic that calls `llvm.<name>` for vectors, and numbers beside a vector."""
 
-    def codegen(context, builder, sig, args):
-        return call_llvm(context, builder, name, vec, args)
+    def define(*types_):
+        vec = _common_vec(types_)
+        if vec is None:
+            return None
 
-    return vec(*[vec] * len(types_)), codegen
+        def codegen(context, builder, sig, args):
+            return call_llvm(context, builder, name, vec, args)
 
+        return vec(*[vec] * len(types_)), codegen
 
-@intrinsic
-def fma(typingctx, a, b, c):
-    """Return a*b + c, fused if the processor has such an instruction.
-
-    `llvm.fma` always fuses: without the instruction it calls libm for each lane, 30 times slower.
-    """
-    return _llvm_intrinsic("fmuladd", (a, b, c))
-
-
-@intrinsic
-def maximum(typingctx, a, b):
-    """Return the greater of a and b; if one is NaN, the other."""
-    return _llvm_intrinsic("maxnum", (a, b))
+    by_arity = (  # Numba takes no *args here
+        lambda typingctx, a: define(a),
+        lambda typingctx, a, b: define(a, b),
+        lambda typingctx, a, b, c: define(a, b, c),
+    )
+    return intrinsic(by_arity[arity - 1])
 
 
-@intrinsic
-def fabs(typingctx, a):
-    """Return the absolute value."""
-    return _llvm_intrinsic("fabs", (a,))
-
-
-@intrinsic
-def sqrt(typingctx, a):
-    """Return the square root."""
-    return _llvm_intrinsic("sqrt", (a,))
-
-
-@intrinsic
-def copysign(typingctx, a, b):
-    """Return |a| with the sign of b."""
-    return _llvm_intrinsic("copysign", (a, b))
-
-
-@intrinsic
-def libm_sin(typingctx, a):
-    """Return the sine of each lane by the C library."""
-    return _llvm_intrinsic("sin", (a,))
-
-
-@intrinsic
-def libm_cos(typingctx, a):
-    """Return the cosine of each lane by the C library."""
-    return _llvm_intrinsic("cos", (a,))
+# fma(a, b, c) = a*b + c, fused if the processor has such an instruction. `llvm.fma` always fuses:
+# without the instruction it calls libm for each lane, 30 times slower.
+fma = _llvm_intrinsic("fmuladd", 3)
+maximum = _llvm_intrinsic("maxnum", 2)  # the greater of a and b; if one is NaN, the other
+fabs = _llvm_intrinsic("fabs", 1)
+copysign = _llvm_intrinsic("copysign", 2)  # |a| with the sign of b
+# The sine and the cosine of each lane by the C library.
+libm_sin, libm_cos = _llvm_intrinsic("sin", 1), _llvm_intrinsic("cos", 1)
 
 
 def _any_lane(builder, mask):

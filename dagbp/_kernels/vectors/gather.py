@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from dagbp._kernels.vectors.vector import Vec, element, repeat
+from dagbp._kernels.vectors.vector import Vec, element, repeat, size_by_type, zeros_by_type
 from dagbp._machine import GATHER_BYTES
 
 
@@ -42,22 +42,8 @@ def _load_some(context, builder, pointer, vector, name, mask):
     return _masked(context, builder, operation, [pointer, align, mask, zeros], vector)
 
 
-@intrinsic
-def lanes_of(typingctx, pointer):
-    """Return the number of lanes of a vector, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), _vec(pointer).lanes)
-    return types.uintp(pointer), lambda context, builder, sig, args: constant
-
-
-@intrinsic
-def no_sum(typingctx, pointer):
-    """Return a vector of zeros of the pointer's dtype."""
-    vec = _vec(pointer)
-
-    def codegen(context, builder, sig, args):
-        return ir.Constant(context.get_value_type(vec), None)
-
-    return vec(pointer), codegen
+lanes_of = size_by_type(lambda pointer: _vec(pointer).lanes)
+no_sum = zeros_by_type(_vec)
 
 
 @intrinsic

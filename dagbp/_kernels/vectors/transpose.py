@@ -11,6 +11,7 @@ from dagbp._kernels.vectors.vector import (
     element,
     load_element,
     load_vector,
+    size_by_type,
     store_vector,
 )
 
@@ -21,11 +22,7 @@ def _square(pointer):
     return Vec(pointer.dtype, register_lanes(vec))
 
 
-@intrinsic
-def side(typingctx, pointer):
-    """Return the number of values in a side, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), _square(pointer).lanes)
-    return types.uintp(pointer), lambda context, builder, sig, args: constant
+side = size_by_type(lambda pointer: _square(pointer).lanes)  # values in a side
 
 
 @intrinsic

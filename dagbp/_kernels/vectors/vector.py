@@ -81,9 +81,6 @@ def _number_to_vec(context, builder, fromty, toty, value):
     return repeat(builder, context.get_value_type(toty), scalar)
 
 
-# --- memory --------------------------------------------------------------------------------------
-
-
 # LLVM's pointers have no element type, and llvmlite's will lose theirs: each access names it.
 
 
@@ -121,15 +118,44 @@ def _row_vec(tile):
     return Vec(tile.dtype, tile.lanes)
 
 
-@intrinsic
-def tag_of(typingctx, array):
-    """Return a null tile of an array's dtype: the `tag` of functions for tiles of any width."""
-    tile = Tile(array.dtype, 1)
+def _chunk_vec(pointer):
+    return Vec(pointer.dtype, CHUNK_BYTES * 8 // pointer.dtype.bitwidth)
 
-    def codegen(context, builder, sig, args):
-        return cgutils.get_null_value(context.get_value_type(tile))
 
-    return tile(array), codegen
+def size_by_type(size_of):
+    """Return an intrinsic: the size that `size_of` gives for the type of its argument.
+
+    It is a constant when the caller is compiled.
+    """
+
+    @intrinsic
+    def size(typingctx, argument):
+        constant = ir.Constant(ir.IntType(64), size_of(argument))
+        return types.uintp(argument), lambda context, builder, sig, args: constant
+
+    return size
+
+
+def zeros_by_type(kind_of):
+    """Return an intrinsic: zeros (or null) of the type that `kind_of` gives for its argument's."""
+
+    @intrinsic
+    def zeros(typingctx, argument):
+        kind = kind_of(argument)
+
+        def codegen(context, builder, sig, args):
+            return cgutils.get_null_value(context.get_value_type(kind))
+
+        return kind(argument), codegen
+
+    return zeros
+
+
+# A null tile of an array's dtype: the `tag` of functions for tiles of any width.
+tag_of = zeros_by_type(lambda array: Tile(array.dtype, 1))
+zero_chunk = zeros_by_type(_chunk_vec)  # 64 bytes of zeros of a pointer's dtype
+lanes = size_by_type(lambda tile: tile.lanes)  # samples in a row of a tile
+chunk_lanes = size_by_type(lambda pointer: _chunk_vec(pointer).lanes)  # elements in 64 bytes
 
 
 @intrinsic
@@ -181,24 +207,21 @@ def slot_at(typingctx, narrow, wide, k):
     return types.uintp(narrow, wide, types.uintp), codegen
 
 
-@intrinsic
-def least(typingctx, a, b):
-    """Return the smaller of two sizes; Numba compiles `min` once more for each pair of types."""
+def _first_if(comparison):
+    """Return an intrinsic: the first of two sizes if the comparison is true, else the second."""
 
-    def codegen(context, builder, sig, args):
-        return builder.select(builder.icmp_unsigned("<", *args), *args)
+    @intrinsic
+    def choice(typingctx, a, b):
+        def codegen(context, builder, sig, args):
+            return builder.select(builder.icmp_unsigned(comparison, *args), *args)
 
-    return types.uintp(types.uintp, types.uintp), codegen
+        return types.uintp(types.uintp, types.uintp), codegen
+
+    return choice
 
 
-@intrinsic
-def greatest(typingctx, a, b):
-    """Return the greater of two sizes."""
-
-    def codegen(context, builder, sig, args):
-        return builder.select(builder.icmp_unsigned(">", *args), *args)
-
-    return types.uintp(types.uintp, types.uintp), codegen
+# The smaller and the greater of two sizes: Numba compiles `min` again for each pair of types.
+least, greatest = _first_if("<"), _first_if(">")
 
 
 @intrinsic
@@ -232,13 +255,6 @@ def fill(typingctx, tile, number):
 
 
 @intrinsic
-def lanes(typingctx, tile):
-    """Return the number of samples in a row of a tile, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), tile.lanes)
-    return types.uintp(tile), lambda context, builder, sig, args: constant
-
-
-@intrinsic
 def least_positive(typingctx, tile):
     """Return the smallest number above 0 of a tile's dtype, a compile-time constant."""
     dtype = np.float32 if tile.dtype == types.float32 else np.float64
@@ -262,7 +278,7 @@ def row_pointer(typingctx, tile, row):
 @intrinsic
 def load_chunk(typingctx, source, first):
     """Return source[first ...], 64 bytes of a C pointer from any element, as a vector."""
-    vec = Vec(source.dtype, CHUNK_BYTES * 8 // source.dtype.bitwidth)
+    vec = _chunk_vec(source)
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, source, *args)
@@ -274,8 +290,7 @@ def load_chunk(typingctx, source, first):
 @intrinsic
 def store_chunk(typingctx, target, first, value):
     """target[first ...] = value: a vector, or a number that is repeated to 64 bytes."""
-    vec = Vec(target.dtype, CHUNK_BYTES * 8 // target.dtype.bitwidth)
-    vec = value if isinstance(value, Vec) else vec
+    vec = value if isinstance(value, Vec) else _chunk_vec(target)
 
     def codegen(context, builder, sig, args):
         pointer = element(context, builder, target, *args[:2])
@@ -283,17 +298,6 @@ def store_chunk(typingctx, target, first, value):
         return context.get_dummy_value()
 
     return types.void(target, types.uintp, vec), codegen
-
-
-@intrinsic
-def zero_chunk(typingctx, source):
-    """Return a 64-byte vector of zeros of the pointer's dtype."""
-    vec = Vec(source.dtype, CHUNK_BYTES * 8 // source.dtype.bitwidth)
-
-    def codegen(context, builder, sig, args):
-        return ir.Constant(context.get_value_type(vec), None)
-
-    return vec(source), codegen
 
 
 @intrinsic
@@ -316,13 +320,6 @@ def as_element(typingctx, source, number):
 
 
 @intrinsic
-def chunk_lanes(typingctx, source):
-    """Return how many elements of a pointer fill 64 bytes, a compile-time constant."""
-    constant = ir.Constant(ir.IntType(64), CHUNK_BYTES * 8 // source.dtype.bitwidth)
-    return types.uintp(source), lambda context, builder, sig, args: constant
-
-
-@intrinsic
 def align_stack(typingctx):
     """Align the caller's stack to 64 bytes.
 
@@ -337,9 +334,6 @@ def align_stack(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
-
-
-# --- calls by address ----------------------------------------------------------------------------
 
 
 @intrinsic
