@@ -47,9 +47,9 @@ class EngineLock(ForkSafeLock):
     interrupt          -              freed by the call  ends after a step ends after a step
     ================== ============== ================== ================= ====================
 
-        `fetcher` is the last thread that fetched batches for a run, `fork_patience` the seconds that a
-    fork waits for the call or step of another thread.
-        """
+    `fetcher` is the last thread that fetched batches for a run. `fork_patience` is the time in
+    seconds that a fork waits for the call or step of another thread.
+    """
 
     fork_patience = 10.0
 
