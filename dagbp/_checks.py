@@ -72,22 +72,20 @@ def real_array(values: Any, name: str) -> npt.NDArray[Any]:
 
 def generator(seed: Any) -> np.random.Generator:
     """Return a NumPy generator; `seed` is None, a whole number >= 0 or a Generator."""
-    if isinstance(seed, (bool, float, str)) or (isinstance(seed, (int, np.integer)) and seed < 0):
-        raise OptionError(f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}")
     try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}"
-        ) from error
+        if not isinstance(seed, (bool, float, str)):
+            return np.random.default_rng(seed)
+    except (TypeError, ValueError):  # a negative number, for example
+        pass
+    raise OptionError(f"seed must be None, a whole number >= 0 or a Generator, got {seed!r}")
 
 
 def real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
     try:
-        real = None if dtype is None else np.dtype(dtype)
+        real = np.dtype(dtype)
     except TypeError:
         real = None
-    if real is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return real

@@ -160,7 +160,12 @@ def _check_finite(result: Array, given: Array, name: str) -> None:
 
 
 def _class_labels(raw: Array, n_outputs: int) -> npt.NDArray[np.int64]:
-    labels = raw.astype(np.int64) if raw.dtype.kind in "biu" else _whole_numbers(raw)
+    if raw.dtype.kind not in "biu":
+        whole = np.isfinite(raw) & (np.rint(raw) == raw) & (np.abs(raw) < 2**53)
+        if not whole.all():
+            k = int(np.argmin(whole))
+            raise DataError(f"class labels in Y must be whole numbers, got {raw[k]} at sample {k}")
+    labels = raw.astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= n_outputs))
     if len(wrong):
         k = int(wrong[0])
@@ -169,14 +174,6 @@ def _class_labels(raw: Array, n_outputs: int) -> npt.NDArray[np.int64]:
             f"{n_outputs} outputs, got {raw[k]} at sample {k}"
         )
     return labels
-
-
-def _whole_numbers(raw: Array) -> npt.NDArray[np.int64]:
-    whole = np.isfinite(raw) & (np.rint(raw) == raw) & (np.abs(raw) < 2**53)
-    if not whole.all():
-        k = int(np.argmin(whole))
-        raise DataError(f"class labels in Y must be whole numbers, got {raw[k]} at sample {k}")
-    return raw.astype(np.int64)
 
 
 def _targets_shape(shape: tuple[int, ...], n_outputs: int, loss: Loss) -> str:

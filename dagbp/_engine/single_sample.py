@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.arrays import Targets
 from dagbp._data.features import Problem
 from dagbp._kernels.frames import SingleSampleFrame, pack
 from dagbp._kernels.passes import single_sample as kernels
@@ -82,23 +81,21 @@ class SingleSample:
 
     def evaluate(self, problem: Problem) -> float:
         """Return the loss."""
-        self._read(problem.features.values, problem.targets)
-        address, hyper = problem.loss.row(self._dtype)
-        return float(kernels.differentiate(self._no_gradient, self._frame, int(address), hyper, 0))
+        return self._differentiate(problem, self._no_gradient, 0)
 
     def differentiate(self, problem: Problem) -> tuple[float, Array]:
         """Return the loss and its gradient, in the order of `Network.parameters`."""
-        self._read(problem.features.values, problem.targets)
-        address, hyper = problem.loss.row(self._dtype)
         gradient = np.empty(self._n_values, self._dtype)
-        return kernels.differentiate(gradient, self._frame, int(address), hyper, 1), gradient
+        return self._differentiate(problem, gradient, 1), gradient
 
-    def _read(self, features: Array, targets: Targets) -> None:
-        """Copy the sample. Its weight counts as 1, as weights are divided by their mean."""
-        self._features[self._places] = features
+    def _differentiate(self, problem: Problem, gradient: Array, back: int) -> float:
+        """Copy the sample and run it. Weights are divided by their mean, so its weight is 1."""
+        targets, (address, hyper) = problem.targets, problem.loss.row(self._dtype)
+        self._features[self._places] = problem.features.values
         if targets.values is not None:
             self._target[:] = targets.values
         else:
             assert targets.labels is not None
             self._target[:] = 0
             self._target[targets.labels] = 1
+        return float(kernels.differentiate(gradient, self._frame, int(address), hyper, back))

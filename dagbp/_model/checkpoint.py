@@ -35,15 +35,13 @@ Array = npt.NDArray[Any]
 def write_checkpoint(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
     """Write a network to a file. See `Network.save`."""
     place = _place(path)
-    arrays = Arrays()
+    arrays, G, training, history = Arrays(), snapshot.nx_graph, snapshot.training, snapshot.history
     header = {
         "dagbp": __version__,
         "network": _network_out(snapshot, arrays),
-        "graph": None
-        if snapshot.nx_graph is None
-        else _graph_out(snapshot.nx_graph, snapshot.graph, arrays),
-        "training": None if snapshot.training is None else _training_out(snapshot.training, arrays),
-        "history": None if snapshot.history is None else encode(asdict(snapshot.history), arrays),
+        "graph": None if G is None else _graph_out(G, snapshot.graph, arrays),
+        "training": None if training is None else _training_out(training, arrays),
+        "history": None if history is None else encode(asdict(history), arrays),
     }
     container.write(place, header, arrays.found)
 

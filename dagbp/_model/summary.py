@@ -28,15 +28,14 @@ def summarise(model: Model, batch_size: int) -> str:
     if model.nx_graph is not None:
         graph_bytes = NETWORKX_NODE_BYTES * len(graph.labels) + NETWORKX_EDGE_BYTES * engine.n_edges
     rows = {
-        **_layout(engine, graph),
-        **_parameters(engine, graph),
+        **_sizes(engine, graph),
         **_running(engine, model.max_threads, batch_size, graph_bytes),
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def _layout(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
+def _sizes(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     plan, n, edges = engine.plan, len(graph.labels), engine.n_edges
     hidden = n - len(set(graph.inputs.tolist()) | set(graph.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
@@ -46,6 +45,7 @@ def _layout(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     used = Counter(
         graph.activation_names[code] for code in graph.activation[plan.node[plan.n_inputs :]]
     )
+    biases, trained = int(graph.has_bias.sum()), int(engine.parameters.trained.sum())
     possible = n * (n - 1) // 2 - plan.n_inputs * (plan.n_inputs - 1) // 2
     return {
         "nodes": f"{n:,}: {plan.n_inputs:,} inputs, {hidden:,} hidden, "
@@ -55,15 +55,8 @@ def _layout(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
         "depth": f"{depth(plan):,} edges on the longest path",
         "density": f"{edges / max(1, possible):.3%} of all edges possible in this order of nodes",
         "activations": ", ".join(f"{name} {count:,}" for name, count in used.most_common()),
-    }
-
-
-def _parameters(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
-    biases = int(graph.has_bias.sum())
-    trained = int(engine.parameters.trained.sum())
-    return {
         "parameters": f"{engine.n_edges + biases:,}: {engine.n_edges:,} weights, "
-        f"{biases:,} biases; {trained:,} trained"
+        f"{biases:,} biases; {trained:,} trained",
     }
 
 

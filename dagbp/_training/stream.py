@@ -162,16 +162,13 @@ class _Feed:
     def _fetch(self, batches: Any, before: Thread | None) -> None:
         if before is not None:  # of a run that was stopped; it may still be at its last batch
             before.join()
-        # The run waits for this thread, so this thread must not wait for the network.
-        with self._lock.forbidden():
-            self._fetch_all(batches)
-
-    def _fetch_all(self, batches: Any) -> None:
         try:
-            for problem in self._problems(batches):
-                if not self._put(problem):
-                    return
-            self._put(None)
+            # The run waits for this thread, so this thread must not wait for the network.
+            with self._lock.forbidden():
+                for problem in self._problems(batches):
+                    if not self._put(problem):
+                        return
+                self._put(None)
         except DagbpError as error:
             self._put(error)
         except BaseException as error:

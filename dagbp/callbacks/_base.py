@@ -45,14 +45,10 @@ class Progress:
     network : Network
         The network after the last step. Callbacks may use, save and change it, except in
         `Callback.on_poll`. Other threads may use it between two steps.
-    epoch : int
-        Epochs finished.
-    step : int
-        Steps taken in the epoch in progress.
-    n_updates : int
-        Steps taken in the run.
-    n_epochs : int
-        Epochs of the run, as passed to `fit`.
+    epoch, n_epochs : int
+        Epochs finished, and epochs of the run as passed to `fit`.
+    step, n_updates : int
+        Steps taken in the epoch in progress, and in the run.
     loss : float
         In `Callback.on_step_end` the loss of the last step, otherwise of the last epoch. NaN before
         the first.

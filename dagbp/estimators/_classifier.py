@@ -46,10 +46,9 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         Learning rate; default: the optimizer's, which is 0.001 for Adam.
     alpha : float
         The objective is the mean loss plus alpha / 2 times the sum of all squared weights, without
-        biases. It does not depend on the batch size. (scikit-learn's MLPs divide their alpha by the
-        number of samples of a batch, so that their default penalty is much smaller.)
+        biases. (scikit-learn's MLPs divide their alpha by the number of samples of a batch.)
     batch_size : int or "auto"
-        Number of samples of a step; "auto" is 200.
+        Number of samples of a step; "auto": 200.
     max_iter : int
         Maximum number of passes over the samples; of iterations, if `optimizer` is a solver.
     shuffle : bool
@@ -97,13 +96,11 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
     n_features_in_ : int
     feature_names_in_ : array of str, shape (n_features,)
         Only if X was a DataFrame.
-    n_iter_ : int
-        Number of passes of the last call.
-    loss_ : float
-        Mean loss of the last pass, with the penalty.
+    n_iter_, loss_ : int, float
+        Number of passes of the last call, and mean loss of the last pass, with the penalty.
     loss_curve_ : list of float
-        Mean loss of each pass, with the penalty. The loss of a batch is from before its step. If a
-        network is trained further, the losses of earlier calls are included.
+        Mean loss of each pass, as in `dagbp.History`, also of earlier calls that trained the same
+        network.
     validation_scores_ : list of float or None
         Score of the validation samples after each pass, with `early_stopping`.
     best_validation_score_ : float or None

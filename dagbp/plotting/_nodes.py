@@ -32,7 +32,8 @@ def draw_nodes(
         _axes.colour_bar(ax, norm, cmap, quantity + shades.where, colours, "left")
     _set_limits(ax, reading, positions)
     labelling = None if labels is False else _labelling(ax, reading, bool(labels))
-    diameter = _diameter(ax, reading)
+    across, down = _gaps(ax, reading)
+    diameter = float(np.clip(0.62 * min(across, down), 2.5, LARGEST))  # of a node, in points
     fill = _fill(reading, shades, norm, cmap, colours)
     handles = _draw_markers(ax, reading, positions, fill, diameter, colours)
     unnamed = len(reading.labels)
@@ -131,12 +132,6 @@ def _make_room_beside(ax: "Axes", reading: Reading, texts: list[str]) -> int:
     margin = max(0.5, last * room / (width - 2 * room))
     ax.set_xlim(-margin, last + margin)
     return max(1, int((room - apart) / (_axes.CHARACTER * size) + 1e-6))
-
-
-def _diameter(ax: "Axes", reading: Reading) -> float:
-    """Return a node's diameter in points, from the distances of nodes and of levels."""
-    across, down = _gaps(ax, reading)
-    return float(np.clip(0.62 * min(across, down), 2.5, LARGEST))
 
 
 def _gaps(ax: "Axes", reading: Reading) -> tuple[float, float]:

@@ -86,8 +86,12 @@ def draw_network(
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
     by_levels = kind == "levels" or (kind == "auto" and not _is_small(reading))
-    if not by_levels:
-        _refuse_large(reading)
+    n, edges = net.n_nodes, net.n_edges
+    if not by_levels and (n > MOST_NODES or edges > MOST_EDGES):
+        raise OptionError(
+            f"kind='nodes' draws at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges, but the "
+            f"network has {n:,} and {edges:,}; use kind='levels' or dagbp.plotting.spy"
+        )
     shown = None
     if values is not None:
         shown = shades(reading, values, sample, absolute=by_levels)
@@ -108,12 +112,3 @@ def _is_small(reading: Reading) -> bool:
         and reading.n_levels <= LEVELS
         and int(np.diff(reading.first).max()) <= TALLEST
     )
-
-
-def _refuse_large(reading: Reading) -> None:
-    n, edges = reading.net.n_nodes, reading.net.n_edges
-    if n > MOST_NODES or edges > MOST_EDGES:
-        raise OptionError(
-            f"kind='nodes' draws at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges, but the "
-            f"network has {n:,} and {edges:,}; use kind='levels' or dagbp.plotting.spy"
-        )
