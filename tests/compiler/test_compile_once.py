@@ -262,7 +262,12 @@ def test_a_package_in_a_zip_warns_that_it_has_no_cache(tmp_path, package):
         "print(*(w.message for w in caught if w.category is dagbp.DagbpWarning), sep='\\n')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,  # Python looks there first
     )
     (warning,) = done.stdout.splitlines()
     assert "dagbp.zip/dagbp, which is not a folder: its compiled code is not kept" in warning
