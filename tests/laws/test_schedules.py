@@ -12,7 +12,7 @@ import dagbp
 from dagbp._engine.tile_plan import TilePlan
 from dagbp._machine import TILE_COST
 from dagbp._network import model_of
-from dagbp._plan import edge_order, plan
+from dagbp._plan import edge_order
 from dagbp.optimizers import SGD, Adam
 
 EXACT = 1e-12
@@ -190,8 +190,7 @@ def test_slots_of_64_bits_give_the_same_bits(case):
     results = []
     for dtype in (np.uint32, np.int64):
         with pytest.MonkeyPatch.context() as patch:
-            for module in (plan, edge_order):
-                patch.setattr(module, "slots_dtype", lambda n_edges, dtype=dtype: dtype)
+            patch.setattr(edge_order, "slots_dtype", lambda n_edges, dtype=dtype: dtype)
             net = case.compile(n_threads=2, seed=0)
             assert model_of(net).engine.layout.plan.in_slot.dtype == dtype
             results.append(everything(net, X, Y, batch_size=70))
