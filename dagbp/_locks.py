@@ -11,7 +11,7 @@ order of imports:
 3. Before: acquire the compiler's lock (`_compiler.decorators`), so that nothing is compiled.
 4. Before: wait for imports again. One may have begun during 2 and 3.
 5. After the fork, in the parent: undo 3, then 2.
-6. After, in the child: forget the idle workers, whose threads do not exist there
+6. After, in the child: forget the idle workers, as their threads do not exist there
    (`_engine.workers`); replace each `ForkSafeLock` by a new one; undo 3.
 
 An exception ends the hooks of its step only. `subprocess` without `preexec_fn` runs none of them.

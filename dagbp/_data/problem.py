@@ -72,7 +72,7 @@ def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
 
 
 def check_loss_fits(loss: losses.Loss, graph: GraphArrays) -> None:
-    """Refuse a cross-entropy whose sigmoid would be applied twice, or a softmax of one output."""
+    """Refuse a cross-entropy that would apply the sigmoid again, or a softmax of one output."""
     if loss.labels == "no":
         return
     if loss.labels == "classes" and len(graph.outputs) < 2:

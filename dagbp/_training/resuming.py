@@ -52,7 +52,7 @@ def resumable(
         raise OptionError(f"resume=True continues the network's last run, {_NO_RUN}")
     if last.epoch > epochs:
         raise OptionError(
-            f"resume=True: the last run has had {last.epoch} epochs, but epochs is {epochs}"
+            f"resume=True: the last run had {last.epoch} epochs, but epochs is {epochs}"
         )
     for name in dict.fromkeys([*last.config, *config]):
         then, now = last.config.get(name), config.get(name)

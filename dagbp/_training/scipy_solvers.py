@@ -141,7 +141,7 @@ class _Solution:
         listeners.call("on_train_end")
 
     def _within_bounds(self, x: Float64) -> Float64:
-        """Return x clipped to the bounds, as the rounding of some methods leaves them."""
+        """Return x clipped to the bounds: some methods leave them by a rounding error."""
         return x if self._bounds is None else np.clip(x, self._bounds.lb, self._bounds.ub)
 
     def _assign(self, x: Float64) -> None:

@@ -151,7 +151,7 @@ class Callback:
         """Handle the beginning of a run, also of a resumed one."""
 
     def on_step_end(self, progress: Progress) -> None:
-        """Handle the end of a step; `every` says how often."""
+        """Handle the end of every `every`-th step."""
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Handle the end of an epoch, after its validation."""

@@ -96,7 +96,7 @@ def _draw(
 
 
 def _draw_biases(G: "nx.DiGraph[Any]", rng: np.random.Generator) -> None:
-    """Give a random bias, in place, to nodes that do not give one and whose bias is trained.
+    """Give a random bias, in place, to each node without one, unless its bias does not train.
 
     If all biases start at 0, all kinks of relu lie at the origin. R2 on
     `sklearn.datasets.make_friedman1` is then 0.01 less after 100 passes, and no other score of

@@ -65,8 +65,8 @@ def histograms(
     else:
         columns, note = _deltas(reading, bounds, backprop)
     if not any(len(values) for values in columns):
-        what = "no edges" if backprop is None else "no deltas"
-        raise OptionError(f"the network has {what}; there is nothing to draw")
+        missing = "no edges" if backprop is None else "no deltas"
+        raise OptionError(f"the network has {missing}; there is nothing to draw")
     ax = _axes.axes(ax)
     colours = _axes.palette(ax)
     if backprop is None:

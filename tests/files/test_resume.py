@@ -372,7 +372,7 @@ def test_an_untrained_network_cannot_resume(tmp_path):
     with pytest.raises(OptionError, match="resume=True continues the network's last run, but th"):
         net.fit(X, Y, resume=True, **OPTIONS)
     net.fit(X, Y, **OPTIONS)
-    with pytest.raises(OptionError, match="the last run has had 6 epochs, but epochs is 5"):
+    with pytest.raises(OptionError, match="the last run had 6 epochs, but epochs is 5"):
         net.fit(X, Y, resume=True, **{**OPTIONS, "epochs": 5})
     net.save(tmp_path / "net", training=False)
     assert dagbp.load(tmp_path / "net").history is None

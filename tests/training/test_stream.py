@@ -207,7 +207,7 @@ def test_an_iterator_must_not_use_the_network():
         net.fit_batches(asking, epochs=1)
     net.predict(X)
     net.fit_batches(FORMS["list"], epochs=2)
-    with pytest.raises(OptionError, match="the last run has had 2 epochs, but epochs is 1"):
+    with pytest.raises(OptionError, match="the last run had 2 epochs, but epochs is 1"):
         net.fit_batches(FORMS["list"], epochs=1, resume=True)
 
 
