@@ -27,10 +27,7 @@ def summarise(model: Model, batch_size: int) -> str:
     engine, graph, graph_bytes = model.engine, model.graph, 0
     if model.nx_graph is not None:
         graph_bytes = NETWORKX_NODE_BYTES * len(graph.labels) + NETWORKX_EDGE_BYTES * engine.n_edges
-    rows = {
-        **_sizes(engine, graph),
-        **_running(engine, model.max_threads, batch_size, graph_bytes),
-    }
+    rows = {**_sizes(engine, graph), **_running(engine, model.max_threads, batch_size, graph_bytes)}
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 

@@ -56,8 +56,7 @@ _NEEDS = {
     ),
     "max_iter": _COUNT,
     "tol": Requirement(
-        "a number >= 0, or None",
-        lambda value: value is None or (is_number(value) and value >= 0),
+        "a number >= 0, or None", lambda value: value is None or (is_number(value) and value >= 0)
     ),
     "early_stopping": _FLAG,
     "validation_fraction": Requirement(
