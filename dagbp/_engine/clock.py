@@ -15,10 +15,7 @@ NEVER = int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class Position:
-    """A place between two steps, from which a clock continues to the same bits.
-
-    `TrainingState` has fields with the same names and meanings.
-    """
+    """A place between two steps, to continue from to the same bits; fields as `TrainingState`."""
 
     epoch: int
     step: int
@@ -93,8 +90,6 @@ class Clock:
         losses: list[float] = self._epoch_loss[first : self.epoch].tolist()
         return losses
 
-    # --- limits and learning rates ---
-
     def stop_at(self, epoch: int, updates: int | None) -> None:
         """Make the kernels return after so many epochs, or updates of this run, in all."""
         self._count[at.LAST_EPOCH] = epoch
@@ -111,8 +106,6 @@ class Clock:
     def use_rates(self, rates: npt.NDArray[np.float64]) -> None:
         """Set the learning rates of the next steps."""
         self._count[at.FIRST_RATE], self._rates = self._count[at.UPDATES], rates
-
-    # --- steps over one batch, in epochs of unknown length ---
 
     def for_batch(self, n_samples: int) -> "Clock":
         """Return a clock of the next step, over a batch of so many samples."""
@@ -139,8 +132,6 @@ class Clock:
         self._epoch_weight = 0.0
         self._count[at.EPOCH] += 1
         self._count[at.STEP] = 0
-
-    # --- resuming ---
 
     @property
     def position(self) -> Position:
@@ -180,8 +171,6 @@ class Clock:
         if self._pending >= 0:
             self._epoch_loss[self._pending] = place.epoch_loss
         self._epoch_weight, self._step_loss[0] = place.epoch_weight, place.step_loss
-
-    # --- for the engine ---
 
     def frame(self) -> ClockFrame:
         """Return the frame for the kernels."""

@@ -172,8 +172,6 @@ class EngineLock(ForkSafeLock):
                 while tokens & self._waiting:
                     time.sleep(PAUSE)
 
-    # --- forks ---
-
     def hold_for_fork(self) -> None:
         """Wait for the end of another thread's call or step: a fork copies memory as it is."""
         if self.lock._is_owned():  # a signal handler forks within a call

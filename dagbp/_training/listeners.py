@@ -38,8 +38,6 @@ class Listeners:
         """Return whether some callback overrides a hook."""
         return bool(self._hooks[hook])
 
-    # --- state ---
-
     def reset(self) -> None:
         """Reset all callbacks, before a run that has no state to restore."""
         for callback in self.callbacks:
@@ -78,8 +76,6 @@ class Listeners:
         if self.progress.stopped_by in self.callbacks:
             return self._settings[self.callbacks.index(self.progress.stopped_by)]
         return self._stopped_by
-
-    # --- calls ---
 
     def call(self, hook: str) -> None:
         """Call a hook of all callbacks."""

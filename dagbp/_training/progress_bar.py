@@ -1,7 +1,6 @@
 """The progress bar of a run, drawn by tqdm on a terminal."""
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,14 +26,9 @@ class ProgressBar:
             self._bar = tqdm(total=self._total, unit="step", delay=1.0, leave=False)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         if self._bar is not None:
-            self._bar.__exit__(kind, error, traceback)
+            self._bar.__exit__(*exception)
 
     def show(self, updates: int, epoch: int, loss: float) -> None:
         """Move the bar to so many steps."""

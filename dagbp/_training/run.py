@@ -100,8 +100,6 @@ class Run:
             parameters=self._last.kept,
         )
 
-    # --- the loop ---
-
     def go(self) -> History:
         """Train; return the history. See `Network.fit`."""
         model, listeners, clock = self._model, self._listeners, self._clock
@@ -195,8 +193,6 @@ class Run:
         self._model.lock.yield_to_waiters()
         return False
 
-    # --- after steps ---
-
     def _sync_progress(self) -> None:
         """Copy the clock's position to the progress and the history."""
         clock, progress = self._clock, self._listeners.progress
@@ -243,8 +239,6 @@ class Run:
         )
         error.history = progress.history  # type: ignore[attr-defined]
         raise error
-
-    # --- the end ---
 
     def _end(self) -> None:
         """Call `on_train_end`; keep the parameters of the last step if a callback changes them."""
