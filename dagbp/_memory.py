@@ -40,13 +40,7 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def readable(n: int) -> str:
-    """Return a number of bytes as text.
-
-    Examples
-    --------
-    >>> readable(3 * 2**20)
-    '3.0 MiB'
-    """
+    """Return a number of bytes as text, for example 3.0 MiB."""
     power = min(4, max(0, int(n).bit_length() - 1) // 10)
     unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
     return f"{n / 1024**power:,.{min(power, 1)}f} {unit}"

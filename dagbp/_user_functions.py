@@ -36,10 +36,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Registry(Generic[R]):
-    """Activations or losses by name: the built-in ones, and the ones that users register.
-
-    kind: "activation" or "loss", for error texts. check: raises for functions that cannot be used.
-    """
+    """Activations or losses by name. kind: for error texts. check: raises for unusable ones."""
 
     def __init__(self, kind: str, built_in: Iterable[R], check: Callable[[R], None]) -> None:
         self._kind, self._check = kind, check
@@ -167,10 +164,7 @@ def _check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
 
 
 def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
-    """Return the first point where `slope` is wrong, and the central difference there.
-
-    At a kink, the slope on either side is also right.
-    """
+    """Return the first point where `slope` fits neither side, and the difference there."""
     a, b, c, f, d, e, g = values
     candidates = np.array(
         [

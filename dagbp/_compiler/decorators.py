@@ -78,10 +78,7 @@ def jit(
     fastmath: set[str] = FAST,
     forceinline: bool = False,
 ) -> Any:
-    """Compile `function` for calls from other compiled functions only.
-
-    Its code goes into the code of its callers, so it has no file of its own.
-    """
+    """Compile `function` for calls from compiled functions only; it gets no file of its own."""
     if function is None:
         return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
     return _compiler.inner(function, _OPTIONS | {"fastmath": fastmath, "forceinline": forceinline})
@@ -149,10 +146,7 @@ class CFunction:
 def compile_callback(
     function: Callable[..., Any], signature: Any, *, fastmath: set[str] = EXACT, disk: bool = True
 ) -> CFunction:
-    """Compile `function` as a C function with this signature of Numba.
-
-    Functions that call functions of a user are compiled with `disk=False`.
-    """
+    """Compile `function` as a C function of this signature; with a user's functions: disk=False."""
     options = {**(_OPTIONS if disk else {"error_model": "numpy"}), "fastmath": fastmath}
     made = _uninterrupted(CFunction, function, signature, options, disk)
     return made  # type: ignore[no-any-return]

@@ -99,10 +99,7 @@ class CodeFiles:
 
 
 class DiskCache:
-    """The cache of a function, as Numba's dispatchers and C functions use it. It raises no errors.
-
-    compiler: the code of the fast and of the plain compiler is kept apart. See `stamp`.
-    """
+    """The cache of a function, as Numba uses it; it raises no errors. compiler: see `stamp`."""
 
     def __init__(self, function: Callable[..., Any], compiler: str, stamp: str) -> None:
         self._numba, self._compiler = caching.CompileResultCacheImpl(function), compiler

@@ -15,10 +15,7 @@ from dagbp._compiler.machine_code import UseInnerLibrary
 
 
 class _Signatures:
-    """Numba's typing context with a memo of signatures: result types by function and arguments.
-
-    Type inference asks for the same signatures again and again, at every call and in every round.
-    """
+    """Numba's typing context with a memo: type inference asks again and again for the same ones."""
 
     _known: ClassVar[dict[Any, Any]] = {}
 

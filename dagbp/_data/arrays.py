@@ -78,10 +78,7 @@ def is_frame(values: Any) -> bool:
 
 
 def columns_by_label(frame: Any, labels: Sequence[Hashable], name: str) -> Any:
-    """Return an array of the columns of a DataFrame that `labels` name.
-
-    Columns with the names 0, 1, ..., which pandas gives by default, are taken in their order.
-    """
+    """Return a DataFrame's columns that `labels` name; columns named 0, 1, ... keep their order."""
     present = set(frame.columns)
     if list(frame.columns) == list(range(len(labels))) != list(labels):
         if present == set(labels):

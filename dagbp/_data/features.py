@@ -58,10 +58,7 @@ class Problem(NamedTuple):
 def read_features(
     X: Any, labels: Sequence[Hashable], dtype: np.dtype[Any], name: str = "X"
 ) -> Features:
-    """Check X and return it as features; columns of a DataFrame are selected by label.
-
-    Raises DataError if X has another shape, or holds anything but finite numbers of `dtype`.
-    """
+    """Check X and return it as features, a DataFrame's by label; DataError if it is not valid."""
     if hasattr(X, "tocsr"):  # of SciPy, which takes longer to import than this package
         return _read_sparse(X, labels, dtype, name)
     if is_frame(X):

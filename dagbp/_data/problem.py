@@ -52,10 +52,7 @@ def read_validation(
 
 
 def read_batch(batch: Any, read: Callable[[Any, Any, Any], Problem]) -> Problem:
-    """Return the problem of one batch of a stream, with copies of its arrays.
-
-    The batch waits until its step begins, and the generator may reuse its memory meanwhile.
-    """
+    """Return the problem of a stream's batch, as copies: the generator may reuse its memory."""
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         raise DataError(
             f"a batch must be a tuple (X, Y) or (X, Y, sample_weight), got {batch!r:.80}"

@@ -30,10 +30,7 @@ Array = npt.NDArray[Any]
 
 
 class Dropout(NamedTuple):
-    """Dropout: the probability that each row is kept, and a random key.
-
-    The key has the run's seed, and the number of the step, which kernels write.
-    """
+    """The probability that each row is kept, and a key: the run's seed, the number of the step."""
 
     keep_probability: npt.NDArray[np.float64]
     key: npt.NDArray[np.uint64]
@@ -72,11 +69,7 @@ def step_bytes(layout: Layout, tile_plan: TilePlan, n_values: int, signals: bool
 
 
 class Buffers:
-    """The arrays that the threads of one tile plan write, as fields of `WorkFrame`.
-
-    `n_values` is the number of parameters with padding. `by_source_block` says whether the forward
-    pass uses source blocks, which an update then refreshes.
-    """
+    """The arrays that threads of a tile plan write. by_source_block: if source blocks are used."""
 
     def __init__(
         self,

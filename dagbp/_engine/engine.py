@@ -73,10 +73,7 @@ def _mean_loss(buffers: Buffers) -> float:
 
 
 class CpuEngine:
-    """Runs batches through one network with compiled kernels; see `Engine` for the calls.
-
-    Buffers of several tile plans are kept, up to `kept_bytes` in all.
-    """
+    """Runs batches with compiled kernels (see `Engine`). Buffers are kept, up to `kept_bytes`."""
 
     def __init__(
         self,
@@ -281,10 +278,7 @@ class CpuEngine:
         return buffers
 
     def step_bytes(self, tile_plan: TilePlan, signals: bool = False) -> int:
-        """Return the bytes of a step's tiles and gradients, and of all signals if they are stored.
-
-        They are always stored if some activation's derivative reads its signal.
-        """
+        """Return the bytes of tiles and gradients in a step, and of all signals if stored."""
         stored = signals or self._nets.stores_signals
         return step_bytes(self.layout, tile_plan, len(self.parameters.by_source), stored)
 

@@ -72,10 +72,7 @@ class NetPacker:
         return row_bytes == WIDE_ROW and self._layout.source_blocks is not None
 
     def frame(self, operation: Operation, row_bytes: int, signals: bool) -> Frame:
-        """Return the frame for an operation, with the current parameters.
-
-        signals: whether every node's signal is stored.
-        """
+        """Return the frame for an operation. signals: whether every node's signal is stored."""
         if not self.by_source_block(row_bytes):
             self._parameters.catch_up()
         key = operation.entry, operation.group, row_bytes, signals
@@ -169,10 +166,7 @@ class NetPacker:
 
 
 class SamplePacker:
-    """Describes samples to kernels: the arrays, and the functions that copy them into tiles.
-
-    `places` has the row of each feature; None stands for 0, 1, 2, ...
-    """
+    """Describes samples to kernels. places: the row of each feature, None for 0, 1, 2, ..."""
 
     def __init__(self, plan: Plan, dtype: np.dtype[Any]) -> None:
         self._plan, self._dtype = plan, dtype

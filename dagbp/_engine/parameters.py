@@ -87,8 +87,6 @@ class Parameters:
         """Return all arrays."""
         return [self.by_source, self._by_target, self.block_weights, self.trained]
 
-    # --- other arrays with one element for each parameter ---
-
     def in_user_order(self, values: Array) -> Array:
         """Return an array in the order of `by_source`, brought into the user's order."""
         weights = values[: self._layout.n_slots][self._layout.plan.in_slot]
@@ -125,8 +123,6 @@ class Parameters:
         by_source[self._layout.plan.in_slot] = by_target[:n]
         by_source[n : self.n_values] = by_target[n:]
         return by_source
-
-    # --- trained parameters ---
 
     @cached_property
     def runs(self) -> npt.NDArray[np.int64]:

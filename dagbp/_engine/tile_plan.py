@@ -82,11 +82,7 @@ class TilePlanner:
         self._singles: dict[tuple[int | None, bool], bool] = {}
 
     def choose(self, n_samples: int, max_threads: int | None, back: bool = True) -> TilePlan:
-        """Return the tile plan for batches of `n_samples` samples on at most `max_threads` threads.
-
-        None stands for as many threads as the batch keeps busy. back: whether there is a backward
-        pass.
-        """
+        """Return the tile plan for `n_samples` samples; back: whether there is a backward pass."""
         key = n_samples, max_threads, back
         if key not in self._chosen:
             self._chosen = {key: self._choose(*key)}  # steps ask for the same plan again and again
@@ -152,10 +148,7 @@ class TilePlanner:
         return chosen, tiles[chosen], self._tile_ns * TILE_COST[chosen]
 
     def _team(self, team_size: int, row_bytes: int) -> tuple[int, float]:
-        """Return the stages of the forward pass, and the share of the work on its critical path.
-
-        The critical path has the busiest member of each stage.
-        """
+        """Return the forward stages, and the share of the work that the busiest members have."""
         key = team_size, row_bytes
         if key not in self._teams:
             cuts = self._forward_cuts(TilePlan(row_bytes, 1, 1, team_size))

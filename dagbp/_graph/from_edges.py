@@ -37,20 +37,7 @@ def read_edges(
 
     `Network.from_edges` describes the arguments. known: the registered activations. Entries of
     inputs in `activation` and `bias` are ignored. Cycles and edges given twice are found later, by
-    `plan_graph`.
-
-    Raises
-    ------
-    GraphError
-        If the graph or an array cannot be compiled.
-    OptionError
-        If `n_nodes` is no valid count or a default activation is not registered.
-
-    Examples
-    --------
-    >>> graph = read_edges([0, 1, 0], [2, 2, 1], known={"tanh", "identity"})
-    >>> graph.inputs, graph.outputs
-    (array([0]), array([2]))
+    `plan_graph`. Raises GraphError or OptionError.
     """
     uniform = isinstance(activation, str) or not isinstance(activation, Iterable)
     if uniform:

@@ -40,24 +40,8 @@ def read_networkx(
     Inputs and outputs are given in column order. Default: the nodes with ``input_column`` or
     ``output_column``. If there are none: the nodes without in-edges, and the nodes without
     out-edges that are no inputs, both in graph order. A node without in-edges that is no input is a
-    constant. `activation` and `output_activation` are for nodes without the attribute.
-
-    Raises
-    ------
-    GraphError
-        If the graph or an attribute cannot be compiled; cycles are found later, by `plan_graph`.
-    OptionError
-        If `G` is no NetworkX graph or a default activation is not registered.
-
-    Examples
-    --------
-    >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
-    >>> G.edges["a", "h"]["weight"] = 0.5
-    >>> graph = read_networkx(G, known={"tanh", "identity"})
-    >>> graph.labels, graph.weight
-    (('a', 'h', 'y'), array([0.5, nan]))
-    >>> [graph.activation_names[code] for code in graph.activation]
-    ['identity', 'tanh', 'identity']
+    constant. `activation` and `output_activation` are for nodes without the attribute. Raises
+    GraphError or OptionError; cycles are found later, by `plan_graph`.
     """
     _check_networkx(G)
     arrays.check_default("activation", activation, known)
@@ -80,12 +64,6 @@ def drawn_ports(G: Graph) -> tuple[list[Hashable] | None, list[Hashable] | None]
 
     None where no node has the attribute. `write_networkx` sets these attributes where inputs or
     outputs are not the default ones. GraphError if a column is no whole number, or repeated.
-
-    >>> G = nx.DiGraph([("a", "h"), ("h", "y")])
-    >>> G.add_node("h", output_column=1)
-    >>> G.add_node("y", output_column=0)
-    >>> drawn_ports(G)
-    (None, ['y', 'h'])
     """
     columns: dict[str, dict[int, Hashable]] = {name: {} for name in _COLUMNS}
     for label, attributes in G.nodes(data=True):
@@ -108,11 +86,6 @@ def draw(graph: GraphArrays) -> Graph:
     """Return a new NetworkX graph with the content of the graph arrays.
 
     Reading it gives the same graph arrays, with the edges sorted by source.
-
-    >>> from dagbp._graph.from_edges import read_edges
-    >>> graph = read_edges([0, 1], [1, 2], weight=[0.5, 2], known={"tanh", "identity"})
-    >>> draw(graph).edges(data=True)
-    OutEdgeDataView([(0, 1, {'weight': 0.5}), (1, 2, {'weight': 2.0})])
     """
     G: Graph = nx.DiGraph()
     G.add_nodes_from(graph.labels)
@@ -131,12 +104,6 @@ def write_networkx(
 
     G: the graph that was read as `graph`, which gives the order. Entries of nodes without a bias
     are ignored.
-
-    >>> G = nx.DiGraph([("a", "y")])
-    >>> graph = read_networkx(G, known={"tanh", "identity"})
-    >>> trained = write_networkx(G, graph, weight=[2.0], bias=[0.0, -1.0])
-    >>> trained.edges["a", "y"], trained.nodes["y"], G.edges["a", "y"]
-    ({'weight': 2.0}, {'bias': -1.0}, {})
     """
     copy = G.copy()
     ends = zip(graph.src.tolist(), graph.dst.tolist(), strict=True)

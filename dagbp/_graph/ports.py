@@ -21,10 +21,7 @@ def read_ports(
     inputs: Iterable[Any] | None,
     outputs: Iterable[Any] | None,
 ) -> tuple[Int64, Int64]:
-    """Return the indices of the inputs and of the outputs.
-
-    find: returns the index of a label, or None if no node has it.
-    """
+    """Return the indices of inputs and outputs. find: a label's index, None if no node has it."""
     n = len(labels)
     if inputs is None:
         chosen = np.flatnonzero(np.bincount(dst, minlength=n) == 0)

@@ -123,8 +123,5 @@ def _type(word, words):
 
 
 def c_function(arguments, *, fastmath=EXACT):
-    """Return a decorator for a kernel that is called by address.
-
-    arguments: their types in the words above, separated by commas. fastmath: `FAST` or `EXACT`.
-    """
+    """Return a decorator for a kernel called by address, with argument types in the words above."""
     return lambda function: CKernel(function, arguments.replace(" ", "").split(","), fastmath)

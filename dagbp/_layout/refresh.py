@@ -42,10 +42,7 @@ class Share(NamedTuple):
 def find_copies(
     panels: Panels | None, n_rows: int, n_slots: int, source_blocks: SourceBlocks | None
 ) -> Copies:
-    """Return the copies of a network.
-
-    panels: of `n_rows` targets each, as many as fill a cache line. source_blocks: if in use.
-    """
+    """Return the copies. panels: of `n_rows` targets, a cache line. source_blocks: if in use."""
     runs = np.empty((0, START + n_rows), np.int64) if panels is None else runs_of(panels, n_rows)
     starts = runs[:, -n_rows:]
     strides = np.diff(starts, axis=1)

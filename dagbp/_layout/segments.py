@@ -25,9 +25,6 @@ def segments(row_class: Int64, panel: Int64, panel_rows: int, limit: int | Int64
     All rows of a segment have the same class. panel (n,): nonzero at the first row of each panel,
     which no segment may cut. limit: most rows of a segment, at least `panel_rows`; one number, or
     by row, the same for all rows of a class.
-
-    >>> segments(np.array([0, 0, 0, 1, 1]), np.zeros(5, int), 2, limit=2)
-    array([0, 2, 3, 5])
     """
     n = len(row_class)
     limit = np.broadcast_to(limit, n)
@@ -57,10 +54,6 @@ def cut_stages(
     In stage k, thread t takes the segments from ``[k, t]`` to ``[k, t + 1]``. level (n_segments,):
     ascending. work (n_segments,): edges times samples. Levels with less than `worth_barrier` of
     work for each thread go to the first thread, one after the other.
-
-    >>> cut_stages(np.array([1, 1, 2, 3]), np.array([90_000, 90_000, 10, 10]), team_size=2)
-    array([[0, 1, 2],
-           [2, 4, 4]])
     """
     n = len(level)
     if team_size == 1 or n == 0:

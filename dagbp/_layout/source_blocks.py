@@ -39,10 +39,7 @@ class SourceBlocks(NamedTuple):
 
 
 def rows_by_source_block(plan: Plan, row_class: Int64, mixed: npt.NDArray[np.bool_]) -> Int64:
-    """Return for each row the sources of a block of its edges, 0 for no source blocks.
-
-    A class has none where one of its rows is mixed: has a panel or explicit zeros.
-    """
+    """Return for each row the sources of a block, 0 (none) in classes with mixed rows."""
     rows = np.zeros(len(row_class), np.int64)
     if plan.in_slot.dtype != np.uint32:
         return rows

@@ -57,8 +57,6 @@ class Model:
         self.history: History | None = None
         self._last_run: Callable[[], TrainingState] | TrainingState | None = None
 
-    # --- threads ---
-
     @property
     def max_threads(self) -> int | None:
         """Most threads to use; None: as many cores as the work keeps busy."""
@@ -73,8 +71,6 @@ class Model:
                 f"process may use, got {value!r}"
             )
         self._max_threads = value
-
-    # --- parameters ---
 
     @property
     def n_edges(self) -> int:
@@ -111,8 +107,6 @@ class Model:
         self.parameters = flat
         return flat[place]
 
-    # --- the last training run ---
-
     @property
     def last_run(self) -> TrainingState | None:
         """The state from which a run can be resumed; of a run under way, its state now."""
@@ -144,10 +138,7 @@ def new_model(
     schedule: str,
     nx_graph: "nx.DiGraph[Any] | None" = None,
 ) -> Model:
-    """Return the model of a graph, with initial parameters. See `dagbp.compile`.
-
-    Warnings point at the caller of the function that calls this one.
-    """
+    """Return a graph's model with initial parameters; warnings point at the caller's caller."""
     real = real_dtype(dtype)
     check_dense_above(dense_above)
     if schedule not in STRATEGIES:

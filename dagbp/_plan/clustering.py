@@ -76,15 +76,6 @@ def cluster_rows(plan: Plan, node_class: npt.ArrayLike, options: Clustering = DE
     Rows move within their class only, so inputs stay among inputs. The plan has the rows of each
     class in graph order; `node_class` is by node, as `make_plan` takes it. The same plan comes back
     if too few edges are gained; its order with clusters if these alone gain.
-
-    Two layers of 80, drawn in turns: each node feeds one half of the other layer.
-
-    >>> from dagbp._plan.plan import make_plan
-    >>> src, dst = np.meshgrid(np.arange(80), np.arange(80, 160))
-    >>> edges = (src + dst) % 2 == 0
-    >>> plan = make_plan(160, src[edges], dst[edges], np.arange(80), np.arange(80, 160))
-    >>> cluster_rows(plan, np.zeros(160)).node[118:122]
-    array([156, 158,  81,  83])
     """
     n_edges = len(plan.in_src)
     gain = n_edges // GAIN
@@ -189,10 +180,7 @@ def _clusters(view: View, back: View, row_class: Int64, options: Clustering) -> 
 
 
 def _min_hash(view: View, number: int, slice_edges: int) -> Int64:
-    """Return the least hash of each row's neighbours, 0 if it has none, (n,).
-
-    number: of the hash function.
-    """
+    """Return the least hash, of this number, of each row's neighbours, 0 if it has none, (n,)."""
     ptr, other = view
     hashes = np.arange(len(ptr) - 1, dtype=np.uint32) + np.uint32(number << 28)
     for factor in (0x9E3779B1, 0x85EBCA77):  # odd, so no two rows have the same hash
@@ -316,10 +304,7 @@ def _join(number: Any, shared: Any, seen: Any, n_seen: Any, cluster: Any, best: 
 def _edges_in_blocks(
     ins: View, targets: Int64, sources: Int64, options: Clustering
 ) -> tuple[int, Bool, Bool]:
-    """Return the number of edges in dense blocks, and which clusters of either side have a block.
-
-    A block has a cluster of targets and a cluster of sources.
-    """
+    """Return the number of edges in dense blocks, and the clusters of each side that have one."""
     sizes = np.bincount(sources)
     start, rows = grouped(targets, int(targets.max()) + 1, options.small)
     dense = np.zeros(len(start) - 1, np.int64), np.zeros(len(sizes), np.int64)

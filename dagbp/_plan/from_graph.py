@@ -16,11 +16,6 @@ def plan_graph(
 
     GraphError if the graph has a cycle or an edge twice. UnreachableWarning if there are inputs,
     and an output that none of them reaches; its `stacklevel` 3 is the caller of the caller.
-
-    >>> from dagbp._graph.from_edges import read_edges
-    >>> graph = read_edges([1, 0], [2, 1], known={"tanh", "identity"})
-    >>> plan_graph(graph).node
-    array([0, 1, 2])
     """
     ends = graph.src, graph.dst, graph.inputs, graph.outputs
     try:

@@ -73,12 +73,6 @@ def make_plan(
     hold features (without in-edges) and nodes that are read out, in column order. node_class
     (n_nodes,): small numbers; nodes of one level are sorted by them. Up to `small` nodes and edges
     nothing is compiled. Raises CycleFound or EdgeRepeated.
-
-    >>> plan = make_plan(3, src=[2, 2, 0], dst=[0, 1, 1], inputs=[2], outputs=[1])
-    >>> plan.node, plan.level
-    (array([2, 0, 1]), array([0, 1, 2]))
-    >>> plan.in_ptr, plan.in_src
-    (array([0, 0, 1, 3]), array([0, 0, 1], dtype=int32))
     """
     src, dst = (np.require(ends, np.int32, ["C", "W"]) for ends in (src, dst))
     inputs, outputs = _int64(inputs), _int64(outputs)
@@ -108,12 +102,7 @@ def depth(plan: Plan) -> int:
 
 
 def reached(plan: Plan) -> npt.NDArray[np.bool_]:
-    """Return, by row, whether a path leads there from some input, shape (n,).
-
-    >>> plan = make_plan(4, src=[0, 2], dst=[1, 3], inputs=[0], outputs=[1, 3])
-    >>> reached(plan)[plan.row]
-    array([ True,  True, False, False])
-    """
+    """Return, by row, whether a path leads there from some input, shape (n,)."""
     return paths.reached_rows(plan.in_ptr, plan.in_src, plan.n_inputs)
 
 

@@ -1,7 +1,4 @@
-"""Runs a compiled function as plain Python where a graph is small.
-
-On a machine with an empty cache, compiling takes longer than Python takes for a small graph.
-"""
+"""Runs a compiled function as plain Python where a graph is small, as compiling takes longer."""
 
 from collections.abc import Callable
 from functools import cache

@@ -43,11 +43,7 @@ def _as_text(value: Any) -> str:
 def resumable(
     last: TrainingState | None, config: Mapping[str, str], epochs: int, optimizer: Optimizer
 ) -> TrainingState:
-    """Return the state of the last run, if a run with these arguments can resume it.
-
-    Raises OptionError if there is no state, or it is of a run with other arguments, or with more
-    epochs.
-    """
+    """Return the last run's state; OptionError if a run with these arguments cannot resume it."""
     if last is None:
         raise OptionError(f"resume=True continues the network's last run, {_NO_RUN}")
     if last.epoch > epochs:
@@ -77,10 +73,7 @@ def keeps_moments(last: TrainingState | None, optimizer: Optimizer) -> bool:
 
 
 def with_moments(last: TrainingState | None, optimizer: Optimizer) -> TrainingState:
-    """Return the state of the last run, if this optimizer can use its moments.
-
-    Raises OptionError if there is no state, or its optimizer is of another class.
-    """
+    """Return the state of the last run; OptionError if this optimizer cannot use its moments."""
     if last is None:
         raise OptionError(f'resume="optimizer" keeps the state of the last optimizer, {_NO_RUN}')
     if not keeps_moments(last, optimizer):

@@ -34,10 +34,7 @@ def solve(
     validation: Problem | None,
     options: Options,
 ) -> History:
-    """Minimise the loss and its penalties over the parameters that train. See `Network.fit`.
-
-    The caller holds the model's lock; `network` is the network as callbacks see it.
-    """
+    """Minimise loss and penalties over what trains, under the caller's lock; see `Network.fit`."""
     _refuse(solver, options)
     if options.epochs == 0:
         return History()
@@ -80,10 +77,7 @@ def _refuse(solver: Solver, options: Options) -> None:
 
 
 class _Solution:
-    """The last iterate of a solver, and the calls that the solver makes.
-
-    An iterate is the vector of the parameters that train.
-    """
+    """The last iterate, a vector of the parameters that train, and the calls of a solver."""
 
     def __init__(
         self,

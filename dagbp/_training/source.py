@@ -11,11 +11,7 @@ from dagbp._data.features import Problem
 
 
 class Steps(NamedTuple):
-    """Steps for the engine to take: whole epochs over a problem, or one step over a batch.
-
-    order: int64 (n_samples,), the order of the samples, which the shuffle changes in place; None
-    for the order of the rows.
-    """
+    """Whole epochs or one step; order, int64 (n_samples,), is shuffled in place (None: by rows)."""
 
     problem: Problem
     order: npt.NDArray[np.int64] | None
@@ -39,11 +35,7 @@ class Source(ABC):
 
     @abstractmethod
     def next(self, epoch: int, while_waiting: Callable[[], bool]) -> Steps | None:
-        """Return the next steps, or None at the end of the epoch.
-
-        while_waiting: called again and again until there is data; if it returns True, None is
-        returned at once.
-        """
+        """Return the next steps, or None at the epoch's end, or once while_waiting returns True."""
 
     def settle(self, steps: Steps, taken: bool) -> None:  # noqa: B027
         """Note whether a step was taken; if it was not, `next` returns it again."""

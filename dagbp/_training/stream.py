@@ -1,7 +1,4 @@
-"""A source of batches that are fetched during training, for data beyond memory.
-
-A thread fetches and checks the next batches while the kernels run, as kernels do not hold the GIL.
-"""
+"""A source of batches for data beyond memory: a thread fetches them while kernels run (no GIL)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager

@@ -97,10 +97,7 @@ def elementwise_row(x, y, e, errors, hyper, n_outputs, lanes):
 
 @c_function(LOSS)
 def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
-    """Template: the sum over outputs of a user's scalar `f(x, y)`, with its derivative `df`.
-
-    NaN where one of them raises.
-    """
+    """Template: sum over outputs of a user's scalar `f(x, y)`, and `df`; NaN where one raises."""
     for b in range(lanes):
         error = as_element(x, 0)
         for k in range(b, n_outputs * lanes, lanes):

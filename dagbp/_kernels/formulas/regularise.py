@@ -1,7 +1,4 @@
-"""Penalty gradients, gradient clipping and max-norm projection, as C kernels around an update.
-
-They are called by address. They are compiled only for runs that use one of them.
-"""
+"""Penalties, clipping and max-norm as C kernels around an update, compiled only where used."""
 
 import numpy as np
 

@@ -171,10 +171,7 @@ def rprop(p, g, state, hyper, n, stride, step):
 
 @c_function("real*, u8*, size, size, size, size", fastmath=FAST)
 def reduce(gradients, trained, stride, first, last, n_teams):
-    """Sum a stretch of the gradient in place: first team's <- sum over teams, the others' <- 0.
-
-    Where `trained` is 0, the sum is set to 0: explicit zeros and frozen parameters.
-    """
+    """First team's stretch <- sum over teams, 0 where `trained` is 0; the others' <- 0."""
     for team in range(ONE, n_teams):
         other = offset(gradients, team * stride)
         for k in range(first, last):

@@ -217,10 +217,7 @@ def _slopes(net, work, x, s, first, last):
 
 @jit
 def drop_rows(work, tile, first, last, sample):
-    """Multiply the rows by their masks in place, if there is dropout.
-
-    sample: the position of the tile's first sample in the epoch.
-    """
+    """Multiply rows by their masks, if any; sample: the tile's first position in the epoch."""
     if work.drop != ZERO:
         rows, width = row_pointer(tile, first), lanes(tile)
         args = (rows, work.keep_probability, work.drop_key, first, last, sample, width)
@@ -229,10 +226,7 @@ def drop_rows(work, tile, first, last, sample):
 
 @jit
 def refresh(net, work):
-    """Copy this thread's share of `by_source` to the arrays of the forward pass.
-
-    `_layout.refresh` says which copies a share has.
-    """
+    """Copy this thread's share of `by_source` for the forward pass; see `_layout.refresh`."""
     if work.n_patches != ZERO:
         slots = (net.in_slot, net.wide_slot)
         args = (work.patches, work.n_patches, net.by_target, net.by_source)

@@ -1,7 +1,4 @@
-"""Samples, losses and results of a group of tiles: all that happens before and after `net`.
-
-`tile_group` calls these functions.
-"""
+"""Samples, losses and results of a group of tiles: what happens before and after `net`."""
 
 import numpy as np
 

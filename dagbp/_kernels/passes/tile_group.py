@@ -36,10 +36,7 @@ def load_and_forward(tag, net, data, work, first, count):
 
 @c_function("tile, frame, frame, frame, frame, size, size, f64, size", fastmath=FAST)
 def loss_and_backward(tag, net, data, loss, work, first, count, scale, back):
-    """Add scale times the loss of the loaded samples; compute deltas and gradient unless STAY.
-
-    back: STAY, ADD or STORE.
-    """
+    """Add scale times the loss; compute deltas and gradient too if back is ADD or STORE."""
     net, data, loss = open_net(net, tag), open_data(data, tag), open_loss(loss, tag)
     work = open_work(work, tag)
     tiles = (count + net.width - np.uintp(1)) // net.width

@@ -1,7 +1,4 @@
-"""Times of the parts of a step: kernels call `tick` after each part.
-
-`tick` does nothing unless `Network.profile` runs.
-"""
+"""Times of the parts of a step: kernels call `tick` after each, for `Network.profile` only."""
 
 import ctypes
 import os
@@ -35,10 +32,7 @@ def tick(work, part):
 
 @c_function("size, i64*, size")
 def add_time(clock, times, part):
-    """times[part] += now - times[LAST]; times[LAST] = now, in units of the clock.
-
-    The first tick, where times[LAST] is 0, adds nothing.
-    """
+    """times[part] += now - times[LAST], but not at the first tick (0); times[LAST] = now."""
     if _POSIX:
         call_address(clock, (_MONOTONIC, offset(times, CLOCK)))
         now = times[CLOCK] * 1_000_000_000 + times[NANOSECONDS]

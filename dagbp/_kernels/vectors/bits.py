@@ -8,10 +8,7 @@ from dagbp._kernels.vectors.vector import Vec
 
 
 def polynomial(float32, float64):
-    """Return an intrinsic p(x) = c[0] x^n + ... + c[n], by Horner's scheme.
-
-    The coefficients c depend on the precision of x. A single one makes p a constant.
-    """
+    """Return an intrinsic c[0] x^n + ... + c[n] (Horner); c depends on x's precision."""
     by_bits = {32: float32, 64: float64}
 
     @intrinsic

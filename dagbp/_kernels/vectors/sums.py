@@ -92,10 +92,7 @@ _HALVES = {1: [], 2: [((0,), (1,))], 4: [((0, 1), (2, 3)), ((0, 2), (1, 3))]}
 
 
 def _picks(n, size, count, units):
-    """Return the lanes of these units in each group, first of a and then of b.
-
-    A unit has `size` lanes, and a group `count` units.
-    """
+    """Return the lanes of these units, `size` lanes each, in groups of `count`: first a, then b."""
     return [
         of + group + size * unit + lane
         for group in range(0, n, size * count)

@@ -60,10 +60,7 @@ def copy_square(typingctx, source, starts, column, target, first, stride):
 
 
 def _transposed(builder, rows):
-    """Return the columns of n rows by a perfect shuffle (Stone, 1971), log2(n) times.
-
-    Each time row k is interleaved with row k + n/2.
-    """
+    """Return n rows' columns: log2(n) perfect shuffles (Stone, 1971) of rows k and k + n/2."""
     n = len(rows)
     half = n // 2
     low = [lane for k in range(half) for lane in (k, n + k)]

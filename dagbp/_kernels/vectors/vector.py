@@ -123,10 +123,7 @@ def _chunk_vec(pointer):
 
 
 def size_by_type(size_of):
-    """Return an intrinsic: the size that `size_of` gives for the type of its argument.
-
-    It is a constant when the caller is compiled.
-    """
+    """Return an intrinsic: `size_of` of its argument's type, a constant in compiled code."""
 
     @intrinsic
     def size(typingctx, argument):
