@@ -83,9 +83,9 @@ def generator(seed: Any) -> np.random.Generator:
 def real_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
     try:
-        real = np.dtype(dtype)
+        real = None if dtype is None else np.dtype(dtype)
     except TypeError:
         real = None
-    if dtype is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if real is None or real not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise OptionError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return real

@@ -194,7 +194,8 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         -------
         array, shape (n_samples,) or (n_samples, n_labels)
         """
-        return self._classes.decode(self._classes.most_probable(self._outputs(X)))
+        outputs = self._outputs(X)  # raises NotFittedError
+        return self._classes.decode(self._classes.most_probable(outputs))
 
     def decision_function(self, X: Any) -> Array:
         """Return the values from which probabilities are computed.
@@ -209,7 +210,8 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
             For two classes, the log-odds of the second class; for more classes, the raw outputs
             before softmax; for labels, the log-odds of each label.
         """
-        return self._classes.decision(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._classes.decision(outputs)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class or label.
@@ -223,11 +225,13 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         array, shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return self._classes.probabilities(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._classes.probabilities(outputs)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of `predict_proba`, accurate also for probabilities close to 0."""
-        return self._classes.log_probabilities(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._classes.log_probabilities(outputs)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
