@@ -1,9 +1,9 @@
-"""Facts about the processor: registers, caches, and every measured cost.
+"""Facts about the processor: registers, caches, and every measured or assumed cost.
 
 All other modules take these numbers from here, and no other module branches on the processor. A
-number that depends on the processor stands in one of two tables: `TILE_COST` by the width of its
-registers, or `_Measured`, which has a row for each processor it was measured on. Costs are
-compared with each other only, so their ratios count.
+number that was measured on several processors stands in one of two tables: `TILE_COST` by the width
+of registers, `_Measured` by processor. The other costs are the same everywhere. Costs are compared
+with each other only, so their ratios count.
 """
 
 from typing import NamedTuple

@@ -186,10 +186,12 @@ class CpuEngine:
             rule = rule._replace(reduce=reduce.compiled(self.dtype))
         before, after = (samples, loss, rule), clock.frame()
         prepared = self._prepare(operations.TRAIN, tile_plan, before, after, dropout, times)
-        with self.parameters.updated(self._nets.by_source_block(tile_plan.row_bytes)):
-            _run(prepared, watch)
-        if clock.diverged:
-            self.parameters.undo()
+        try:
+            with self.parameters.updated(self._nets.by_source_block(tile_plan.row_bytes)):
+                _run(prepared, watch)
+        finally:  # an interrupt may come during a step that diverges
+            if clock.diverged:
+                self.parameters.undo()
 
     # --- one call into compiled code ---
 

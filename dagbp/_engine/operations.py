@@ -2,8 +2,9 @@
 
 A row drives everything around its call: which kernels are compiled and packed into the network's
 frame, which buffers the threads need, and which arrays hold the results. A new quantity is a new
-row, an entry point in `_kernels.passes.entry_points`, and a field of NetFrame for each new group
-function.
+row and, if none of the entry points in `_kernels.passes.entry_points` fits, a new one; a field of
+NetFrame for each new group function, a field of ResultFrame for each new result, and a method of
+`Engine`. One sample without tiles has a way of its own (`single_sample`).
 """
 
 from typing import Any, NamedTuple

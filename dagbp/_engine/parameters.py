@@ -1,4 +1,7 @@
-"""Weights and biases of a network, in the user's order and in the orders of the kernels."""
+"""Weights and biases of a network, in the user's order and in the orders of the kernels.
+
+From Python, only this module writes them.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,8 +1,8 @@
 """The interface of an engine: a network's plan and parameters, and the calls that run batches.
 
-Everything above the engine (`_model`, `_training`, the public classes) uses only this interface. It
-takes and returns records and arrays, never addresses, so that another engine can replace
-`CpuEngine`.
+It takes and returns records and arrays, never addresses, so that another engine can replace
+`CpuEngine`. Training and the public classes call only this interface; `_model.summary` and
+pictures also read the layout and the tile planner of `CpuEngine`.
 """
 
 from collections.abc import Callable

@@ -2,6 +2,6 @@
 
 Built-in activations, losses and update rules are stated here once. `dagbp.activations`,
 `dagbp.losses` and `dagbp.optimizers` read them from the tables `FORMULAS` and the decorated
-kernels. The modules import `_kernels.vectors`, `_kernels.frames` and `_kernels.signatures`;
-`regularise` also imports the barrier from `_kernels.passes`.
+kernels. The modules import `_checks`, `_compiler`, and of the kernels `vectors`, `frames` and
+`signatures`; `regularise` also imports the barrier from `passes`.
 """

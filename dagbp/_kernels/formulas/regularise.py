@@ -1,4 +1,7 @@
-"""Penalties, clipping and max-norm as C kernels around an update, compiled only where used."""
+"""Penalties, clipping and max-norm as C kernels around an update, compiled only where used.
+
+Max-norm scales updated weights in both orders.
+"""
 
 import numpy as np
 

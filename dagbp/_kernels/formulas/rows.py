@@ -1,7 +1,8 @@
 """C kernels that apply an activation to rows: x = theta(s) and d = g theta'(s).
 
-Each is a template with the free names `f` and `df`; see `activations` for the formulas. d may be
-the same array as any other argument. Rows of built-in activations take n in multiples of 64 bytes.
+Each is a template with the free names `f` and `df`; `formulas.activation` has the formulas. d may
+be the same array as any other argument. Rows of built-in activations take n in multiples of 64
+bytes.
 """
 
 from typing import Any
