@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy  # loads scipy.optimize on first use, which takes a third of a second
 
 from dagbp._data.features import Problem
 from dagbp._errors import DagbpError, DivergenceError, OptionError
@@ -94,14 +94,14 @@ class _Solution:
         self._iterate = self._all[self._trained].astype(np.float64)
         self._began = time.perf_counter()
         self._computed: tuple[bytes, float, Float64] | None = None
-        self._bounds: optimize.Bounds | None = None
+        self._bounds: scipy.optimize.Bounds | None = None
 
     def minimise(self, solver: Solver, bounds: tuple[Float64, Float64] | None) -> None:
         """Run the solver; however it ends, the network gets the parameters of its last iterate."""
         listeners, progress = self._listeners, self._listeners.progress
         if bounds is not None:
             low, high = (end[self._trained] for end in bounds)
-            self._bounds = optimize.Bounds(low, high)
+            self._bounds = scipy.optimize.Bounds(low, high)
         start = self._within_bounds(self._iterate)
         options = {**_limit(solver, progress.n_epochs, len(start)), **(solver.options or {})}
         try:
@@ -109,7 +109,7 @@ class _Solution:
             listeners.call("on_train_begin")
             with warnings.catch_warnings(), np.errstate(all="ignore"):  # a trial step may overflow
                 warnings.filterwarnings("error", "Unknown solver options")
-                result = optimize.minimize(  # type: ignore[call-overload]
+                result = scipy.optimize.minimize(  # type: ignore[call-overload]
                     self._value_and_gradient if solver.uses_gradient else self._value,
                     start,
                     method=solver.method,
@@ -126,7 +126,7 @@ class _Solution:
             pass
         except DagbpError:
             raise
-        except (optimize.OptimizeWarning, TypeError, ValueError) as error:
+        except (scipy.optimize.OptimizeWarning, TypeError, ValueError) as error:
             raise OptionError(f"method {solver.method!r} of scipy.optimize: {error}") from error
         finally:
             self._assign(self._iterate)
