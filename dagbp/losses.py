@@ -59,6 +59,9 @@ class Loss:
     df: Scalar | None = field(default=None, repr=False, compare=False)
     surrogate: bool = field(default=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:  # that of dataclasses may return "..." for good after an interrupt
+        return f"Loss(name={self.name!r}, hyper={self.hyper!r}, labels={self.labels!r})"
+
     def row(self, dtype: np.dtype[Any]) -> LossFrame:
         """Return the C function for values of `dtype`, and the hyper-parameters that it reads."""
         return _row(self.name, self.hyper, self.f, self.df, dtype)
