@@ -1,7 +1,4 @@
-"""Penalties, clipping and max-norm as C kernels around an update, compiled only where used.
-
-Max-norm scales updated weights in both orders.
-"""
+"""C kernels around an update: penalties, clipping, and max-norm, which writes weights too."""
 
 import numpy as np
 
