@@ -59,7 +59,7 @@ class Loss:
     df: Scalar | None = field(default=None, repr=False, compare=False)
     surrogate: bool = field(default=False, repr=False, compare=False)
 
-    def __repr__(self) -> str:  # that of dataclasses may return "..." for good after an interrupt
+    def __repr__(self) -> str:  # a dataclass could print "..." for ever after an interrupt
         return f"Loss(name={self.name!r}, hyper={self.hyper!r}, labels={self.labels!r})"
 
     def row(self, dtype: np.dtype[Any]) -> LossFrame:

@@ -137,6 +137,7 @@ def check_share(argument: str, value: Any, zero: bool = False) -> float:
 
 
 def check_seed(seed: Seed) -> np.random.Generator:
+    """Return the generator of a seed; raise OptionError for any other value."""
     whole = is_whole(seed) and seed >= 0
     if whole or seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)

@@ -274,3 +274,24 @@ def test_a_network_with_an_activation_that_is_not_registered_here():
     dagbp.activations.registry.remove(name)
     with pytest.raises(dagbp.OptionError, match=r"unknown activation 'elsewhere'"):
         pickle.loads(pickled).predict([[1.0, 2.0]])
+
+
+def test_an_interrupt_during_a_step_that_diverges_undoes_the_step(monkeypatch):
+    """Both orders of the weights are those of the last finite step."""
+    from dagbp._engine import engine
+    from dagbp._network import model_of
+
+    net = dagbp.compile(dagbp.layered([3, 4, 2], activation="tanh", seed=0), seed=0, n_threads=1)
+    before, complete = net.parameters, engine._run
+
+    def interrupted(*args):
+        complete(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_run", interrupted)
+    options = {"optimizer": "sgd", "learning_rate": 3e38, "epochs": 1, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(np.full((8, 3), 1e3), np.full((8, 2), 1e3), **options)
+    parameters = model_of(net).engine.parameters
+    assert np.array_equal(net.parameters, before)
+    assert np.array_equal(parameters.in_user_order(parameters.by_source), before)
