@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from dagbp import activations, losses, optimizers
 from dagbp._checks import check_whole
-from dagbp._data.features import Problem, read_features
-from dagbp._data.problem import check_loss_fits, read_batch, read_problem, read_validation
+from dagbp._data.features import read_features
+from dagbp._data.problem import Problem, check_loss_fits, read_batch, read_problem, read_validation
 from dagbp._engine.profile import Profile, take_profile
 from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges

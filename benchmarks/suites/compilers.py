@@ -49,10 +49,6 @@ def define_pipelines(self):
 passes.InnerCompiler.define_pipelines = define_pipelines
 passes.OuterCompiler.define_pipelines = define_pipelines
 """,
-    "gc": """
-from dagbp._compiler import decorators
-decorators._uncollected = lambda function, *args: function(*args)
-""",
 }
 
 # name -> (DAGBP_COMPILER, code that runs first)
@@ -119,11 +115,17 @@ def command(variant, code):
     return [sys.executable, "-c", code.replace("BEFORE", VARIANTS[variant][1])]
 
 
+def turn(variants, k):
+    """Return the variants in the order of round k: each one is the first of a round in turn."""
+    first = k % len(variants)
+    return variants[first:] + variants[:first]
+
+
 def first_steps(variants, rounds):
     """Return seconds by variant: lists of cold and of warm first steps."""
     found = {variant: {"cold": [], "warm": []} for variant in variants}
-    for _ in range(rounds):
-        for variant in variants:
+    for k in range(rounds):
+        for variant in turn(variants, k):
             with tempfile.TemporaryDirectory() as cache:
                 for times in found[variant].values():
                     printed = subprocess.run(
@@ -151,7 +153,8 @@ def steady_steps(variants, rounds):
             )
         found = {variant: {} for variant in variants}
         for k in range(rounds + 1):
-            for variant, worker in workers.items():
+            for variant in turn(variants, k):
+                worker = workers[variant]
                 worker.stdin.write("\n")
                 worker.stdin.flush()
                 for name, time in json.loads(worker.stdout.readline()).items():

@@ -5,7 +5,6 @@ versions of Numba that it was tested with. The *plain* one uses Numba as it is. 
 variable `DAGBP_COMPILER` chooses one of them. No caller can tell which one runs.
 """
 
-import gc
 import os
 import signal
 import threading
@@ -93,7 +92,7 @@ def entry(function: Callable[..., Any]) -> Any:
 
 
 def _uninterrupted(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` without garbage collections, and handle Ctrl-C when it returns.
+    """Call `function`, and handle Ctrl-C when it returns.
 
     llvmlite's lock is written in Python. An interrupt inside it would leave it locked, and nothing
     could be compiled any more. Compiling in a thread of its own would take longer.
@@ -103,27 +102,16 @@ def _uninterrupted(function: Callable[..., Any], *args: Any) -> Any:
         handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):
         with _compiling.lock:
-            return _uncollected(function, *args)
+            return function(*args)
     interrupts: list[tuple[int, FrameType | None]] = []
     signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
     try:
         with _compiling.lock:
-            return _uncollected(function, *args)
+            return function(*args)
     finally:
         signal.signal(signal.SIGINT, handler)
         if interrupts:
             handler(*interrupts[-1])
-
-
-def _uncollected(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` without garbage collections, each of which would walk all that it made."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return function(*args)
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class CFunction:

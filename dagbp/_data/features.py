@@ -7,17 +7,16 @@ array is converted. Large and memory-mapped arrays and sparse matrices are not c
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp._checks import real_array
-from dagbp._data.arrays import Targets, columns_by_label, is_frame, numeric
+from dagbp._data.arrays import columns_by_label, is_frame, numeric
 from dagbp._errors import DataError
 from dagbp._graph.arrays import listed
 from dagbp._memory import require
-from dagbp.losses import Loss
 
 Array = npt.NDArray[Any]
 
@@ -44,15 +43,6 @@ class Features:
 
     def __len__(self) -> int:
         return self.n_samples
-
-
-class Problem(NamedTuple):
-    """Checked data of a training run or an evaluation."""
-
-    features: Features
-    targets: Targets
-    loss: Loss
-    weight: npt.NDArray[np.float64] | None
 
 
 def read_features(

@@ -2,17 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dagbp import losses
 from dagbp._data import arrays
-from dagbp._data.features import Problem, read_features
+from dagbp._data.features import Features, read_features
 from dagbp._errors import DataError, OptionError
 from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.names import Names
+
+
+class Problem(NamedTuple):
+    """Checked data of a training run or an evaluation."""
+
+    features: Features
+    targets: arrays.Targets
+    loss: losses.Loss
+    weight: npt.NDArray[np.float64] | None
 
 
 def read_problem(

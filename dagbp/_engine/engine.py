@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from dagbp import activations
 from dagbp._data.arrays import Targets
-from dagbp._data.features import Features, Problem
+from dagbp._data.features import Features
+from dagbp._data.problem import Problem
 from dagbp._engine import operations
 from dagbp._engine.buffers import Buffers, Dropout, step_bytes
 from dagbp._engine.clock import Clock

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._engine.clock import Clock
 from dagbp._engine.engine import CpuEngine
 from dagbp._engine.updates import Update

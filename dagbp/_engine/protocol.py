@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp._data.arrays import Targets
-from dagbp._data.features import Features, Problem
+from dagbp._data.features import Features
+from dagbp._data.problem import Problem
 from dagbp._engine.buffers import Dropout
 from dagbp._engine.clock import Clock
 from dagbp._engine.parameters import Parameters

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._kernels.frames import SingleSampleFrame, pack
 from dagbp._kernels.passes import single_sample as kernels
 from dagbp._kernels.vectors.vector import CHUNK_BYTES

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # loads scipy.sparse on first use
 
-from dagbp._checks import is_whole
 from dagbp._errors import OptionError
 from dagbp._graph.from_networkx import NETWORKX_EDGE_BYTES, NETWORKX_NODE_BYTES
 from dagbp._memory import require
@@ -134,13 +133,3 @@ def check_share(argument: str, value: Any, zero: bool = False) -> float:
     if real and (0 <= value if zero else 0 < value) and value <= 1:
         return float(value)
     raise OptionError(f"{argument} is {value!r}; it must lie in {'[' if zero else '('}0, 1]")
-
-
-def check_seed(seed: Seed) -> np.random.Generator:
-    """Return the generator of a seed; raise OptionError for any other value."""
-    whole = is_whole(seed) and seed >= 0
-    if whole or seed is None or isinstance(seed, np.random.Generator):
-        return np.random.default_rng(seed)
-    raise OptionError(
-        f"seed is {seed!r}; it must be an integer >= 0, a numpy.random.Generator, or None"
-    )

@@ -7,6 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from dagbp._checks import generator
 from dagbp._errors import OptionError
 from dagbp._graph import builders
 from dagbp._graph.builders import Graph, Int64, Seed
@@ -53,7 +54,7 @@ def layered(
     >>> layered([784, 300, 10], density=0.1, seed=0).number_of_edges()
     23820
     """
-    sizes, rng = _sizes(sizes), builders.check_seed(seed)
+    sizes, rng = _sizes(sizes), generator(seed)
     density = builders.check_share("density", density)
     builders.require_room(sum(sizes), sum(round(density * a * b) for a, b in pairwise(sizes)))
     G = _draw_layers(sizes, activation, output_activation)
@@ -103,7 +104,7 @@ def residual(
     >>> list(G.successors((0, 0)))
     [(1, 0), (2, 0)]
     """
-    sizes, rng = _sizes(sizes, 3), builders.check_seed(seed)
+    sizes, rng = _sizes(sizes, 3), generator(seed)
     step = builders.check_count("skip", skip, 2, len(sizes) - 1)
     G = layered(sizes, density, activation, output_activation, rng)
     for layer, (a, b) in enumerate(zip(sizes, sizes[step:], strict=False)):

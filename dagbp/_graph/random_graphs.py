@@ -8,6 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from dagbp._checks import generator
 from dagbp._graph import builders
 from dagbp._graph.builders import Graph, Int64, Seed
 from dagbp._memory import require
@@ -68,7 +69,7 @@ def random_dag(
     )
     n = builders.check_count("n_nodes", n_nodes, n_inputs + n_outputs)
     builders.require_room(n, builders.check_count("n_edges", n_edges, 0))
-    rng = builders.check_seed(seed)
+    rng = generator(seed)
     widths = _level_widths(n_inputs, n - n_inputs - n_outputs, n_outputs, depth)
     src, dst = _level_edges(rng, widths, n_edges)
     G = builders.draw_nodes(range(n), n_inputs, n_outputs, activation, output_activation)
@@ -264,7 +265,7 @@ def _with_ports(
         builders.check_count("n_inputs", n_inputs),
         builders.check_count("n_outputs", n_outputs),
     )
-    n_ports, rng = n_inputs + n_outputs, builders.check_seed(seed)
+    n_ports, rng = n_inputs + n_outputs, generator(seed)
     builders.require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
     hidden = draw(seed=int(rng.integers(2**32)))  # NetworkX draws from Python's own source
     ends = np.sort(np.array(hidden.edges, np.int64), axis=1)

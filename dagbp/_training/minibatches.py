@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 
 from dagbp._checks import check_whole, generator, is_whole
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._errors import OptionError
 from dagbp._training.source import Source, Steps
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._engine.buffers import Dropout
 from dagbp._engine.clock import Clock
 from dagbp._engine.updates import Update

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # loads scipy.optimize on first use, which takes a third of a second
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._errors import DagbpError, DivergenceError, OptionError
 from dagbp._history import History
 from dagbp._model.model import Model

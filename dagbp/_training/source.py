@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 
 
 class Steps(NamedTuple):

@@ -7,7 +7,7 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from dagbp._data.features import Problem
+from dagbp._data.problem import Problem
 from dagbp._errors import DagbpError, DataError, OptionError
 from dagbp._training.minibatches import seeds
 from dagbp._training.source import Source, Steps
