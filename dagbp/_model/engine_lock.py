@@ -5,7 +5,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock, Thread, get_ident
+from threading import RLock, get_ident
 from types import FrameType
 from typing import Any
 
@@ -47,7 +47,8 @@ class EngineLock(ForkSafeLock):
     interrupt          -              freed by the call  ends after a step ends after a step
     ================== ============== ================== ================= ====================
 
-    `fetcher` is the last thread that fetched batches for a run. `fork_patience` is the time in
+    `run` identifies the run under way. `fetching` lists the threads that fetch batches for a run,
+    and for runs that were stopped while they waited for a batch. `fork_patience` is the time in
     seconds that a fork waits for the call or step of another thread.
     """
 
@@ -60,7 +61,8 @@ class EngineLock(ForkSafeLock):
         _engine_locks.add(self)
 
     def _forget(self) -> None:
-        self.fetcher: Thread | None = None
+        self.run: object | None = None
+        self.fetching: list[Any] = []
         self._holder: FrameType | None = None  # the frame of the call that holds the lock
         self._runner: FrameType | None = None  # the frame of the run under way
         self._run_thread: int | None = None
@@ -73,7 +75,7 @@ class EngineLock(ForkSafeLock):
     @property
     def training(self) -> bool:
         """Whether a run is under way."""
-        return self._runner is not None
+        return self.run is not None
 
     def __enter__(self) -> Engine:
         if self._forbidden and get_ident() in self._forbidden:
@@ -120,11 +122,11 @@ class EngineLock(ForkSafeLock):
             self._runs._release_save()
         with self._runs, self as engine:
             self._holder = self._runner = caller
-            self._run_thread = get_ident()
+            self._run_thread, self.run = get_ident(), object()
             try:
                 yield engine
             finally:
-                self._runner = self._run_thread = None
+                self.run = self._runner = self._run_thread = None
 
     @contextmanager
     def forbidden(self) -> Iterator[None]:

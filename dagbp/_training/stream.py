@@ -1,10 +1,11 @@
 """A source of batches for data beyond memory: a thread fetches them while kernels run (no GIL)."""
 
+import time
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from inspect import signature
-from queue import Empty, Full, Queue
-from threading import Event, Thread
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from dagbp._data.problem import Problem
@@ -14,12 +15,14 @@ from dagbp._training.source import Source, Steps
 
 AHEAD = 2  # batches that are fetched before they are needed
 PERIOD = 0.05  # seconds after which a waiting thread checks whether it is still needed
+PATIENCE = 10.0  # seconds that a run waits for the thread of an earlier run on the same source
 
 
 class FetchLock(Protocol):
     """The part of the engine lock that a fetching thread uses."""
 
-    fetcher: Thread | None  # the last thread that fetched batches for the network
+    run: object | None  # identifies the run under way
+    fetching: list[Any]  # a `_Feed` for each thread that fetches batches for the network
 
     def forbidden(self) -> AbstractContextManager[None]:
         """Refuse the engine to the current thread, since a run waits for this thread."""
@@ -41,6 +44,7 @@ class Batches(Source):
         epochs: int,
         seed: Any,
         lock: FetchLock,
+        patience: float = PATIENCE,
     ) -> None:
         if not callable(batches) and not isinstance(batches, Iterable):
             raise OptionError(
@@ -58,6 +62,7 @@ class Batches(Source):
                 "a list, or a function of the epoch's number that returns an iterator"
             )
         self._batches, self._prepare, self._lock = batches, prepare, lock
+        self._patience = patience
         self._feed: _Feed | None = None
         self._again: Steps | None = None
         self._skip = 0
@@ -72,6 +77,7 @@ class Batches(Source):
             return self._again
         if self._feed is None:
             self._feed = _Feed(self._batches, self._prepare, epoch, self._skip, self._lock)
+            self._feed.start(self._patience)
         try:
             problem = self._feed.get(while_waiting)
         except _Stopped:
@@ -114,11 +120,16 @@ def _takes_a_number(function: Callable[..., Any]) -> bool:
 
 
 class _Stopped(Exception):
-    """The run is to stop, and does not wait for the next batch."""
+    """The run is to stop, or has ended; nobody needs the next batch."""
 
 
 class _Feed:
-    """The batches of one epoch, fetched ahead by a thread of its own."""
+    """The batches of one epoch, fetched ahead by a thread of its own.
+
+    An interrupt (Ctrl-C) can arrive between any two instructions of the run's thread, also before
+    `close`. It could leave locked what `threading` and `queue` write in Python. So both threads
+    share only queues and locks written in C, and the fetching thread also ends when its run ends.
+    """
 
     def __init__(
         self,
@@ -128,13 +139,20 @@ class _Feed:
         skip: int,
         lock: FetchLock,
     ) -> None:
-        self._prepare, self._epoch, self._skip, self._lock = prepare, epoch, skip, lock
-        self._queue: Queue[Problem | BaseException | None] = Queue(AHEAD)
-        self._unwanted = Event()
+        self.batches, self._prepare, self._epoch = batches, prepare, epoch
+        self._skip, self._lock, self._run = skip, lock, lock.run
+        self._items: SimpleQueue[Problem | BaseException | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()  # an entry for each batch to fetch ahead
+        for _ in range(AHEAD):
+            self._room.put(None)
+        self._closed = False
+        self.ended = allocate_lock()  # held until the thread has ended
         self.n_batches = 0
-        args = batches, lock.fetcher
-        lock.fetcher = Thread(target=self._fetch, args=args, name="dagbp-batches", daemon=True)
-        lock.fetcher.start()
+
+    def start(self, patience: float) -> None:
+        """Start the thread. It waits at most `patience` seconds for another run's thread."""
+        self.ended.acquire()
+        start_new_thread(self._fetch, (patience,))
 
     def get(self, while_waiting: Callable[[], bool]) -> Problem | None:
         """Return the next batch, or None after the last; raise the error of a batch that failed.
@@ -143,64 +161,98 @@ class _Feed:
         """
         while True:
             try:
-                item = self._queue.get(timeout=PERIOD)  # a timeout lets Ctrl-C in, on any platform
+                item = self._items.get(timeout=PERIOD)  # a timeout lets Ctrl-C in, on any platform
                 break
             except Empty:
                 if while_waiting():
                     raise _Stopped from None
+        self._room.put(None)
         if isinstance(item, BaseException):
             raise item
         return item
 
     def close(self) -> None:
         """Let the thread end after its current batch."""
-        self._unwanted.set()
+        self._closed = True
 
-    def _fetch(self, batches: Any, before: Thread | None) -> None:
-        if before is not None:  # of a run that was stopped; it may still be at its last batch
-            before.join()
+    def _fetch(self, patience: float) -> None:
+        self._lock.fetching.append(self)
+        item: BaseException | None = None
         try:
             # The run waits for this thread, so this thread must not wait for the network.
             with self._lock.forbidden():
-                for problem in self._problems(batches):
-                    if not self._put(problem):
-                        return
-                self._put(None)
+                self._wait_for_source(patience)
+                self._fetch_batches()
+        except _Stopped:
+            pass
         except DagbpError as error:
-            self._put(error)
+            item = error
         except BaseException as error:
-            failed = DataError(
-                f"batch {self.n_batches} of epoch {self._epoch} (both from 0) could not be "
-                f"fetched: {type(error).__name__}: {error}"
+            item = DataError(
+                f"{self._place()} could not be fetched: {type(error).__name__}: {error}"
             )
-            failed.__cause__ = error
-            self._put(failed)
+            item.__cause__ = error
+        self._lock.fetching.remove(self)
+        self.ended.release()
+        self._items.put(item)
 
-    def _problems(self, batches: Any) -> Iterator[Problem]:
-        if self._unwanted.is_set():
-            return
-        for batch in batches(self._epoch) if callable(batches) else batches:
-            if self._unwanted.is_set():
+    def _place(self) -> str:
+        return f"batch {self.n_batches} of epoch {self._epoch} (both from 0)"
+
+    def _check_needed(self) -> None:
+        """Raise `_Stopped` if the run does not need batches any more."""
+        if self._closed or self._lock.run is not self._run:
+            raise _Stopped
+
+    def _wait_for_source(self, patience: float) -> None:
+        """Wait until the thread of an earlier run has left the same source."""
+        end = time.monotonic() + patience
+        for other in list(self._lock.fetching):
+            if other is self or not _same_source(other.batches, self.batches):
+                continue
+            while not other.ended.acquire(timeout=PERIOD):
+                self._check_needed()
+                if time.monotonic() > end:
+                    raise DataError(
+                        "batches is still in use by an earlier run, which was stopped while it "
+                        f"waited for the next batch; it did not come within {patience:g} s. Pass "
+                        "other batches, or end what blocks them"
+                    )
+            other.ended.release()
+        self._check_needed()
+
+    def _fetch_batches(self) -> None:
+        batches = self.batches(self._epoch) if callable(self.batches) else self.batches
+        iterator = iter(batches)
+        while True:
+            self._wait_for_room()
+            try:
+                batch = next(iterator)
+            except StopIteration:
                 return
-            skipped = self.n_batches < self._skip
-            problem = None if skipped else self._checked(batch)
+            if self.n_batches < self._skip:
+                self._room.put(None)
+            else:
+                self._items.put(self._checked(batch))
+            del batch  # frees it before the next one is fetched
             self.n_batches += 1
-            if problem is not None:
-                yield problem
+
+    def _wait_for_room(self) -> None:
+        """Wait until fewer than `AHEAD` batches are fetched and not yet used."""
+        while True:
+            self._check_needed()
+            try:
+                return self._room.get(timeout=PERIOD)
+            except Empty:
+                continue
 
     def _checked(self, batch: Any) -> Problem:
         try:
             return self._prepare(batch)
         except DagbpError as error:
-            which = f"batch {self.n_batches} of epoch {self._epoch} (both from 0)"
-            raise DataError(f"{which}: {error}") from error
+            raise DataError(f"{self._place()}: {error}") from error
 
-    def _put(self, item: Problem | BaseException | None) -> bool:
-        """Queue an item; return False if the run does not need it any more."""
-        while not self._unwanted.is_set():
-            try:
-                self._queue.put(item, timeout=PERIOD)
-                return True
-            except Full:
-                continue
-        return False
+
+def _same_source(first: Any, second: Any) -> bool:
+    """Return whether both are the same object, or methods of the same object."""
+    return getattr(first, "__self__", first) is getattr(second, "__self__", second)

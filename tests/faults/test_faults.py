@@ -175,19 +175,8 @@ def test_interrupts_at_any_moment():
         assert np.array_equal(net.predict(X), prediction)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
-@pytest.mark.parametrize("method", ["predict", "fit"])
-def test_interrupts_of_many_short_calls(method):
-    """After an interrupt between any two instructions, calls run in this thread and in another."""
-    net = dagbp.compile(dagbp.layered([4, 6, 2], seed=0), seed=0, n_threads=1)
-    few = np.ones((5, 4)), np.ones((5, 2))
-
-    def call():
-        if method == "predict":
-            net.predict(few[0])
-        else:
-            net.fit(*few, epochs=1, verbose=0)
+def interrupt_many_times(call, n_interrupts):
+    """Interrupt `call` between any two instructions; then call it here and in another thread."""
 
     def ring(*_):
         raise KeyboardInterrupt
@@ -195,8 +184,7 @@ def test_interrupts_of_many_short_calls(method):
     call()
     before, rng = signal.signal(signal.SIGALRM, ring), np.random.default_rng(0)
     try:
-        end = time.monotonic() + 4
-        while time.monotonic() < end:
+        for _ in range(n_interrupts):
             try:
                 # Again after a while: Python drops what is raised within a finalizer.
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-5, 3e-3), 0.02)
@@ -211,6 +199,44 @@ def test_interrupts_of_many_short_calls(method):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not thread.is_alive()
+
+
+def short_calls(net):
+    """Return calls of a network that last less than a millisecond."""
+    X, Y = np.ones((5, 4)), np.ones((5, 2))
+    batches = [(X, Y), (X, Y), (X, Y)]
+    return {
+        "predict": lambda: net.predict(X),
+        "fit": lambda: net.fit(X, Y, epochs=1, verbose=0),
+        "fit_batches": lambda: net.fit_batches(batches, epochs=1, verbose=0),
+    }
+
+
+needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+
+
+@needs_timers
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
+@pytest.mark.parametrize(
+    ("method", "times"), [("predict", 600), ("fit", 600), ("fit_batches", 200)]
+)
+def test_interrupts_of_many_short_calls(method, times):
+    net = dagbp.compile(dagbp.layered([4, 6, 2], seed=0), seed=0, n_threads=1)
+    interrupt_many_times(short_calls(net)[method], times)
+
+
+@needs_timers
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
+def test_a_storm_of_interrupts_leaves_no_thread():
+    from dagbp._network import model_of
+
+    net = dagbp.compile(dagbp.layered([4, 6, 2], seed=0), seed=0, n_threads=1)
+    interrupt_many_times(short_calls(net)["fit_batches"], 2000)
+    end = time.monotonic() + 10
+    while model_of(net).lock.fetching:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 # ---------------------------------------------------------------------------- processes

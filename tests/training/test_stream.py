@@ -14,6 +14,8 @@ from strategies import random_samples
 
 import dagbp
 from dagbp import DataError, DivergenceError, OptionError
+from dagbp._network import model_of
+from dagbp._training.stream import Batches
 from dagbp.callbacks import Callback, CosineDecay, ExponentialDecay, ModelCheckpoint, TimeLimit
 from dagbp.optimizers import SGD, Adam
 
@@ -128,10 +130,11 @@ def test_batches_are_fetched_while_kernels_run():
 
 
 def test_no_thread_is_left():
+    net = network()
     for _ in range(3):
-        network().fit_batches(batches, epochs=2, callbacks=[TimeLimit(0.0)])
+        net.fit_batches(batches, epochs=2, callbacks=[TimeLimit(0.0)])
     end = time.monotonic() + 10
-    while any(thread.name == "dagbp-batches" for thread in threading.enumerate()):
+    while model_of(net).lock.fetching:
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -190,6 +193,43 @@ def test_a_limit_acts_while_the_iterator_blocks():
     history = network().fit_batches(blocking, epochs=2, callbacks=[TimeLimit(0.3)])
     stuck.set()
     assert (history.n_updates, history.stopped) == (5, "the time limit of 0.3 s has passed")
+
+
+def test_a_source_that_blocks_holds_up_only_runs_of_the_same_source():
+    stuck, started = threading.Event(), threading.Event()
+
+    def blocking(epoch):
+        yield from batches()
+        started.set()
+        stuck.wait(20)
+
+    net = network()
+    history = net.fit_batches(blocking, epochs=1, callbacks=[TimeLimit(0.3)])
+    assert history.n_updates == 5
+    assert net.fit_batches(batches, epochs=2).n_updates == 10
+    run = partial(net.fit_batches, blocking, epochs=1, callbacks=[TimeLimit(0.3)])
+    assert run().n_updates == 0  # waits for the first run's thread, and not for ever
+    stuck.set()
+    assert run().n_updates == 5
+
+
+def test_a_source_that_blocks_for_long_is_an_error():
+    stuck, started = threading.Event(), threading.Event()
+
+    class Blocking:
+        def __iter__(self):
+            started.set()
+            stuck.wait(20)
+            yield X, Y
+
+    source, model = Blocking(), model_of(network())
+    first = Batches(source, lambda batch: batch, 1, 0, model.lock)
+    assert first.next(0, started.is_set) is None
+    first.close()
+    second = Batches(source, lambda batch: batch, 1, 0, model.lock, patience=0.1)
+    with pytest.raises(DataError, match=r"in use by an earlier run, .* come within 0\.1 s\. Pass"):
+        second.next(0, lambda: False)
+    stuck.set()
 
 
 # ---------------------------------------------------------------------------- failures
