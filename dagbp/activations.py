@@ -146,7 +146,7 @@ def register(
         The default initialisation of the weights into a node with this activation.
     overwrite : bool
         Whether `name` may replace an activation that you registered before. Existing networks keep
-        the old one.
+        the old one. Its machine code keeps a few MiB until the process ends.
     surrogate : bool
         Whether `df` replaces the derivative of `f`, as for neurons that spike or round (Neftci et
         al., "Surrogate gradient learning in spiking neural networks", 2019). It is then not

@@ -160,7 +160,8 @@ def register(
         ``df(x, y) -> float``, the derivative by x. It is compared with differences of `f` for x in
         [-4, 4] and y in [0, 1]. At a kink of `f`, the slope on either side is right.
     overwrite : bool
-        Whether `name` may replace a loss that you registered before.
+        Whether `name` may replace a loss that you registered before. The machine code of the old
+        one keeps a few MiB until the process ends.
     surrogate : bool
         Whether `df` replaces the derivative of `f`. It is then not compared with `f`.
 

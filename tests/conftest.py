@@ -1,7 +1,9 @@
-"""A Hypothesis profile for compiled code, and room for more threads than the machine has cores."""
+"""A Hypothesis profile for compiled code, threads beyond the cores, no registration that stays."""
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import dagbp
 
 # A first example may compile, and CI's cores are shared: time per example says nothing.
 settings.register_profile(
@@ -19,3 +21,14 @@ def many_cores():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "available_cores", lambda: max(64, available_cores()))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_registrations_stay():
+    """Remove the activations and losses that a test registers."""
+    registries = dagbp.activations.registry, dagbp.losses.registry
+    before = [set(registry.names()) for registry in registries]
+    yield
+    for registry, names in zip(registries, before, strict=True):
+        for name in set(registry.names()) - names:
+            registry.remove(name)

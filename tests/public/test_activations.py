@@ -132,15 +132,6 @@ every_activation = pytest.mark.parametrize("name", ACTIVATIONS)
 both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@pytest.fixture
-def own():
-    """Remove the registrations of a test."""
-    before = set(activations.names())
-    yield
-    for name in set(activations.names()) - before:
-        activations.registry.remove(name)
-
-
 def signals(dtype):
     random = np.random.default_rng(0)
     s = [
@@ -292,7 +283,7 @@ def test_rows_are_compiled_once(name, dtype):
     assert 0 != forward.address != backward.address != 0
 
 
-def test_rows_from_many_threads(own):
+def test_rows_from_many_threads():
     theta = activations.register("threaded", lambda s: s * s, lambda s, x: 2 * s)
     found = []
     threads = [
@@ -361,7 +352,7 @@ def d_swish(s, x):
 
 
 @both_precisions
-def test_own_activation(own, dtype):
+def test_own_activation(dtype):
     theta = activations.register("swish", swish, d_swish, init="he")
     assert activations.get("swish") is theta
     assert (theta.builtin, theta.init) == (False, "he")
@@ -371,7 +362,7 @@ def test_own_activation(own, dtype):
     np.testing.assert_allclose(theta.slope(s), [d_swish(v, swish(v)) for v in s], rtol=2e-5)
 
 
-def test_own_activation_may_be_jitted_already(own):
+def test_own_activation_may_be_jitted_already():
     import numba
 
     theta = activations.register("jitted", numba.njit(swish), numba.njit(d_swish))
@@ -390,11 +381,11 @@ def test_own_activation_may_be_jitted_already(own):
     ],
     ids=["kink", "kink beside a point", "bend", "waves", "steep", "integer"],
 )
-def test_right_derivatives_pass(own, f, df):
+def test_right_derivatives_pass(f, df):
     assert activations.register("mine", f, df).name == "mine"
 
 
-def test_overwriting_leaves_old_rows_alive(own):
+def test_overwriting_leaves_old_rows_alive():
     first = activations.register("mine", lambda s: s * s, lambda s, x: 2 * s)
     old = first.rows("float64")
     with pytest.raises(OptionError, match=r"'mine' is registered already; pass overwrite=True"):
@@ -426,13 +417,13 @@ def test_overwriting_leaves_old_rows_alive(own):
         ("mine", swish, lambda s, x: 1 / 0.0, {}, "df must be finite, but at s = -8 it is inf"),
     ],
 )
-def test_invalid_activations_cannot_be_registered(own, name, f, df, options, match):
+def test_invalid_activations_cannot_be_registered(name, f, df, options, match):
     with pytest.raises(OptionError, match=match):
         activations.register(name, f, df, **options)
     assert "mine" not in activations.names()
 
 
-def test_a_wrong_derivative_is_shown(own):
+def test_a_wrong_derivative_is_shown():
     with pytest.raises(
         DerivativeError,
         match=r"'mine': at s = -8, df gives -8, but the derivative of f by s is -16",
@@ -443,7 +434,7 @@ def test_a_wrong_derivative_is_shown(own):
     assert "mine" not in dagbp.activations.names()
 
 
-def test_an_activation_of_another_process_is_registered(own):
+def test_an_activation_of_another_process_is_registered():
     mine = activations.register("mine", lambda s: s * s, lambda s, x: 2 * s)
     f, df = (FunctionType(one.__code__, {}) for one in (mine.f, mine.df))  # as unpickled there
     copied = replace(mine, f=f, df=df)
@@ -458,7 +449,7 @@ def test_an_activation_of_another_process_is_registered(own):
         activations.get(copied)
 
 
-def test_a_surrogate_is_taken_for_the_derivative(own):
+def test_a_surrogate_is_taken_for_the_derivative():
     """A step function with the derivative of a triangle, by hand: x w2 1[w1 x > 0]."""
     step = (lambda s: 1.0 if s > 0 else 0.0), (lambda s, x: max(0.0, 1.0 - abs(s)))
     with pytest.raises(DerivativeError, match="pass surrogate=True if this is intended"):

@@ -187,16 +187,6 @@ def test_bad_huber_thresholds(bad):
 # ---------------------------------------------------------------------------- users' own
 
 
-@pytest.fixture
-def registry():
-    """Remove the registrations of a test."""
-    before = set(losses.names())
-    yield
-    for name in set(losses.names()) - before:
-        losses.registry.remove(name)
-
-
-@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_loss_of_a_user(dtype):
     shift = 0.5  # a closure is Python that Numba can compile
@@ -221,7 +211,6 @@ def test_a_loss_of_a_user(dtype):
     assert history.loss[-1] < history.loss[0]
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_loss_of_a_user_that_raises_is_nan():
     def f(x, y):
         if y > 100:
@@ -241,7 +230,6 @@ def test_a_loss_of_a_user_that_raises_is_nan():
     assert np.array_equal(net.parameters, pass_through(2).parameters)
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_kink_and_jitted_functions_are_fine():
     f = njit(lambda x, y: abs(x - y))
     df = njit(lambda x, y: 1.0 if x > y else -1.0)
@@ -249,7 +237,6 @@ def test_a_kink_and_jitted_functions_are_fine():
     assert pass_through(1).evaluate([[3.0]], [[1.0]], "crease") == 2
 
 
-@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
     ("name", "f", "df", "error", "message"),
     [
@@ -336,7 +323,6 @@ def test_bad_registrations(name, f, df, error, message):
     assert dagbp.losses.names() == before
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_surrogate_replaces_the_derivative():
     f, df = (lambda x, y: abs(round(x) - y)), (lambda x, y: 1.0 if x > y else -1.0)
     with pytest.raises(DerivativeError, match="pass surrogate=True if this is intended"):
@@ -351,7 +337,6 @@ def test_a_surrogate_replaces_the_derivative():
     assert losses.get(mine) is mine
 
 
-@pytest.mark.usefixtures("registry")
 def test_an_overwritten_loss_is_another_loss():
     first = losses.register("mine", lambda x, y: x - y, lambda x, y: 1.0)
     second = losses.register("mine", lambda x, y: y - x, lambda x, y: -1.0, overwrite=True)
@@ -361,7 +346,6 @@ def test_an_overwritten_loss_is_another_loss():
         pass_through(1).evaluate([[3.0]], [[1.0]], first)
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_loss_of_another_process_is_registered():
     mine = losses.register("copied", lambda x, y: (x - y) ** 4, lambda x, y: 4 * (x - y) ** 3)
     f, df = (FunctionType(one.__code__, {}) for one in (mine.f, mine.df))  # as unpickled there
