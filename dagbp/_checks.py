@@ -1,6 +1,6 @@
 """Checks of options and arrays that any module may need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from math import isfinite
 from numbers import Real
 from typing import Any, NamedTuple, TypeGuard
@@ -24,6 +24,11 @@ def is_number(value: object) -> bool:
 def is_whole(value: object) -> TypeGuard[int]:
     """Return whether `value` is an integer and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_one_of(value: object, names: Container[str]) -> bool:
+    """Return whether `value` is one of `names`. An array never is, although NumPy compares it."""
+    return isinstance(value, str) and value in names
 
 
 def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:

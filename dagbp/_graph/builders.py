@@ -5,7 +5,6 @@ sources and its outputs as the only sinks, so that the graph compiles without na
 carry ``activation``, and nodes on layers also ``layer``, for `networkx.multipartite_layout`.
 """
 
-import operator
 from collections.abc import Hashable, Sequence
 from numbers import Real
 from typing import Any, TypeAlias
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # loads scipy.sparse on first use
 
+from dagbp._checks import is_whole
 from dagbp._errors import OptionError
 from dagbp._graph.from_networkx import NETWORKX_EDGE_BYTES, NETWORKX_NODE_BYTES
 from dagbp._memory import require
@@ -117,12 +117,8 @@ def distinct(rng: np.random.Generator, total: int, count: int, taken: Int64) -> 
 
 def check_count(argument: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Return an integer argument; raise OptionError if it is not in its range."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is not None and least <= number and (most is None or number <= most):
-        return number
+    if is_whole(value) and least <= value and (most is None or value <= most):
+        return int(value)
     possible = f"of at least {least}" if most is None else f"from {least} to {most}"
     raise OptionError(f"{argument} is {value!r}; it must be an integer {possible}")
 

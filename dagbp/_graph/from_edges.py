@@ -1,6 +1,5 @@
 """Reads a graph from arrays of edges, without NetworkX: for millions of edges."""
 
-import operator
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -102,13 +101,9 @@ def _count_nodes(n_nodes: Any, src: npt.NDArray[Any], dst: npt.NDArray[Any]) -> 
         if not len(src):
             raise GraphError("the graph is empty: there is no edge, and n_nodes is not given")
         n_nodes = 1 + max(0, int(src.max()), int(dst.max()))
-    try:
-        n = operator.index(n_nodes)
-    except TypeError:
-        n = 0
-    if isinstance(n_nodes, bool) or not 1 <= n <= MAX_NODES:
+    if not is_whole(n_nodes) or not 1 <= n_nodes <= MAX_NODES:
         raise OptionError(f"n_nodes is {n_nodes!r}; it must be an integer from 1 to {MAX_NODES}")
-    return n
+    return int(n_nodes)
 
 
 def _array(argument: str, values: npt.ArrayLike, kinds: str, what: str) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagbp import activations
-from dagbp._checks import generator
+from dagbp._checks import generator, is_one_of
 from dagbp._errors import GraphError, OptionError, did_you_mean
 from dagbp._graph.arrays import GraphArrays
 from dagbp._plan.edge_order import row_slices
@@ -35,7 +35,7 @@ def draw_parameters(
     * ``"zeros"``;
     * ``"auto"``: the scheme that the activation of the target names.
     """
-    if not isinstance(scheme, str) or scheme not in SCHEMES:
+    if not is_one_of(scheme, SCHEMES):
         raise OptionError(f"unknown init {scheme!r}{did_you_mean(scheme, SCHEMES)}")
     random = generator(seed)
     names = [activations.get(name).init for name in graph.activation_names]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._checks import is_whole, real_dtype
+from dagbp._checks import is_one_of, is_whole, real_dtype
 from dagbp._data.arrays import vector
 from dagbp._engine.engine import CpuEngine
 from dagbp._engine.tile_plan import STRATEGIES
@@ -141,7 +141,7 @@ def new_model(
     """Return a graph's model with initial parameters; warnings point at the caller's caller."""
     real = real_dtype(dtype)
     check_dense_above(dense_above)
-    if schedule not in STRATEGIES:
+    if not is_one_of(schedule, STRATEGIES):
         raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
     plan = plan_graph(graph, stacklevel=4)
     model = Model(graph, plan, real, n_threads, dense_above, schedule, nx_graph)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
-from dagbp._checks import is_number
+from dagbp._checks import is_number, is_one_of
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._history import History
 
@@ -198,12 +198,12 @@ class Best:
     def __init__(
         self, owner: str, monitor: Monitor, mode: Literal["min", "max"], min_delta: float
     ) -> None:
-        if not callable(monitor) and monitor not in ("loss", "val_loss"):
+        if not callable(monitor) and not is_one_of(monitor, ("loss", "val_loss")):
             raise OptionError(
                 f"{owner}: monitor must be 'loss', 'val_loss' or a function of the progress, got "
                 f"{monitor!r}"
             )
-        if mode not in ("min", "max"):
+        if not is_one_of(mode, ("min", "max")):
             raise OptionError(f"{owner}: mode must be 'min' or 'max', got {mode!r}")
         check_number(owner, "min_delta", min_delta, least=0)
         self._owner, self._monitor, self._min_delta = owner, monitor, min_delta

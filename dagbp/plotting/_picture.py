@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dagbp._checks import is_one_of
 from dagbp._errors import OptionError, did_you_mean
 from dagbp._network import Network
 from dagbp.plotting import _axes
@@ -83,7 +84,7 @@ def draw_network(
     '6 nodes, 9 edges, 3 levels'
     """
     reading = read(net)
-    if kind not in KINDS:
+    if not is_one_of(kind, KINDS):
         raise OptionError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
     by_levels = kind == "levels" or (kind == "auto" and not _is_small(reading))
     n, edges = net.n_nodes, net.n_edges

@@ -224,6 +224,7 @@ def _matrix(value=1.0, shape=(2, 2)):
         ),
         (lambda: dagbp.random_dag(9, 9, 0, 1), r"^n_inputs is 0; .* of at least 1$"),
         (lambda: dagbp.random_dag(9, 9, 1, 0), r"^n_outputs is 0; .* of at least 1$"),
+        (lambda: dagbp.random_dag(9, np.True_, 1, 1), r"^n_edges is .*True.*; .* of at least 0$"),
         (lambda: dagbp.random_dag(2, 9, 1, 2), r"^n_nodes is 2; .* of at least 3$"),
         (lambda: dagbp.random_dag(4, 2, 1, 1, 3), r"^n_edges is 2; .* from 3 to 6$"),
         (lambda: dagbp.random_dag(4, 7, 1, 1, 3), r"^n_edges is 7; .* from 3 to 6$"),

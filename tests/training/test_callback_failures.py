@@ -67,6 +67,8 @@ def test_a_callback_must_not_train_its_network():
         (lambda: EarlyStopping("vall_loss"), r"EarlyStopping: monitor must be 'loss', 'val_loss' "),
         (lambda: EarlyStopping(patience=0), r"patience must be a whole number >= 1, got 0"),
         (lambda: EarlyStopping(mode="best"), r"mode must be 'min' or 'max', got 'best'"),
+        (lambda: EarlyStopping(mode=np.array([])), r"mode must be 'min' or 'max', got array\(\["),
+        (lambda: EarlyStopping(np.array(["loss"])), r"monitor must be 'loss', .* got array\(\["),
         (lambda: EarlyStopping(min_delta=-1), r"min_delta must be a number >= 0, got -1"),
         (lambda: TimeLimit("1"), r"TimeLimit: seconds must be a number >= 0, got '1'"),
         (lambda: StepDecay(0), r"StepDecay: every_epochs must be a number >= 1e-09, got 0"),
