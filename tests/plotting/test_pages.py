@@ -73,7 +73,9 @@ def test_the_page_runs(tmp_path):
 
     def panel(step):
         address = (tmp_path / "page.html").as_uri() + f"#step={step}"
-        done = subprocess.run([BROWSER, *options, address], capture_output=True, text=True)
+        done = subprocess.run(
+            [BROWSER, *options, address], capture_output=True, text=True, timeout=120
+        )
         return re.search(r'<section id="panel".*?</section>', done.stdout, re.DOTALL)[0]
 
     steps = ["", *read(net).labels, "", *read(net).labels[:1:-1], ""]
