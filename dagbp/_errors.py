@@ -25,7 +25,10 @@ class DerivativeError(DagbpError):
 
 
 class DivergenceError(DagbpError, ArithmeticError):
-    """A loss of training is not finite. The network keeps its last finite parameters."""
+    """The training loss or an updated parameter is not finite.
+
+    The network keeps its last finite parameters.
+    """
 
 
 class CallbackError(DagbpError, RuntimeError):
@@ -66,5 +69,5 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def _fold(name: str) -> str:
-    """Return a name without case and separators, in which most mistakes are made."""
+    """Return a name in lower case without separators, which `did_you_mean` ignores."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")

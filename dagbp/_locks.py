@@ -12,9 +12,10 @@ order of imports:
 4. Before: wait for imports again. One may have begun during 2 and 3.
 5. After the fork, in the parent: undo 3, then 2.
 6. After, in the child: forget the idle workers, as their threads do not exist there
-   (`_engine.workers`); replace each `ForkSafeLock` by a new one; undo 3.
+   (`_engine.workers`); replace each `ForkSafeLock`, such as the compiler's, by a new one.
 
-An exception ends the hooks of its step only. `subprocess` without `preexec_fn` runs none of them.
+Steps 1 to 4 are the first four values of `Stage`. An exception ends the hooks of its step only.
+`subprocess` without `preexec_fn` runs none of them.
 """
 
 import _frozen_importlib

@@ -18,7 +18,8 @@ CPU: str = config.CPU_NAME or llvm.get_host_cpu_name()  # type: ignore[attr-defi
 def _features() -> set[str]:
     """Return the instruction sets that Numba names to LLVM, as "+avx" or "-avx".
 
-    As Numba has it, without NUMBA_CPU_FEATURES these are the host's, NUMBA_CPU_NAME or not.
+    Without NUMBA_CPU_FEATURES, Numba uses the host's features, even if NUMBA_CPU_NAME names another
+    processor.
     """
     given: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
     if given is not None:
@@ -50,11 +51,13 @@ PANEL_ROWS = 6
 PART_BYTES = (4 if REGISTER_BYTES == 64 else 2) * REGISTER_BYTES
 # Multiply-adds that run at the same time: two begin in a cycle, and each takes four cycles.
 FMAS_IN_FLIGHT = 8
-# Bytes of a gathered vector: with 64, a gather moved a fifth fewer elements a cycle than with 32.
+# Bytes of a gathered vector. Gathers of 64 bytes moved 20 % fewer elements in a cycle.
 GATHER_BYTES = min(32, REGISTER_BYTES)
-# Sources that are copied together into the weights by source: the fastest of 16 ... 1,024.
+# Sources in a window of `copy_patches`, which copies weights from `by_source` to `by_target`: the
+# fastest of 16 ... 1,024.
 COPY_WINDOW = 256
-# Looks at a barrier before a thread yields: some microseconds, as shares of work are nearly equal.
+# Polls of a barrier before a waiting thread yields the processor. They last some microseconds. More
+# are rarely needed, as all threads have nearly equal work.
 SPINS = 2000
 
 # Bytes of a tile's row, and the cost of such a tile relative to the widest. The widest row is four
@@ -66,11 +69,14 @@ NARROW_ROW, WIDE_ROW = min(TILE_COST), max(TILE_COST)
 # assumed, and all of these for AVX2.
 SPARSE_NS, DENSE_NS = 4.5, 2.0  # an edge, forward and backward, as a sparse one or in a panel
 NODE_NS = 40.0  # a node's activation and its share of calls
-SINGLE_COST = 0.4  # one sample by itself over a narrow tile, on one thread: 0.28 to 0.41 if sparse
+# Time of one sample without tiles over the time of a narrow tile, on one thread. Measured on sparse
+# nets: 0.28 to 0.41.
+SINGLE_COST = 0.4
 REDUCE_NS = 0.2  # adding a parameter's gradient to the sum, for each team
 BARRIER_NS = 800.0
-# A wide row that one thread reads and another one has computed: the nets of `layers.py` at 5-20 %,
-# batch 1,024, schedule="levels", took two threads 85 to 140 us a tile more than half of one's time.
+# Time to read a wide row that another thread has computed. Measured on the nets of `layers.py` at 5
+# to 20 %, batch 1,024, schedule="levels": with two threads a tile took 85 to 140 us longer than
+# half the time of one thread.
 EXCHANGE_NS = 35.0
 WORTH_THREAD_NS = 50_000.0  # work that makes it worthwhile to wake another thread
 # Edges times samples of each thread in a level that make a barrier worthwhile; fewer are left to
@@ -81,28 +87,31 @@ WORTH_BARRIER = 16_384
 class _Measured(NamedTuple):
     """Measurements that differ between processors."""
 
-    # Tiles that are computed together if the weights and gradients of full blocks do not fit L2, so
-    # that these are read once for all. `layers.py` at 100 %.
+    # Tiles in a group if the weights and gradients of full blocks do not fit L2: the group reads
+    # them once. `layers.py` at 100 %.
     streaming_group: int
     block_edge_ns: dict[int, float]  # a forward edge, by the bytes of a source block
     far_edge_ns: float  # a forward edge with a source in L2
     piece_ns: float  # the extra cost of each piece
-    # The share of its edges from which a block is faster filled, with many sources and with few.
+    # Least density (existing edges / possible edges) from which a block runs faster when it is
+    # filled: with more than `MANY_SOURCES` sources, and with fewer.
     # Measured with 784 and 1,024 sources (`layers.py`, from 50 % to 100 %), and with 16 to 128
     # (`blocks.py`); in between assumed.
     far_share: float
     near_share: float
 
 
-# Zen 4 of 32 KiB L1 and 1 MiB L2. Eight tiles take 0.93 of the time of one. Multiply-adds take
+# Zen 4 of 32 KiB L1 and 1 MiB L2. A step in groups of eight tiles takes 0.93 of the
+# time of a step in groups of one. Multiply-adds take
 # twice the time of the Intel's, loads do not. The costs of source blocks were fitted for the
 # shortest steps of `layers.py`, from 2 % to 50 %.
 _ZEN4 = _Measured(8, {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0, 0.66, 0.8)
-# AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. One tile takes 0.8 of the time of
-# four. The costs of source blocks were measured edge by edge.
+# AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. A step in
+# groups of one tile takes 0.8 of the time of a step in groups of four. The costs of source blocks
+# were measured edge by edge.
 _AVX512 = _Measured(1, {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5, 0.58, 0.83)
-# AVX2, rows of 128 bytes: a Zen 3 of 32 KiB L1. Eight tiles, half as wide, take 0.9 of the time of
-# one. The costs of source blocks were measured edge by edge.
+# AVX2, rows of 128 bytes: a Zen 3 of 32 KiB L1. A step in groups of eight tiles takes 0.9
+# of the time of a step in groups of one. The costs of source blocks were measured edge by edge.
 _AVX2 = _Measured(8, {2**15: 0.6, 2**16: 0.7}, 1.0, 12.0, 0.6, 0.82)
 
 _HERE = _ZEN4 if CPU == "znver4" else _AVX512 if REGISTER_BYTES == 64 else _AVX2

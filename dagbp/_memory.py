@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dagbp._errors import MemoryLimitError
 from dagbp._machine import CACHE_LINE
 
-CONTAINER = Path("/sys/fs/cgroup")  # of version 2
+CONTAINER = Path("/sys/fs/cgroup")  # cgroup v2
 
 
 def available_bytes() -> int | None:

@@ -36,7 +36,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Registry(Generic[R]):
-    """Activations or losses by name. kind: for error texts. check: raises for unusable ones."""
+    """Activations or losses by name. kind: for error texts. check: raises if one is unusable."""
 
     def __init__(self, kind: str, built_in: Iterable[R], check: Callable[[R], None]) -> None:
         self._kind, self._check = kind, check
@@ -50,7 +50,7 @@ class Registry(Generic[R]):
         return list(self._records)
 
     def get(self, wanted: Any) -> R:
-        """Return the record of this name, or of this record.
+        """Return the registered record for a name or a record.
 
         A record that another process has registered is registered here also. OptionError if the
         name is unknown or has other functions here, or `wanted` is neither a name nor a record.
@@ -164,7 +164,10 @@ def _check_takes(owner: str, role: str, function: Any, arguments: str) -> None:
 
 
 def _first_disagreement(values: Floats, slope: Floats) -> tuple[int, float] | None:
-    """Return the first point where `slope` fits neither side, and the difference there."""
+    """Return the first point where `slope` fits no finite difference of f, and the central one.
+
+    Finite differences are the central one, and the ones from the left and from the right.
+    """
     a, b, c, f, d, e, g = values
     candidates = np.array(
         [
@@ -186,7 +189,9 @@ def _compile_reason(error: Exception) -> str:
     noise = ("Failed in", "During:", "No implementation")
     lines = [line.strip() for line in str(error).splitlines()]
     reason = next(line for line in lines if line and not line.startswith(noise))
-    return f"it knows no {reason[4:]}" if reason.startswith(">>> ") else reason  # a call
+    return (
+        f"there is no implementation of {reason[4:]}" if reason.startswith(">>> ") else reason
+    )  # a call
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -3,6 +3,6 @@
 Other packages import `decorators`, and `type_rules` for the kernels' own types. Two compilers stand
 behind `decorators`: `plain` uses Numba's public interface and works with every admitted version;
 `fast` (with `passes`, `machine_code` and `target`) replaces parts of Numba and is used only with
-versions that it was tested with. `disk_cache` keeps the code of both. This package imports
-`_errors`, `_locks` and `_machine` of `dagbp`, nothing else.
+versions that it was tested with. `disk_cache` keeps the code of both. May import
+`_errors` and `_locks`.
 """

@@ -26,7 +26,7 @@ FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # For formulas that depend on their rounding: nothing may be reordered or approximated.
 EXACT = {"nsz", "contract"}
 
-# Versions of Numba with which the fast compiler has compiled and fitted. Others use the plain one.
+# Versions of Numba with which the fast compiler was tested. With others, plain is the default.
 _FAST_VERSIONS = ("0.62", "0.68")
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def jit(
     fastmath: set[str] = FAST,
     forceinline: bool = False,
 ) -> Any:
-    """Compile `function` for calls from compiled functions only; it gets no file of its own."""
+    """Compile `function` for calls from compiled functions only; it has no file on disk."""
     if function is None:
         return lambda f: jit(f, fastmath=fastmath, forceinline=forceinline)
     return _compiler.inner(function, _OPTIONS | {"fastmath": fastmath, "forceinline": forceinline})
@@ -141,7 +141,10 @@ def compile_callback(
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Any:
-    """Return the result of a compiling function for these arguments; call it once a process."""
+    """Return `function(*args)`, which compiles something.
+
+    It runs once in a process for the same arguments; the result is kept.
+    """
     with _compiling.lock:
         return _compile_once(function, *args)
 

@@ -45,7 +45,7 @@ def stamp() -> str | None:
     if not root.is_dir():
         warnings.warn(
             f"dagbp is imported from {root}, which is not a folder: its compiled code is not kept "
-            "on disk, so each process compiles it again. Install dagbp unpacked",
+            "on disk, so each process compiles it again. Install it as a folder, not as a zip file",
             DagbpWarning,
             stacklevel=2,
         )
@@ -99,7 +99,10 @@ class CodeFiles:
 
 
 class DiskCache:
-    """The cache of a function, as Numba uses it; it raises no errors. compiler: see `stamp`."""
+    """The disk cache of one function, with the two methods that Numba's dispatcher calls.
+
+    They raise no errors. compiler: "fast" or "plain", a part of each key. stamp: see `CodeFiles`.
+    """
 
     def __init__(self, function: Callable[..., Any], compiler: str, stamp: str) -> None:
         self._numba, self._compiler = caching.CompileResultCacheImpl(function), compiler

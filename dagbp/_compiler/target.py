@@ -1,11 +1,11 @@
-"""Numba's target for kernels: the same processor as Numba's own target, but a smaller language.
+"""Numba's target for kernels: Numba's own target with fewer language features.
 
 Kernels use numbers, pointers, tuples and arrays. They raise nothing, and their loops over sizes
 count up. So this target differs from Numba's own one in three ways. It imports only what kernels
 use (Numba imports SciPy's linear algebra, among others). A function returns its result, without a
 status for exceptions. A loop compares its counter with the end, while Numba first computes the
 number of iterations. Functions of users are compiled for Numba's own target.
-With Numba's own target a step of a DAG takes 4 % longer, one sample 7 % (see `fast`).
+`fast` has the measurements.
 """
 
 from functools import cache
@@ -40,8 +40,8 @@ def _typed():
 def _lowered():
     """Import and return the registries of the code of expressions.
 
-    Complex numbers come first because Numba 0.62 puts the code of an intrinsic into the first
-    registry of the target that uses it last. That registry must be the same for both targets.
+    Numba 0.62 stores the code of an intrinsic in the first registry of the target that used it
+    last. So both targets must have the same first registry, which is that of complex numbers.
     """
     from numba.core import optional  # noqa: F401
     from numba.cpython import (  # noqa: F401

@@ -1,7 +1,8 @@
 """Typing rules for the kernels' own Numba types, in terms of plain functions.
 
-`numba.extending` has public forms of both. They are not used: `overload_attribute` compiles a
-function for each field, and with `type_callable` a vector times a number finds no implementation.
+`numba.extending` has public functions for attributes and for operators. They are not used:
+`overload_attribute` compiles a function for each field, and with `type_callable` a vector times a
+number finds no implementation.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,10 @@ NEVER = int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class Position:
-    """A place between two steps, to continue from to the same bits; fields as `TrainingState`."""
+    """A position between two steps. A run that continues from it gives the same bits.
+
+    Fields as in `TrainingState`.
+    """
 
     epoch: int
     step: int
@@ -44,7 +47,9 @@ class Clock:
         count[at.LAST_EPOCH], count[at.BATCH_SIZE], count[at.SHUFFLE] = epochs, batch_size, shuffle
         count[at.LAST_UPDATE], count[at.UPDATES] = NEVER, updates
         self._random = np.array([seed, seed], np.uint64)
-        self._epoch_loss = np.zeros(epochs + 1)  # a run that ends in an epoch may be resumed there
+        self._epoch_loss = np.zeros(
+            epochs + 1
+        )  # one more, for the epoch in which a run may be resumed
         self._step_loss = np.full(1, np.nan)
         self._rates: npt.NDArray[np.float64] | None = None
         self._first_update, self._resumed_at, self._epoch_weight = updates, updates, 0.0
@@ -91,12 +96,12 @@ class Clock:
         return losses
 
     def stop_at(self, epoch: int, updates: int | None) -> None:
-        """Make the kernels return after so many epochs, or updates of this run, in all."""
+        """Set where the kernels return: after `epoch` epochs or `updates` updates of this run."""
         self._count[at.LAST_EPOCH] = epoch
         self._count[at.LAST_UPDATE] = NEVER if updates is None else self._first_update + updates
 
     def times(self, steps_per_epoch: int | None) -> npt.NDArray[np.float64]:
-        """Return when each step up to the stop begins, in epochs with fractions; at least one."""
+        """Return the start of each step up to the stop, in epochs, as 1.5; at least one value."""
         if steps_per_epoch is None:
             return np.array([float(self.epoch)])
         in_epochs = (int(self._count[at.LAST_EPOCH]) - self.epoch) * steps_per_epoch - self.step
@@ -137,8 +142,8 @@ class Clock:
     def position(self) -> Position:
         """The place of the clock between two steps.
 
-        `epoch_loss` is of the epoch in progress, or of the last one where none is: callbacks may
-        not have been called for its end.
+        `epoch_loss` belongs to the epoch in progress. Between epochs it belongs to the last one, as
+        callbacks may still need it.
         """
         return Position(
             epoch=self.epoch,

@@ -1,10 +1,8 @@
 """The table of operations: one row for each call that the engine makes into compiled code.
 
 A row drives everything around its call: which kernels are compiled and packed into the network's
-frame, which buffers the threads need, and which arrays hold the results. A new quantity is a new
-row and, if none of the entry points in `_kernels.passes.entry_points` fits, a new one; a field of
-NetFrame for each new group function, a field of ResultFrame for each new result, and a method of
-`Engine`. One sample without tiles has a way of its own (`single_sample`).
+frame, which buffers the threads need, and which arrays hold the results. CONTRIBUTING.md
+says how to add a row, in "An operation". The path of one sample without tiles is `single_sample`.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._kernels.frames import ADD, STAY, STORE
+from dagbp._kernels.frames import ADD, FORWARD_ONLY, STORE
 from dagbp._kernels.passes import entry_points
 from dagbp._kernels.passes.tile_group import (
     load_and_forward,
@@ -28,7 +26,9 @@ class Operation(NamedTuple):
 
     entry: CKernel  # the entry point; every thread calls it
     group: tuple[CKernel, ...]  # the functions that it calls, the slowest to compile first
-    back: int | None = None  # the last argument of the entry point, if it has one: STAY, ADD, STORE
+    back: int | None = (
+        None  # the last argument of the entry point, if it has one: FORWARD_ONLY, ADD, STORE
+    )
     gradient: bool = False  # whether each team needs room for a gradient
     signals: bool = False  # whether every node's signal is stored
     results: tuple[str, ...] = ()  # the fields of ResultFrame that it fills
@@ -46,7 +46,7 @@ PREDICT = Operation(entry_points.predict, (load_and_forward, store_outputs), res
 FORWARD = Operation(
     entry_points.inspect,
     (load_and_forward, store_all),
-    back=int(STAY),
+    back=int(FORWARD_ONLY),
     signals=True,
     results=("s", "x"),
     by_node=True,
@@ -57,6 +57,8 @@ BACKPROP = FORWARD._replace(
     gradient=True,
     results=("s", "x", "delta"),
 )
-EVALUATE = Operation(entry_points.evaluate, (loss_and_backward, load_and_forward), int(STAY))
+EVALUATE = Operation(
+    entry_points.evaluate, (loss_and_backward, load_and_forward), int(FORWARD_ONLY)
+)
 DIFFERENTIATE = EVALUATE._replace(back=int(STORE), gradient=True)
 TRAIN = Operation(entry_points.train, (loss_and_backward, load_and_forward), gradient=True)

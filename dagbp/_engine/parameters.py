@@ -90,19 +90,19 @@ class Parameters:
         """Return all arrays."""
         return [self.by_source, self._by_target, self.block_weights, self.trained]
 
-    def in_user_order(self, values: Array) -> Array:
-        """Return an array in the order of `by_source`, brought into the user's order."""
+    def to_user_order(self, values: Array) -> Array:
+        """Convert an array from the order of `by_source` to the user's order."""
         weights = values[: self._layout.n_slots][self._layout.plan.in_slot]
         biases = values[self._layout.n_slots : self.n_values]
         return self.without_explicit_zeros(np.concatenate([weights, biases]))
 
-    def by_parameter(self, parameters: npt.NDArray[Any]) -> Array:
-        """Return an array in the user's order, brought into the order of `by_source`, padding 0."""
+    def to_source_order(self, parameters: npt.NDArray[Any]) -> Array:
+        """Convert an array from the user's order to the order of `by_source`; padding is 0."""
         padded = aligned((len(self.by_source),), parameters.dtype)
         return self._into_source_order(self._with_explicit_zeros(parameters, 0), padded)
 
     def without_explicit_zeros(self, by_target: Array) -> Array:
-        """Return an array in the order of `by_target`, brought into the user's order."""
+        """Convert an array from the order of `by_target` to the user's order."""
         slot, n = self._layout.slot, self._layout.n_slots
         if slot is None:
             return by_target.copy()
@@ -144,4 +144,4 @@ class Parameters:
         """1 where a parameter is trained, (P,): 0 for explicit zeros and for frozen parameters."""
         if self.all_train and self._layout.slot is None:
             return None
-        return self.by_parameter(self.trained.view(np.uint8))
+        return self.to_source_order(self.trained.view(np.uint8))

@@ -74,9 +74,10 @@ class Engine(Protocol):
     ) -> None:
         """Take training steps until the clock reaches its last epoch or update.
 
-        An exception ends the run after a whole step; a loss or an update that is not finite, and
-        `watch`, do so too. `watch` is called about ten times a second; it stops the run by
-        returning a true value. An epoch shuffles `order`, the order of the samples; None stands for
+        The run ends early, between two steps, when the calling thread gets an exception, such as
+        KeyboardInterrupt, or when `watch` returns a true value. It also ends when the loss or an
+        update is not finite; that step is undone. `watch` is called about ten times a second. An
+        epoch shuffles `order`, the order of the samples; None stands for
         0, 1, 2, ... The time of each thread and each part of the step is added to `times`
         (n_threads, N_TIMES).
         """

@@ -30,7 +30,7 @@ from dagbp._machine import (
 Int64 = npt.NDArray[np.int64]
 
 STRATEGIES = ("auto", "tiles", "levels")
-# "auto" takes "levels", with the same bits on any number of threads, up to this cost over "tiles".
+# "auto" is "levels" if its cost is at most this many times the cost of "tiles".
 SAME_BITS = 1.05
 
 
@@ -64,8 +64,7 @@ class TilePlanner:
 
     With "tiles", each thread takes tiles of its own through the network, and the gradients are
     summed. With "levels", all threads share each level, and the results have the same bits on any
-    number of threads. "auto" is "levels" if it costs at most `SAME_BITS` times as much as "tiles",
-    else "tiles".
+    number of threads. "auto" is one of them, see `SAME_BITS`.
     """
 
     worth_barrier = WORTH_BARRIER

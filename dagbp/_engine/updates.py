@@ -42,7 +42,7 @@ class Update:
         self._optimizer, self._hyper, self.moments = optimizer, optimizer.hyper(), moments
         self._clip_limits, self._max_norm = optimizer.clips(), max_norm
         self._l1, self._l2 = (
-            None if one is None else parameters.by_parameter(one.astype(values.dtype))
+            None if one is None else parameters.to_source_order(one.astype(values.dtype))
             for one in (l1, l2)
         )
         self._penalties = None if l1 is None else np.zeros(len(values) // int(BLOCK) + 1)

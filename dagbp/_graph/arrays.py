@@ -15,8 +15,8 @@ Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-# Rows are 32-bit, which halves the index traffic of the kernels and leaves them one signature; a
-# pair of rows also fits one int64.
+# Rows are 32-bit, which halves the bytes of indices that kernels read, and kernels need only one
+# signature. A pair of rows also fits one int64.
 MAX_NODES = int(np.iinfo(np.int32).max)
 
 

@@ -69,7 +69,7 @@ def from_adjacency(A: Any) -> Graph:
     bad = ~np.isfinite(weight)
     if bad.any():
         e = np.argmax(bad)
-        raise OptionError(f"A[{src[e]}, {dst[e]}] is {weight[e]}, which must be finite")
+        raise OptionError(f"A[{src[e]}, {dst[e]}] must be finite, got {weight[e]}")
     G: Graph = nx.DiGraph()
     G.add_nodes_from(range(A.shape[0]))
     G.add_weighted_edges_from(zip(src.tolist(), dst.tolist(), weight.tolist(), strict=True))

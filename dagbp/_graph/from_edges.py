@@ -65,7 +65,9 @@ def _ends(src: Any, dst: Any, n_nodes: Any) -> tuple[int, Int32, Int32]:
     """Return the number of nodes and both ends of each edge, checked."""
     src, dst = _array("src", src, "iu", "integers"), _array("dst", dst, "iu", "integers")
     if len(src) != len(dst):
-        raise GraphError(f"src has {len(src)} entries and dst has {len(dst)}; each edge has both")
+        raise GraphError(
+            f"src has {len(src)} entries and dst has {len(dst)}; their lengths must be equal"
+        )
     n = _count_nodes(n_nodes, src, dst)
     return n, _within("src", src, n), _within("dst", dst, n)
 
@@ -136,7 +138,7 @@ def _numbers(argument: str, values: npt.ArrayLike, n: int) -> Float64:
     bad = ~np.isfinite(numbers)
     if bad.any():
         e = np.argmax(bad)
-        raise GraphError(f"{argument}[{e}] is {array[e]}, which must be finite")
+        raise GraphError(f"{argument}[{e}] must be finite, got {array[e]}")
     return numbers
 
 

@@ -92,9 +92,9 @@ def watts_strogatz(
     """Draw a small-world network: a rewired ring of n hidden nodes, with inputs and outputs.
 
     The hidden nodes form the Watts-Strogatz graph [1]_, its edges directed from the lower to the
-    higher number. Each input feeds k of them, drawn at random, and each output reads k; a hidden
-    node still without in-edges is fed by one random input, one without out-edges read by one
-    random output.
+    higher number. Each input feeds k of them, chosen at random, and each output reads k. A hidden
+    node without in-edges then gets an edge from a random input. A hidden node without out-edges
+    gets an edge to a random output.
 
     Parameters
     ----------
@@ -156,9 +156,9 @@ def barabasi_albert(
 
     The hidden nodes form the Barabási-Albert graph [1]_: each new node joins m older nodes, with a
     probability proportional to their degrees. Its edges are directed from the older to the newer.
-    Each input feeds m of the hidden nodes, drawn at random, and each output reads m; a hidden node
-    still without in-edges is fed by one random input, one without out-edges read by one random
-    output.
+    Each input feeds m of the hidden nodes, chosen at random, and each output reads m. A hidden
+    node without in-edges then gets an edge from a random input. A hidden node without out-edges
+    gets an edge to a random output.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def _with_ports(
     )
     n_ports, rng = n_inputs + n_outputs, generator(seed)
     builders.require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
-    hidden = draw(seed=int(rng.integers(2**32)))  # NetworkX draws from Python's own source
+    hidden = draw(seed=int(rng.integers(2**32)))  # NetworkX uses Python's generator
     ends = np.sort(np.array(hidden.edges, np.int64), axis=1)
     fed, read = (np.bincount(ends[:, side], minlength=n) > 0 for side in (1, 0))
     port_in, node_in = _port_edges(rng, n_inputs, n, k, np.flatnonzero(~fed))

@@ -5,5 +5,5 @@ the sums over edges, and `passes` the loops over rows, tiles and steps. `frames`
 of an object's arrays into one record, and `signatures` declares kernels that are called by address.
 
 Kernels know no graphs, labels or options, and callers check every index before. May import the
-compiler and `_machine`.
+compiler, `_machine` and `_checks`.
 """

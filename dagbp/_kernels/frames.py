@@ -84,15 +84,15 @@ class NetFrame(NamedTuple):
     output_slot: Pointer[int64]  # (n,): position among the outputs, or -1
     theta: Pointer[uint64]  # (n,): address of the activation's row function, if it is called
     d_theta: Pointer[uint64]  # (n,): address of the derivative's row function
-    applied: Pointer[uint8] | None  # (n,): see `CALL_KEEPING_SIGNAL`, which None means for all rows
+    applied: Pointer[uint8] | None  # (n,): CALL_KEEPING_SIGNAL etc.; None: that one for all rows
     by_source: Pointer[Real]  # (P,)
     by_target: Pointer[Real]  # (E + n - n_inputs,)
     in_segment: Pointer[int64]  # first row of each segment of computed rows, and n
     out_segment: Pointer[int64]  # first row of each segment of all rows, and n
     in_mixed: Pointer[uint8]  # (n_segments,): 1 if rows of a segment have panels or explicit zeros
     out_mixed: Pointer[uint8]
-    source_blocks: Pointer[int64] | None  # (n_segments,): start of a segment's program in
-    block_ptr: Pointer[int64] | None  # this array, 0 for none; see `_layout.source_blocks`
+    source_blocks: Pointer[int64] | None  # (n_segments,): start of its program, 0 for none
+    block_ptr: Pointer[int64] | None  # programs of the segments, see `_layout.source_blocks`
     block_src: Pointer[int32] | None  # (S,): rows of sources
     block_slot: Pointer[uint32] | None  # (S,): CSC slots
     block_weights: Pointer[Real]  # (S,): copies from `by_source`
@@ -130,8 +130,9 @@ class SamplesFrame(NamedTuple):
     stride: Size  # elements from one row of features to the next
     indptr: Pointer[int64] | None  # (N + 1,): of a sparse matrix in CSR form
     indices: Pointer[int32] | None  # the columns of its entries
-    places: Pointer[int64] | None  # (n_inputs,): the column of each input's row, or None for 0, 1,
-    # 2, ...; of a sparse matrix the row of each column
+    # (n_inputs,), or None for 0, 1, 2, ...: of a dense array the column of each input's row, of a
+    # sparse matrix the input's row of each column.
+    places: Pointer[int64] | None
     targets: Address  # (N, n_outputs), or labels (N,) int64
     weight: Pointer[float64] | None  # (N,), or None for ones
     order: Pointer[int64] | None  # (N,), or None for 0, 1, 2, ...
@@ -171,8 +172,8 @@ class WorkFrame(NamedTuple):
     out_stages: Size
     in_cuts: Pointer[int64]  # (in_stages, team_size + 1): each member's segments
     out_cuts: Pointer[int64]  # (out_stages, team_size + 1)
-    patches: Pointer[int64]  # (n_patches, 3): this thread's copies after an update, see
-    n_patches: Size  # `_layout.refresh`
+    patches: Pointer[int64]  # (n_patches, 3): this thread's copies, see `_layout.refresh`
+    n_patches: Size
     stretches: Pointer[int64]  # (n_stretches, 2)
     n_stretches: Size
     first_blocked: Size  # edges in source blocks
@@ -187,8 +188,8 @@ class WorkFrame(NamedTuple):
     yield_address: Address
     first: Size  # this thread's share of the parameters, in whole blocks
     last: Size
-    unstored: Pointer[int64]  # (n_unstored, 2): stretches of that share that no tile stores, see
-    n_unstored: Size  # `STORE`
+    unstored: Pointer[int64]  # (n_unstored, 2): ranges of that share that no tile STOREs
+    n_unstored: Size
     first_cleared: Size  # this thread's share of its team's gradient
     last_cleared: Size
     s: Rows | None = None  # (G, n): signals, where some are kept
@@ -209,7 +210,7 @@ class UpdateFrame(NamedTuple):
     hyper: Pointer[float64]
     state: Pointer[Real]  # (slots, P)
     n_runs: Size
-    runs: Pointer[int64]  # (n_runs, 2): stretches of `by_source` that train
+    runs: Pointer[int64]  # (n_runs, 2): ranges of `by_source` that training changes
     trained: Pointer[uint8] | None  # (P,): 1 where a parameter is trained; None if all are
     reduce: Address  # `update.reduce`, or 0 where there is nothing to do
     penalise_and_clip: Address  # function of `regularise`, or 0 if the next four are None:
@@ -243,7 +244,8 @@ class ResultFrame(NamedTuple):
 class SingleSampleFrame(NamedTuple):
     """One sample outside of tiles, one number a node; see `passes.single_sample`.
 
-    C counts the lanes of 64 bytes. The vectors of all nodes have 64 bytes more at either end.
+    C is the number of values in 64 bytes. The vectors of all nodes have 64 bytes more at either
+    end.
     """
 
     net: Pointer[uint64]  # a packed NetFrame; fields that depend on the width are not read
@@ -293,11 +295,16 @@ ARRIVALS, ABORT, BARRIER_SIZE = np.uintp(0), np.uintp(32), 64
 STOP, BROKEN = 1, 2
 # Rows of WorkFrame.row.
 LOSS, WEIGHT, N_ROWS = _indices(3)
-# The backward pass of `tile_group.loss_and_backward`: none; add to the gradient; or store the first
-# tile's gradient of full blocks, which is not cleared before, and add everything else.
-STAY, ADD, STORE = _indices(3)
-# Values of NetFrame.applied: call the activation and keep s; call it, and x takes the place of s;
-# kernels rectify the sums themselves; x is s. The order counts: up to CALL_IN_PLACE it is called.
+# The backward pass of `tile_group.loss_and_backward`:
+#   FORWARD_ONLY  there is none
+#   ADD           adds to the gradient
+#   STORE         as ADD, but the first tile overwrites the gradient of panels
+FORWARD_ONLY, ADD, STORE = _indices(3)
+# Values of NetFrame.applied. The function is called for values up to CALL_IN_PLACE.
+#   CALL_KEEPING_SIGNAL  calls the activation, keeps s
+#   CALL_IN_PLACE        calls it, x overwrites s
+#   FUSED_RELU           x = max(s, 0), computed with the sum
+#   FUSED_IDENTITY       x = s
 CALL_KEEPING_SIGNAL, CALL_IN_PLACE, FUSED_RELU, FUSED_IDENTITY = _indices(4)
 # Columns of WorkFrame.loss: one cache line for each thread.
 VALUE, FINITE, LOSS_COLUMNS = np.uintp(0), np.uintp(1), np.uintp(8)
@@ -370,7 +377,7 @@ def pack(record: tuple[Any, ...], dtype: np.dtype[Any]) -> "array[int]":
 
 def address(values: npt.NDArray[Any]) -> int:
     """Return the address of an array's first element."""
-    try:  # a quarter of the time
+    try:  # takes a quarter of the time of the other way
         return _address(_from_buffer(values))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, empty, or with gaps
         return values.__array_interface__["data"][0]  # type: ignore[no-any-return]

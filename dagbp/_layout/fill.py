@@ -3,8 +3,8 @@
 These are relaxed supernodes [1]_. A block is a cell of a grid over the matrix of edges, about 48
 targets by 48 sources, each side of one class (level and activation) and one cluster. Where enough
 of its edges exist, the absent ones become slots with a weight of exactly zero. Their gradient is
-ignored, so the weight stays zero. The network stays the same; only other kernels run it. Results
-that are not finite are summed again without explicit zeros, as 0 times infinity is not zero.
+ignored, so the weight stays zero. The network stays the same; only other kernels run it. A sum that
+is NaN is computed again without the explicit zeros, because 0 times infinity is NaN.
 
 .. [1] C. Ashcraft and R. Grimes, "The influence of relaxed supernode partitions on the multifrontal
    method", ACM Transactions on Mathematical Software 15, 1989.
@@ -27,7 +27,7 @@ from dagbp._plan.row_class import LEAST_ROWS, cells
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-LEAST_SHARE = 0.05  # 20 slots an edge
+LEAST_SHARE = 0.05  # at most 20 slots for each edge
 SLOT_BYTES = 40  # of memory that filling takes for each slot of a block at least
 SLICE_EDGES = 2_000_000  # that are counted together, which limits the memory
 MANY_SOURCES = 640  # blocks of more sources are filled from `FAR_SHARE` on
@@ -121,8 +121,8 @@ def _count(
 ) -> tuple[Int64, Int64]:
     """Return each pair of a target cell and a source cell as one number, and its edges.
 
-    A row with fewer than half the edges that a block of share `least` needs of it on average is
-    left out. So a count may miss some edges, but never enough to matter where most exist.
+    Rows with less than half of the average number of edges in a block of density `least` are not
+    counted. So a count may be too small, but hardly in a block where most edges exist.
     """
     keys, counts = [], []
     few = max(1, math.ceil(least / 2 * LEAST_ROWS))  # edges of a row in a cell that count

@@ -88,7 +88,7 @@ class Layout:
         return share_out(self._copies[by_source_block], blocks, self.plan, n_threads)
 
     def uncovered(self, n_values: int) -> Int64:
-        """Return the ranges of values with a gradient in no run of a panel, (m, 2)."""
+        """Return the ranges of parameters whose gradient no panel kernel stores, (m, 2)."""
         if self.outs.n_edges == 0:
             return np.array([[0, n_values]])
         chosen = np.ones(n_values, np.bool_)

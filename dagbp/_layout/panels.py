@@ -44,7 +44,7 @@ def in_panels(plan: Plan, row_class: Int64, rows: int = ROWS) -> Panels:
 
 
 def out_panels(plan: Plan, row_class: Int64, multiple: int) -> Panels:
-    """Return the panels of sources, for the backward pass; lengths of runs divide by `multiple`."""
+    """Return the panels of sources, for backward; runs have multiples of `multiple` slots."""
     return _find_panels(plan.out_ptr, plan.out_dst, row_class, 0, multiple, ROWS)
 
 
@@ -99,11 +99,11 @@ def _find_panels(
 
 
 def has_run(other: Any, slice_edges: int = SLICE_EDGES) -> bool:
-    """Return whether any LEAST_RUN consecutive slots hold consecutive rows, of one row or not."""
+    """Return whether any LEAST_RUN consecutive slots hold consecutive rows, in one row or not."""
     span = LEAST_RUN - 1
     for first in range(0, len(other) - span, slice_edges):
         part = other[first : first + slice_edges + span]
-        # Sources ascend within a target: ends that fit are mostly a run, and few have to be read.
+        # Rows ascend within a target. So if both ends of a window fit, the window is mostly a run.
         ends_fit = np.flatnonzero(part[span:] - part[:-span] == span)
         if (np.diff(sliding_window_view(part, LEAST_RUN)[ends_fit]) == 1).all(axis=1).any():
             return True

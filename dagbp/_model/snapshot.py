@@ -49,7 +49,7 @@ def take_snapshot(model: Model, training: bool) -> Snapshot:
         history = model.history if training and state is None else None
         if state is not None:
             slots = [
-                _by_graph(plan, engine.parameters.in_user_order(slot)) for slot in state.moments
+                _by_graph(plan, engine.parameters.to_user_order(slot)) for slot in state.moments
             ]
             size = len(plan.in_src) + len(plan.node)
             last = state.parameters
@@ -79,7 +79,7 @@ def restore(snapshot: Snapshot) -> Model:
         parameters = model.engine.parameters
         moments = aligned((len(state.moments), len(parameters.by_source)), model.engine.dtype)
         for slot, values in zip(moments, state.moments, strict=True):
-            slot[:] = parameters.by_parameter(_by_row(plan, values))
+            slot[:] = parameters.to_source_order(_by_row(plan, values))
         last = None if state.parameters is None else _by_row(plan, state.parameters)
         state, history = replace(state, moments=moments, parameters=last), state.history
     model.end_run(state, history)

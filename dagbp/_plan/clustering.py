@@ -9,8 +9,9 @@ in blocks keeps its whole order.
 
 Clusters are found in two steps. *MinHash* [1]_ puts rows into buckets: two rows have the same least
 hash of their neighbours with a probability equal to their Jaccard similarity, the shared neighbours
-over the neighbours of either. *Leader clustering* [2]_ then compares the rows around one row of
-each bucket, its leader, and forms a cluster of the similar ones.
+over the neighbours of either. *Leader clustering* [2]_ then compares the leader of each
+bucket, its row with most edges, with all rows of its class that share a neighbour with it. Rows
+that are similar to the leader form a cluster.
 
 The order is part of what users see (`Network.parameters`), so it is the same on every machine: all
 numbers are whole, and no constant depends on the processor.
@@ -34,17 +35,17 @@ from dagbp._plan.small import SMALL, call
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-GAIN = 10  # one edge out of so many must come into blocks, else the order stays
+GAIN = 10  # at least 1 / GAIN of all edges must come into blocks, else the order stays
 RUN_ROWS = 16  # consecutive rows that make a run in any order
 ROUNDS = 6  # of MinHash, each with other hash functions
-# Rounds after which a large plan without any cluster so far is left as it is: blocks that hold one
-# edge out of GAIN would be many or large, and found by then.
+# Rounds after which the clustering of a large plan stops if it has found no cluster. Blocks with
+# 1 / GAIN of the edges would have been found by then.
 IN_VAIN = 2
-WORK = 4  # steps without result that clustering takes for each edge, at most
+WORK = 4  # limit of the steps, for each edge, that form no cluster; see `_lead_clusters`
 # Jaccard similarity, in thousandths. Rows join a cluster from SIMILAR on. A row that is as similar
 # to its own leader as SAME leads no other cluster.
 SIMILAR, SAME = 200, 667
-AGREE = 12  # one row of a bucket out of so many must have the leader's second least hash too
+AGREE = 12  # at least 1 / AGREE of a bucket must have the leader's second least hash too
 
 
 class Clustering(NamedTuple):
@@ -74,8 +75,9 @@ def cluster_rows(plan: Plan, node_class: npt.ArrayLike, options: Clustering = DE
     """Return the plan with its rows in an order that brings more edges into dense blocks.
 
     Rows move within their class only, so inputs stay among inputs. The plan has the rows of each
-    class in graph order; `node_class` is by node, as `make_plan` takes it. The same plan comes back
-    if too few edges are gained; its order with clusters if these alone gain.
+    class in graph order; `node_class` is by node, as `make_plan` takes it. Return the plan
+    unchanged if too few edges are gained. Return it with its old order and with `cluster` set if
+    the clusters gain enough without a move of rows.
     """
     n_edges = len(plan.in_src)
     gain = n_edges // GAIN
@@ -180,7 +182,10 @@ def _clusters(view: View, back: View, row_class: Int64, options: Clustering) -> 
 
 
 def _min_hash(view: View, number: int, slice_edges: int) -> Int64:
-    """Return the least hash, of this number, of each row's neighbours, 0 if it has none, (n,)."""
+    """Return the least hash of each row's neighbours, 0 if it has none, (n,).
+
+    number: of the hash function, which multiplies and shifts like the last steps of xxHash.
+    """
     ptr, other = view
     hashes = np.arange(len(ptr) - 1, dtype=np.uint32) + np.uint32(number << 28)
     for factor in (0x9E3779B1, 0x85EBCA77):  # odd, so no two rows have the same hash
@@ -222,8 +227,8 @@ def _lead_clusters(  # type: ignore[no-untyped-def]
     """Form clusters of at least `rows` rows around leaders; return n_clusters and work after it.
 
     In place: cluster (n,); best (n,), each row's similarity to its cluster's leader; shared (n,) of
-    zeros, seen (n,): scratch. work: steps that may still be in vain, a step being an edge from a
-    neighbour of the leader back. A leader with more steps than that is left out.
+    zeros, seen (n,): scratch. work: how many more steps may form no cluster. A step is one
+    edge, in the view `back`, of one neighbour of the leader. A leader that needs more is skipped.
     """
     for leader in leaders:
         steps = _count_steps(leader, view, back)
@@ -242,7 +247,7 @@ def _lead_clusters(  # type: ignore[no-untyped-def]
 
 @jit
 def _count_steps(leader: Any, view: Any, back: Any) -> Any:
-    """Return sum over neighbours i of the leader of the number of their edges back."""
+    """Return the number of edges, in the view `back`, of all neighbours of the leader."""
     steps = 0
     for slot in range(view.ptr[leader], view.ptr[leader + 1]):
         i = view.other[slot]
@@ -252,9 +257,9 @@ def _count_steps(leader: Any, view: Any, back: Any) -> Any:
 
 @jit
 def _count_shared(leader: Any, row_class: Any, view: Any, back: Any, shared: Any, seen: Any) -> Any:
-    """shared_j = |N(leader) & N(j)| for all rows j of the leader's class, in place.
+    """shared_j = |intersection of N(leader) and N(j)| for rows j of its class, in place.
 
-    Return the number of rows with some, which `seen` then begins with.
+    Return the number of rows with shared_j > 0. They are the first entries of `seen`.
     """
     n_seen = 0
     for slot in range(view.ptr[leader], view.ptr[leader + 1]):
@@ -271,9 +276,9 @@ def _count_shared(leader: Any, row_class: Any, view: Any, back: Any, shared: Any
 
 @jit
 def _count_joining(leader: Any, view: Any, best: Any, shared: Any, seen: Any, n_seen: Any) -> Any:
-    """shared_j = 1000 |N(leader) & N(j)| / |N(leader) | N(j)| for all rows seen, in place.
+    """shared_j = 1000 times the Jaccard similarity of N(leader) and N(j), for all rows seen.
 
-    Return the number of rows that would join the leader's cluster.
+    In place. Return the number of rows that would join the leader's cluster.
     """
     n_joining = 0
     degree = view.ptr[leader + 1] - view.ptr[leader]
@@ -287,7 +292,7 @@ def _count_joining(leader: Any, view: Any, best: Any, shared: Any, seen: Any, n_
 
 @jit
 def _joins(similarity: Any, best: Any) -> Any:
-    """Return whether a row joins: it leaves a cluster only for one half as much more similar."""
+    """Return whether a row joins: similar, and over 1.5 times as similar as to its cluster."""
     return similarity >= SIMILAR and 2 * similarity > 3 * best
 
 
@@ -352,7 +357,7 @@ def _count_edges(
 ) -> Any:
     """count_b = number of edges from cluster b to members[begin:end], in place.
 
-    Return the number of clusters with some, which `seen` then begins with.
+    Return the number of clusters with count_b > 0. They are the first entries of `seen`.
     """
     n_seen = 0
     for k in range(begin, end):

@@ -23,7 +23,7 @@ def first_levels(n_nodes: int, inputs: Int64) -> Int64:
 
 
 def node_levels(ptr: Int64, dst: Int32, inputs: Int64, small: int = SMALL) -> tuple[Int64, Bool]:
-    """Return each node's level, and whether it lies on no cycle and behind none.
+    """Return each node's level, and whether it is neither on a cycle nor reachable from one.
 
     ptr, dst: the edges sorted by source: first position of each source, and the targets.
     """
@@ -51,7 +51,7 @@ def one_cycle(src: Int32, dst: Int32, stuck: Bool) -> list[int]:
 
 
 def path_lengths(in_ptr: Int64, in_src: Int32, small: int = SMALL) -> Int64:
-    """Return the edges of the longest path to each row."""
+    """Return the number of edges of the longest path to each row."""
     length = np.zeros(len(in_ptr) - 1, np.int64)
     in_python = len(in_src) + len(length) <= small
     call(raise_levels, (in_ptr, in_src), (length,), in_python=in_python)
@@ -80,7 +80,8 @@ def raise_levels(ptr: Any, src: Any, level: Any) -> None:
 def _kahn(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> None:
     """level_j = max(level_j, 1 + max over i->j of level_i), in place, by Kahn's algorithm.
 
-    waiting (n,) of zeros: counts in-edges not yet seen, and stays positive on and behind a cycle.
+    waiting (n,) of zeros: counts in-edges not yet seen, and stays positive where
+    a node is on a cycle or reachable from one.
     """
     for j in dst:
         waiting[j] += 1

@@ -320,4 +320,4 @@ def test_an_interrupt_during_a_step_that_diverges_undoes_the_step(monkeypatch):
         net.fit(np.full((8, 3), 1e3), np.full((8, 2), 1e3), **options)
     parameters = model_of(net).engine.parameters
     assert np.array_equal(net.parameters, before)
-    assert np.array_equal(parameters.in_user_order(parameters.by_source), before)
+    assert np.array_equal(parameters.to_user_order(parameters.by_source), before)

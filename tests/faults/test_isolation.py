@@ -96,7 +96,7 @@ def test_what_other_threads_read_is_whole():
         while not done.is_set():
             copied = model_of(pickle.loads(pickle.dumps(net))).engine.parameters
             torn.append(
-                not np.array_equal(copied.by_target, copied.in_user_order(copied.by_source))
+                not np.array_equal(copied.by_target, copied.to_user_order(copied.by_source))
             )
 
     thread = threading.Thread(target=read)

@@ -256,11 +256,11 @@ def _matrix(value=1.0, shape=(2, 2)):
         (lambda: dagbp.from_adjacency(_matrix(True)), r"^A must hold real numbers; .* bool$"),
         (
             lambda: dagbp.from_adjacency(_matrix(np.nan)),
-            r"^A\[0, 1\] is nan, which must be finite$",
+            r"^A\[0, 1\] must be finite, got nan$",
         ),
         (
             lambda: dagbp.from_adjacency(_matrix(np.inf)),
-            r"^A\[0, 1\] is inf, which must be finite$",
+            r"^A\[0, 1\] must be finite, got inf$",
         ),
     ],
 )

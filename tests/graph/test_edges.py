@@ -74,7 +74,11 @@ def test_arrays_are_copied():
         ({"src": [[0]]}, GraphError, "src must be a 1-d array of integers; its shape is (1, 1)"),
         ({"src": [[0], [1, 2]]}, GraphError, "src must be a 1-d array of integers; it is ragged"),
         ({"src": 0}, GraphError, "src must be a 1-d array of integers; its shape is ()"),
-        ({"src": [0, 1]}, GraphError, "src has 2 entries and dst has 1; each edge has both"),
+        (
+            {"src": [0, 1]},
+            GraphError,
+            "src has 2 entries and dst has 1; their lengths must be equal",
+        ),
         ({"src": [-1]}, GraphError, "src[0] is -1; nodes run from 0 to 1"),
         ({"n_nodes": 1}, GraphError, "dst[0] is 1; nodes run from 0 to 0"),
         (
@@ -103,7 +107,7 @@ def test_arrays_are_copied():
             GraphError,
             "weight must be a 1-d array of real numbers; its shape is ()",
         ),
-        ({"weight": [np.nan]}, GraphError, "weight[0] is nan, which must be finite"),
+        ({"weight": [np.nan]}, GraphError, "weight[0] must be finite, got nan"),
         (
             {"weight": [1j]},
             GraphError,
@@ -122,7 +126,7 @@ def test_arrays_are_copied():
         ({"trainable": [True] * 2}, GraphError, "trainable has 2 entries; it must have 1"),
         ({"bias": [0.0]}, GraphError, "bias has 1 entries; it must have 2"),
         ({"bias": True}, GraphError, "bias must be a 1-d array of real numbers; its shape is ()"),
-        ({"bias": [0, np.inf]}, GraphError, "bias[1] is inf, which must be finite"),
+        ({"bias": [0, np.inf]}, GraphError, "bias[1] must be finite, got inf"),
         ({"bias_trainable": [True]}, GraphError, "bias_trainable has 1 entries; it must have 2"),
         (
             {"activation": ["tanh"]},

@@ -237,7 +237,7 @@ def test_training_agrees_and_explicit_zeros_stay_zero(name, n_threads, frozen):
         )
         engine = model_of(net).engine
         assert np.array_equal(
-            net.parameters, engine.parameters.in_user_order(engine.parameters.by_source)
+            net.parameters, engine.parameters.to_user_order(engine.parameters.by_source)
         )
         if engine.layout.n_explicit_zeros:
             zeros = explicit_zeros(net)

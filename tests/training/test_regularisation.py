@@ -195,7 +195,7 @@ def test_max_norm(limit, n_threads, dtype):
     assert all(net.weights[e] == start.weights[e] for e in frozen)
     assert np.array_equal(
         net.parameters,
-        model_of(net).engine.parameters.in_user_order(model_of(net).engine.parameters.by_source),
+        model_of(net).engine.parameters.to_user_order(model_of(net).engine.parameters.by_source),
     )
 
 

@@ -63,7 +63,7 @@ def _part_pointer(context, builder, tile, tile_, row, part):
     return element(context, builder, tile, tile_, row, lane)
 
 
-# The number of parts of a tile's row. A part is as wide as one row of a panel in registers.
+# The number of parts of a tile's row. `products` sums one part at once.
 parts = size_by_type(lambda tile: tile.lanes // _part_vec(tile).lanes)
 
 
@@ -244,7 +244,7 @@ def transpose_rows(tile, column, first, last, transposed, stride):
 
 @jit(forceinline=True)
 def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
-    """gradient[slots[r] + k ...] += sum_b x[first + r][b] deltas[b stride ...]; = if fresh.
+    """gradient[slots[r] + k ...] += sum_b x[first + r][b] deltas[b stride ...]; `=` if fresh.
 
     Summed over the samples b of all tiles. block: a panel of zeros.
     """
@@ -260,7 +260,9 @@ def block_products(block, slots, k, first, x, n_nodes, deltas, stride, tiles, gr
 
 @c_function("i64*, size, tile, size, real*, size, size, real*, size", fastmath=FAST)
 def outer_products(program, first, x, n_nodes, deltas, stride, tiles, gradient, fresh):
-    """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs; = if fresh.
+    """gradient[r, k] += sum_b x[first + r][b] delta[k][b] over the panel's runs.
+
+    With `=` instead of `+=` if fresh.
 
     Summed over the samples b of all tiles. Register blocking: the gradient of a panel of rows by a
     block of columns k stays in registers for all samples. The rest of a run takes blocks of 64

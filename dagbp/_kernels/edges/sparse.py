@@ -84,7 +84,11 @@ def add_chains(typingctx, sums, s):
 
 
 def _together(count_of):
-    """Return three intrinsics that take several edges at once, `count_of` a vector type of them."""
+    """Return three intrinsics that process several edges at once.
+
+    These are the number of edges, which `count_of` returns for a vector type; the sum and inner
+    products of the edges; and the inner products alone.
+    """
 
     @intrinsic
     def inner_products(typingctx, xi, targets, slot, d):

@@ -14,7 +14,8 @@ A slope takes x = theta(s), or (s, x) if it needs s. Kernels keep s only for slo
 The first line of each docstring is the entry in the table of `dagbp.activations`.
 
 A slope has an error of some ulp of the *largest* slope. More digits of small slopes would be
-useless: back-propagation multiplies and adds them. At a kink the slope is the smaller of the two.
+useless: back-propagation multiplies and adds them. At a kink the slope is that of one
+side: for relu, leaky_relu, hard_sigmoid and hard_tanh the smaller one, for selu the left one.
 NaN gives NaN, infinities give limits.
 """
 

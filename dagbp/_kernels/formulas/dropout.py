@@ -2,6 +2,8 @@
 
 A mask is a hash of seed, step, row and sample. So it needs no state, and it is the same in both
 directions, for any thread and any tile.
+
+.. [1] C. Wellons, "Hash function prospector", 2018.
 """
 
 import numpy as np
@@ -25,7 +27,7 @@ def row_key(seed, number, row):
 
 @jit
 def mix(key, position):
-    """Return a hash of a row's key and a sample in 32 bits.
+    """Return a 32-bit hash of a row's key and a sample: the function lowbias32 [1]_.
 
     The multiplications have 32 bits, so that LLVM vectorises them over a row of samples.
     """

@@ -111,7 +111,7 @@ def scalar_row(x, y, e, errors, hyper, n_outputs, lanes):
 
 @elementwise()
 def squared_error(x, y, hyper):
-    """Error: sum of (x - y)^2, without the factor 1/2, as in the lecture.
+    """Error: sum of (x - y)^2, without the factor 1/2.
 
     de/dx = 2 (x - y).
     """

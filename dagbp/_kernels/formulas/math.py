@@ -42,7 +42,7 @@ UP, DOWN = 2.0**SHIFT, 2.0**-SHIFT
 # ln 2 = LN2_HIGH + LN2_LOW; n LN2_HIGH is exact for |n| < 2^9, 2^11.
 LN2_HIGH = polynomial(float32=[0.693145751953125], float64=[0.6931471805601177])
 LN2_LOW = polynomial(float32=[1.4286068203094173e-06], float64=[-1.7239444525614835e-13])
-# Where exp leaves the range of numbers, and a little beyond.
+# A little beyond the arguments where exp becomes 0 or infinite.
 EXP_LOWEST = polynomial(float32=[-104.5], float64=[-746.0])
 EXP_HIGHEST = polynomial(float32=[89.0], float64=[710.0])
 
@@ -110,14 +110,14 @@ def gaussian(x, c):
 
 @inlined
 def sigmoid(x):
-    """1 / (1 + e^-x), from e^-|x|: all digits in the left tail. Error < 2.5 ulp."""
+    """1 / (1 + e^-x), from e^-|x|: accurate in the left tail, too. Error < 2.5 ulp."""
     e = exp_falling(-fabs(x), 0)
     return select(x < 0, e, 1) / (1 + e)
 
 
 @inlined
 def sigmoids(x):
-    """1 / (1 + e^-x) and 1 / (1 + e^x): all digits in both tails of both."""
+    """1 / (1 + e^-x) and 1 / (1 + e^x), both accurate in both tails."""
     e = exp_falling(-fabs(x), 0)
     near = 1 / (1 + e)
     return select(x < 0, e * near, near), select(x < 0, near, e * near)
@@ -125,7 +125,7 @@ def sigmoids(x):
 
 @inlined
 def tanh(x):
-    """tanh(|x|) = -m / (2 + m), m = e^(-2|x|) - 1: all digits near 0. Error < 2.6 ulp."""
+    """tanh(|x|) = -m / (2 + m), m = e^(-2|x|) - 1: accurate near 0, too. Error < 2.6 ulp."""
     m = expm1(-2 * fabs(x))
     return copysign(-m / (2 + m), x)
 
@@ -212,7 +212,7 @@ _tail_series = polynomial(
 def normal(x):
     """Return P(Z < x) and the density at x of the standard normal Z. Error < 4.7 ulp.
 
-    Q(t) = P(Z > t) = e^(-t^2/2) p(y) / (t + 5) for t >= 0: all digits in the left tail.
+    Q(t) = P(Z > t) = e^(-t^2/2) p(y) / (t + 5) for t >= 0: accurate in the left tail, too.
     """
     t = select(fabs(x) > 40, 40, fabs(x))  # the result is 0 beyond
     q = 1 / (t + 5)
@@ -225,7 +225,7 @@ def normal(x):
 
 INVERSE_PI = 0.3183098861837907
 
-# pi in three parts; n times the first two is exact for n up to FAR / pi in halves.
+# pi in three parts; n times the first two is exact for multiples n of 1/2 up to FAR / pi.
 PI_1 = polynomial(float32=[3.141571044921875], float64=[3.1415926535883045])
 PI_2 = polynomial(float32=[2.1608546376228333e-05], float64=[1.4887094960968781e-12])
 PI_3 = polynomial(float32=[1.2154201013012384e-10], float64=[4.464828201491624e-25])
@@ -254,7 +254,7 @@ def _sin_from(x, n):
 def sin(x):
     """sin(x) = (-1)^n sin(x - n pi), n = round(x / pi). Error < 2.2 ulp.
 
-    By the C library for chunks with an |x| > FAR.
+    If any |x| of a chunk exceeds FAR, the C library computes the chunk.
     """
     t = fma(x, INVERSE_PI, MAGIC(x))
     y = negate_if_odd(t, _sin_from(x, t - MAGIC(x)))
@@ -267,7 +267,7 @@ def sin(x):
 def cos(x):
     """cos(x) = -(-1)^n sin(x - (n + 1/2) pi), n = round(x / pi - 1/2). Error < 2.2 ulp.
 
-    By the C library for chunks with an |x| > FAR.
+    If any |x| of a chunk exceeds FAR, the C library computes the chunk.
     """
     t = fma(x, INVERSE_PI, -0.5) + MAGIC(x)
     y = negate_if_odd(t, -_sin_from(x, t - MAGIC(x) + 0.5))

@@ -30,7 +30,7 @@ from dagbp._kernels.vectors.vector import (
 )
 
 u = np.uintp
-BLOCK = u(4096)  # parameters updated at once: 16 KiB each of values, gradient and states
+BLOCK = u(4096)  # parameters updated at once: 16 or 32 KiB each of values, gradient, states
 TWO = u(2)
 
 

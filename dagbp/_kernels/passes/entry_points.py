@@ -41,6 +41,7 @@ from dagbp._kernels.frames import (
     FINISHED,
     FINITE,
     FIRST_RATE,
+    FORWARD_ONLY,
     LAST_EPOCH,
     LAST_UPDATE,
     LOSS_COLUMNS,
@@ -50,7 +51,6 @@ from dagbp._kernels.frames import (
     RUNNING,
     SHUFFLE,
     STATUS,
-    STAY,
     STEP,
     STORE,
     UPDATES,
@@ -102,9 +102,9 @@ def inspect(tag, net, data, loss, work, out, back):
 
 @c_function("tag, frame, frame, frame, frame, size", fastmath=FAST)
 def evaluate(tag, net, data, loss, work, back):
-    """work.loss[VALUE] <- this thread's share of the mean loss; unless STAY, add the gradient."""
+    """work.loss[VALUE] <- this thread's share of the mean loss. back: see FORWARD_ONLY."""
     net, data, work = open_net(net, tag), open_data(data, tag), open_work(work, tag)
-    if back != STAY:
+    if back != FORWARD_ONLY:
         _clear_gradient(work)
     scale = 1.0 / np.float64(data.n_samples)
     _share_of_batch(tag, net, data, loss, work, ZERO, data.n_samples, scale, back)

@@ -164,8 +164,8 @@ def _loss(net, one, function, hyper):
 def _backward(net, one):
     """delta_i = theta'_i(s_i) [e_i + sum_{i->j} w_ij delta_j], in reverse topological order.
 
-    Derivatives also write whole chunks, which begin before a segment. Its rows overwrite them
-    later.
+    Derivatives write whole chunks of 64 bytes, which may begin before the segment. The values there
+    belong to earlier rows, which are computed later and overwrite them.
     """
     x, s, d, e = one.x, one.s, one.d, one.e
     weights, panel, runs, is_edge = net.by_source, net.out_panel, net.out_runs, net.out_is_edge

@@ -9,7 +9,7 @@ import numpy as np
 
 from dagbp._compiler.decorators import FAST
 from dagbp._kernels.frames import (
-    STAY,
+    FORWARD_ONLY,
     VALUE,
     open_data,
     open_loss,
@@ -45,7 +45,7 @@ def loss_and_backward(tag, net, data, loss, work, first, count, scale, back):
     if work.member == ZERO:
         for g in range(tiles):
             work.loss[VALUE] += work.tile_loss[g]
-    if back != STAY:
+    if back != FORWARD_ONLY:
         backward(net, work, first, tiles, back)
 
 

@@ -1,7 +1,7 @@
 """Arithmetic on vectors: operators, comparisons, and LLVM's functions, lane by lane.
 
-Numbers meet vectors by a cast that repeats them in every lane, so one formula serves both
-precisions.
+A number beside a vector is cast to a vector with the number in every lane. So one formula serves
+both precisions.
 """
 
 import operator

@@ -1,4 +1,4 @@
-"""Horizontal sums: sums over the lanes of a vector, in shapes that LLVM does not find by itself."""
+"""Horizontal sums: sums over the lanes of a vector, as LLVM does not generate them itself."""
 
 from functools import cache
 
@@ -43,7 +43,7 @@ def register_lanes(vec):
 
 
 def few_lanes(vec):
-    """Return the number of totals to take together for a short rest, as of a row's last edges."""
+    """Return the number of totals that are computed together for the last edges of a row."""
     return min(4, register_lanes(vec))
 
 
