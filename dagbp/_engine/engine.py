@@ -28,7 +28,7 @@ from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
-from dagbp._kernels.formulas.update import gather, reduce
+from dagbp._kernels.formulas.update import reduce, sum_by_target
 from dagbp._kernels.frames import ABORT, BROKEN, STOP, VALUE, LossFrame, ResultFrame, address, pack
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
@@ -146,7 +146,7 @@ class CpuEngine:
         by_target = np.empty(self.parameters.n_values, self.dtype)
         slots = address(self.layout.plan.in_slot)
         narrow = self.layout.plan.in_slot.dtype == np.uint32
-        gather.call_from_python(self.dtype)(
+        sum_by_target.call_from_python(self.dtype)(
             address(gradients),
             *gradients.shape,
             slots if narrow else None,

@@ -16,6 +16,8 @@ from dagbp._locks import Stage, at_fork
 
 Call = Callable[[], object]
 
+PERIOD = 0.1  # seconds between two calls of `watch`
+
 
 class _Job:
     """One call for a worker, which runs it once, however often it is started.
@@ -91,13 +93,12 @@ def run_together(
     calls: Sequence[Call],
     stop: Callable[[bool], object] = lambda failed: None,
     watch: Call | None = None,
-    period: float = 0.1,
 ) -> None:
     """Run all calls at once, each on a thread of its own, and return when all have ended.
 
     An exception in a call, or in this thread (an interrupt, for example), calls `stop(failed)`,
     where `failed` says that a call raised it. Then all calls are waited for, as they share buffers,
-    and the exception is raised. `watch` is called every `period` seconds.
+    and the exception is raised. `watch` is called every `PERIOD` seconds.
     """
     workers: list[_Worker] = []
     jobs = [_Job(call) for call in calls]
@@ -108,7 +109,7 @@ def run_together(
             worker.start(job)
         waiting = list(jobs)
         while waiting:
-            waiting[0].wait(period)
+            waiting[0].wait(PERIOD)
             waiting = [job for job in waiting if not job.wait(0)]  # raises an exception of a call
             if watch is not None:
                 watch()

@@ -183,7 +183,7 @@ def reduce(gradients, trained, stride, first, last, n_teams):
 
 
 @c_function("real*, size, size, u32*, i64*, size, size, real*", fastmath=FAST)
-def gather(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, gradient):
+def sum_by_target(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, gradient):
     """Gradient <- the sum of all teams' gradients, in the order of `NetFrame.by_target`."""
     if given(in_slot):
         for k in range(n_edges):
