@@ -12,7 +12,7 @@ order of imports:
 4. Before: wait for imports again. One may have begun during 2 and 3.
 5. After the fork, in the parent: undo 3, then 2.
 6. After, in the child: forget the idle workers, as their threads do not exist there
-   (`_engine.workers`); replace each `ForkSafeLock`, such as the compiler's, by a new one.
+   (`_engine.workers`); free each `RobustLock`, such as the compiler's.
 
 Steps 1 to 4 are the first four values of `Stage`. An exception ends the hooks of its step only.
 `subprocess` without `preexec_fn` runs none of them.
@@ -20,17 +20,21 @@ Steps 1 to 4 are the first four values of `Stage`. An exception ends the hooks o
 
 import _frozen_importlib
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
-from threading import RLock, get_ident
+from math import inf
+from threading import get_ident
+from types import FrameType
 from typing import Any
 
 Hook = Callable[[], object]
 
 PATIENCE = 10.0  # seconds that a fork waits for an import of another thread
+PAUSE = 1e-4  # seconds between two looks at a lock
 
 
 class Stage(IntEnum):
@@ -66,6 +70,14 @@ def _run(stage: Stage, when: str) -> None:
         hook()
 
 
+def forking_function() -> FrameType:
+    """Return the frame that calls `os.fork`, for a hook that acquires a `RobustLock`."""
+    at: Any = sys._getframe()
+    while at.f_code is not _run.__code__:
+        at = at.f_back
+    return at.f_back  # type: ignore[no-any-return]
+
+
 if hasattr(os, "register_at_fork"):
     for _stage in reversed(Stage):  # Python calls what was registered last first, before a fork
         os.register_at_fork(
@@ -75,27 +87,128 @@ if hasattr(os, "register_at_fork"):
         )
 
 
-class ForkSafeLock:
-    """Holds a reentrant lock, which a forked child replaces by a new one.
+class Claim:
+    """One acquisition of a `RobustLock`, by the function whose frame is `frame`."""
 
-    Use `lock` in a `with` statement directly. An interrupt in the Python code of another context
-    manager would leave the lock acquired.
+    __slots__ = ("ended", "frame", "next", "thread")
+
+    def __init__(self, frame: FrameType | None) -> None:
+        self.frame, self.thread, self.ended = frame, get_ident(), frame is None
+        self.next: dict[int, Claim] = {}  # at 0 the claim that was made after this one, if any
+
+    def end(self) -> None:
+        """Free the lock."""
+        self.ended, self.frame = True, None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim is not ended, and the function that made it still runs."""
+        if self.ended:
+            return False
+        here = self.thread == get_ident()
+        at = sys._getframe() if here else sys._current_frames().get(self.thread)
+        while at is not None:
+            if at is self.frame:
+                return True
+            at = at.f_back
+        return False
+
+
+class RobustLock:
+    """A lock that a function acquires, and that is free when this function has ended, in any way.
+
+    A KeyboardInterrupt may come between any two instructions, also between those that acquire a
+    lock and those that see to its release: ``with lock`` is no protection for a lock of `threading`
+    [1]_. So this lock remembers the frame of the function that acquired it. Where that frame is not
+    on the stack of its thread any more, the lock is free, as a robust mutex of POSIX is when its
+    owner has died. A forked child gets a new lock.
+
+    Claims form a list. The last one holds the lock until it ends. The next claim is appended with
+    one atomic operation, `dict.setdefault`, so two threads cannot both succeed it. Who waits, looks
+    again after a pause. ``with lock`` in a function inside another ``with lock`` of the same thread
+    does nothing.
+
+    .. [1] CPython issue 29988, "with statements are not ensuring that __exit__ is called if
+       __enter__ succeeds".
     """
 
     def __init__(self) -> None:
-        self.lock: Any = RLock()
-        _fork_safe.add(self)
+        self._clear()
+        _robust.add(self)
 
     def renew(self) -> None:
-        """Replace the lock by a new one, which nobody holds."""
-        self.lock = RLock()
+        """Free the lock in a forked child, where the thread that holds it may not exist."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self._last = Claim(None)
+        self._waiting: set[Claim] = set()
+
+    def _tail(self) -> Claim:
+        last = self._last
+        while last.next:
+            last = last.next[0]
+        self._last = last
+        return last
+
+    @property
+    def holder(self) -> Claim | None:
+        """The claim that holds the lock now."""
+        last = self._tail()
+        return last if last.holds else None
+
+    @property
+    def waiting(self) -> set[Claim]:
+        """The claims that other calls wait with."""
+        return {claim for claim in self._waiting.copy() if claim.holds}
+
+    def acquire(self, frame: FrameType, seconds: float = inf) -> Claim | None:
+        """Acquire the lock for a function of this thread; None after `seconds`.
+
+        None at once if a function of this thread holds it already.
+        """
+        mine = Claim(frame)
+        if self._append(mine):
+            return mine
+        end = time.monotonic() + seconds
+        self._waiting.add(mine)
+        try:
+            while not self._append(mine):
+                holder = self.holder
+                if time.monotonic() > end or (holder is not None and holder.thread == mine.thread):
+                    return None
+                time.sleep(PAUSE)
+        finally:
+            self._waiting.discard(mine)
+        return mine
+
+    def _append(self, mine: Claim) -> bool:
+        """Append a claim if the last one does not hold; a claim that does not never will again."""
+        last = self._tail()
+        if last.holds or last.next.setdefault(0, mine) is not mine:
+            return False
+        self._last = mine
+        last.end()  # its function has ended; frees the frame
+        return True
+
+    def release(self, frame: FrameType) -> None:
+        """Free the lock if this function holds it."""
+        holder = self.holder
+        if holder is not None and holder.frame is frame:
+            holder.end()
+
+    def __enter__(self) -> object:
+        return self.acquire(sys._getframe(1))
+
+    def __exit__(self, *error: object) -> None:
+        self.release(sys._getframe(1))
 
 
-_fork_safe: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_robust: weakref.WeakSet[RobustLock] = weakref.WeakSet()
 
 
 def _renew_all() -> None:
-    for lock in list(_fork_safe):
+    for lock in list(_robust):
         lock.renew()
 
 

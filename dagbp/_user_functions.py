@@ -9,7 +9,6 @@ import numpy.typing as npt
 from numba import NumbaError
 
 from dagbp._errors import DerivativeError, OptionError, did_you_mean
-from dagbp._locks import ForkSafeLock
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -43,7 +42,6 @@ class Registry(Generic[R]):
         self.built_in: Mapping[str, R] = {one.name: one for one in built_in}
         self._records = dict(self.built_in)
         self._type = type(next(iter(self._records.values())))
-        self._lock = ForkSafeLock()
 
     def names(self) -> list[str]:
         """Return the names of all records, the built-in ones first."""
@@ -62,9 +60,10 @@ class Registry(Generic[R]):
             article = "an" if one[0] in "AEIOU" else "a"
             raise OptionError(f"{self._kind} must be a name or {article} {one}, got {wanted!r}")
         if is_record and wanted.f is not None:
-            with self._lock.lock:
-                if name not in self._records:
-                    return self.add(wanted)
+            if name not in self._records:
+                self._check_name(name, overwrite=True)
+                self._check(wanted)
+                self._records.setdefault(name, wanted)
             known = self._records[name]  # a pickled copy of its functions is another object
             if (_code(known.f), _code(known.df)) != (_code(wanted.f), _code(wanted.df)):
                 raise OptionError(
@@ -79,9 +78,10 @@ class Registry(Generic[R]):
         """Check a user's record and register it; `overwrite` may replace an earlier one."""
         self._check_name(record.name, overwrite)
         self._check(record)
-        with self._lock.lock:
-            self._check_name(record.name, overwrite)
+        if overwrite:
             self._records[record.name] = record
+        elif self._records.setdefault(record.name, record) is not record:
+            self._check_name(record.name, overwrite)  # another thread was faster
         return record
 
     def remove(self, name: str) -> None:

@@ -19,7 +19,7 @@ import numba
 
 from dagbp._compiler import plain
 from dagbp._errors import DagbpWarning, OptionError
-from dagbp._locks import ForkSafeLock, Stage, at_fork
+from dagbp._locks import RobustLock, Stage, at_fork, forking_function
 
 # `ninf` and `nnan` are left out: with them `isnan` folds to False and divergence goes unseen.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -62,12 +62,12 @@ def _chosen_compiler() -> ModuleType:
 
 
 _compiler = _chosen_compiler()
-_compiling = ForkSafeLock()
+_compiling = RobustLock()
 # A fork waits for other threads' compilations: they hold locks of Numba, which a child would keep.
 at_fork(
     Stage.COMPILER,
-    before=lambda: _compiling.lock.acquire(),
-    after_in_parent=lambda: _compiling.lock.release(),
+    before=lambda: _compiling.acquire(forking_function()),
+    after_in_parent=lambda: _compiling.release(forking_function()),
 )
 
 
@@ -101,12 +101,12 @@ def _uninterrupted(function: Callable[..., Any], *args: Any) -> Any:
     if threading.current_thread() is threading.main_thread():  # only this one is interrupted
         handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):
-        with _compiling.lock:
+        with _compiling:
             return function(*args)
     interrupts: list[tuple[int, FrameType | None]] = []
     signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
     try:
-        with _compiling.lock:
+        with _compiling:
             return function(*args)
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -145,7 +145,7 @@ def compiled(function: Callable[..., Any], *args: Any) -> Any:
 
     It runs once in a process for the same arguments; the result is kept.
     """
-    with _compiling.lock:
+    with _compiling:
         return _compile_once(function, *args)
 
 

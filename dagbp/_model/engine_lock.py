@@ -5,18 +5,16 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock, get_ident
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
 from dagbp._engine.protocol import Engine
 from dagbp._errors import OptionError
-from dagbp._locks import ForkSafeLock, Stage, at_fork
-
-PAUSE = 1e-4  # seconds between two checks whether the waiting threads have been served
+from dagbp._locks import PAUSE, Claim, RobustLock, Stage, at_fork, forking_function
 
 
-class EngineLock(ForkSafeLock):
+class EngineLock(RobustLock):
     """Gives the engine to one thread at a time: ``with lock as engine``.
 
     The protocol. A *call* is one ``with lock``; a *run* is ``with lock.hold_for_run()``.
@@ -29,10 +27,8 @@ class EngineLock(ForkSafeLock):
     4. A thread that holds the lock and enters again is in a signal handler: OptionError. A callback
        that begins a second run: OptionError. A thread inside `forbidden` (the run waits for it):
        OptionError.
-    5. An interrupt (Ctrl-C) may arrive between any two instructions, also just before a lock is
-       freed. So holding the lock does not prove that its call still runs: that is the case only
-       while the frame of the call is on the stack of its thread. A lock left behind by an interrupt
-       is freed by the next call of the same thread.
+    5. An interrupt (Ctrl-C) may arrive between any two instructions, also just before the lock is
+       freed. A `RobustLock` is free all the same when its call has ended.
     6. A fork waits for the call or step in progress (at most `fork_patience` seconds). In the
        child, all locks are free. A child that was forked within a step refuses to use the network.
 
@@ -44,7 +40,7 @@ class EngineLock(ForkSafeLock):
     run, other thread  takes it       waits              waits for the end waits for the end
     run, same thread   takes it       OptionError        OptionError       OptionError
     fork               takes, frees   waits              waits for a step  takes, frees
-    interrupt          -              freed by the call  ends after a step ends after a step
+    interrupt          -              ends after it      ends after a step ends after a step
     ================== ============== ================== ================= ====================
 
     `run` identifies the run under way. `fetching` lists the threads that fetch batches for a run,
@@ -61,23 +57,21 @@ class EngineLock(ForkSafeLock):
         _engine_locks.add(self)
 
     def _forget(self) -> None:
-        self.run: object | None = None
-        self.fetching: list[Any] = []
-        self._holder: FrameType | None = None  # the frame of the call that holds the lock
-        self._runner: FrameType | None = None  # the frame of the run under way
-        self._run_thread: int | None = None
-        self._runs: Any = RLock()  # one run at a time
+        self._runs = RobustLock()  # one run at a time
+        self._returning: Claim | None = None  # the run that waits to take the lock again
         self._forbidden: set[int] = set()
-        self._waiting: set[object] = set()  # one token for each call that waits
-        self._returning = False  # whether the run waits to take the lock again
-        self._held = False  # whether a fork holds the lock
+        self.fetching: list[Any] = []
 
     @property
-    def training(self) -> bool:
-        """Whether a run is under way."""
-        return self.run is not None
+    def run(self) -> Claim | None:
+        """The run under way."""
+        return self._runs.holder
 
     def __enter__(self) -> Engine:
+        self._check_usable()
+        return self._enter(sys._getframe(1))
+
+    def _check_usable(self) -> None:
         if self._forbidden and get_ident() in self._forbidden:
             raise OptionError("a function that makes batches must not use the network they train")
         if not self._whole:
@@ -85,48 +79,30 @@ class EngineLock(ForkSafeLock):
                 "this process was forked within a training step of this network, so its parameters "
                 "may be of two steps; copy the network before the fork, or fork between two calls"
             )
-        if self.lock._is_owned():
-            if _is_on_the_stack(self._holder):
-                raise OptionError(
-                    "the network is already in use by this thread; a signal handler must not use "
-                    "it, but can set a flag for later"
-                )
-            self.lock._release_save()  # left behind by a call that an interrupt ended
-        if self._returning or not self.lock.acquire(blocking=False):
-            self._wait()
-        self._holder = sys._getframe(1)
-        return self._engine
 
-    def _wait(self) -> None:
-        while self._returning and get_ident() != self._run_thread:
+    def _enter(self, frame: FrameType) -> Engine:
+        while (run := self._returning) is not None and run.thread != get_ident() and run.holds:
             time.sleep(PAUSE)
-        token = object()
-        self._waiting.add(token)
-        try:
-            self.lock.acquire()
-        finally:
-            self._waiting.discard(token)
-
-    def __exit__(self, *error: object) -> None:
-        self._holder = None
-        if self.lock._is_owned():  # not in a child that was forked while its parent held it
-            self.lock.release()
+        if self.acquire(frame) is None:
+            raise OptionError(
+                "the network is already in use by this thread; a signal handler must not use it, "
+                "but can set a flag for later"
+            )
+        return self._engine
 
     @contextmanager
     def hold_for_run(self) -> Iterator[Engine]:
         """Hold the engine for a training run."""
+        self._check_usable()
         caller = sys._getframe(2)
-        if self._run_thread == get_ident() and _is_on_the_stack(self._runner):
+        run = self._runs.acquire(caller)
+        if run is None:
             raise OptionError("a callback must not train the network that calls it")
-        if self._runs._is_owned():
-            self._runs._release_save()
-        with self._runs, self as engine:
-            self._holder = self._runner = caller
-            self._run_thread, self.run = get_ident(), object()
-            try:
-                yield engine
-            finally:
-                self.run = self._runner = self._run_thread = None
+        try:
+            yield self._enter(caller)
+        finally:
+            self.release(caller)
+            run.end()
 
     @contextmanager
     def forbidden(self) -> Iterator[None]:
@@ -141,71 +117,55 @@ class EngineLock(ForkSafeLock):
     @contextmanager
     def released(self) -> Iterator[None]:
         """Free the lock of a run meanwhile: callbacks and other threads may take it."""
-        holder, self._holder = self._holder, None
-        self.lock.release()
+        run = self.run
+        if run is None or (frame := run.frame) is None:
+            raise RuntimeError("there is no run")
+        self.release(frame)
         try:
             yield
         finally:
-            self._take_back(holder)
+            self._take_back(run, frame)
 
-    def _take_back(self, holder: FrameType | None) -> None:
+    def _take_back(self, run: Claim, frame: FrameType) -> None:
         """Wait for the lock, before all callers that come from now on."""
         interrupted: KeyboardInterrupt | None = None
-        while not self.lock._is_owned():
+        while run.holds and ((holder := self.holder) is None or holder.frame is not frame):
             try:
-                self._returning = True
-                self.lock.acquire()
+                self._returning = run
+                self.acquire(frame)
             except KeyboardInterrupt as error:  # the run must hold the lock when it ends
                 interrupted = error
-        self._holder, self._returning = holder, False
+        self._returning = None
         if interrupted is not None:
             raise interrupted
 
     @property
     def wanted(self) -> bool:
         """Whether another thread waits."""
-        return bool(self._waiting)
+        return bool(self.waiting)
 
     def yield_to_waiters(self) -> None:
         """Let each thread that waits now use the engine once."""
-        tokens = set(self._waiting)
-        if tokens:
+        before = self.waiting
+        if before:
             with self.released():
-                while tokens & self._waiting:
+                while before & self.waiting:
                     time.sleep(PAUSE)
 
     def hold_for_fork(self) -> None:
         """Wait for the end of another thread's call or step: a fork copies memory as it is."""
-        if self.lock._is_owned():  # a signal handler forks within a call
-            return
-        self._held = self.lock.acquire(blocking=False)
-        if not self._held:
-            token = object()
-            self._waiting.add(token)
-            self._held = self.lock.acquire(timeout=self.fork_patience)
-            self._waiting.discard(token)
+        self.acquire(forking_function(), self.fork_patience)
 
     def release_after_fork(self) -> None:
         """Free what `hold_for_fork` took, in the parent."""
-        if self._held:
-            self._held = False
-            self.lock.release()
+        self.release(forking_function())
 
     def renew(self) -> None:
         """Forget the calls and runs of the parent, in the child."""
+        holder = self.holder  # another function, if this one forks within a call or a step
+        self._whole &= holder is not None and holder.frame is forking_function()
         super().renew()
-        self._whole = self._whole and self._held
         self._forget()
-
-
-def _is_on_the_stack(frame: FrameType | None) -> bool:
-    """Return whether a call of this thread has not ended yet."""
-    at: FrameType | None = sys._getframe(1)
-    while at is not None:
-        if at is frame:
-            return True
-        at = at.f_back
-    return False
 
 
 _engine_locks: weakref.WeakSet[EngineLock] = weakref.WeakSet()

@@ -124,7 +124,7 @@ class Model:
         """Free the engine's work buffers and the state of the last run."""
         with self.lock as engine:
             engine.release()
-            if not self.lock.training:
+            if self.lock.run is None:
                 self._last_run = None
 
 

@@ -21,8 +21,11 @@ PATIENCE = 10.0  # seconds that a run waits for the thread of an earlier run on 
 class FetchLock(Protocol):
     """The part of the engine lock that a fetching thread uses."""
 
-    run: object | None  # identifies the run under way
     fetching: list[Any]  # a `_Feed` for each thread that fetches batches for the network
+
+    @property
+    def run(self) -> object | None:
+        """The run under way, None for none."""
 
     def forbidden(self) -> AbstractContextManager[None]:
         """Refuse the engine to the current thread, since a run waits for this thread."""

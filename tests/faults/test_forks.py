@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dagbp import _locks
-from dagbp._locks import ForkSafeLock, Stage, at_fork
+from dagbp._locks import RobustLock, Stage, at_fork
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -55,10 +55,10 @@ def test_a_hook_that_fails_leaves_the_other_stages(monkeypatch):
 
 
 def test_a_child_gets_a_new_lock():
-    lock, acquired, go_on = ForkSafeLock(), threading.Event(), threading.Event()
+    lock, acquired, go_on = RobustLock(), threading.Event(), threading.Event()
 
     def hold():
-        with lock.lock:
+        with lock:
             acquired.set()
             go_on.wait()
 
@@ -67,7 +67,7 @@ def test_a_child_gets_a_new_lock():
     acquired.wait()
     child = os.fork()
     if child == 0:
-        os._exit(0 if lock.lock.acquire(blocking=False) else 1)
+        os._exit(0 if lock.holder is None else 1)
     go_on.set()
     thread.join()
     assert exit_code(child) == 0
