@@ -15,30 +15,45 @@ from numba import config
 CPU: str = config.CPU_NAME or llvm.get_host_cpu_name()  # type: ignore[attr-defined]
 
 
-def _features() -> set[str]:
-    """Return the instruction sets that Numba names to LLVM, as "+avx" or "-avx".
+_SUM = """
+define void @sum(ptr %a) {
+    %v = load <16 x float>, ptr %a, align 4
+    %s = fadd <16 x float> %v, %v
+    store <16 x float> %s, ptr %a, align 4
+    ret void
+}
+"""
 
-    Without NUMBA_CPU_FEATURES, Numba uses the host's features, even if NUMBA_CPU_NAME names another
+
+def _features() -> str:
+    """Return the instruction sets that Numba names to LLVM beside `CPU`, as "+avx,-avx512f".
+
+    Without NUMBA_CPU_FEATURES, these are the host's, even if NUMBA_CPU_NAME names another
     processor.
     """
     given: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
     if given is not None:
-        return set(given.split(","))
+        return given
     try:
         features = llvm.get_host_cpu_features()
     except RuntimeError:  # LLVM does not know this processor's
-        return set()
+        return ""
     if not config.ENABLE_AVX:  # type: ignore[attr-defined]
         features.update({name: False for name in features if name.startswith("avx")})
-    return set(features.flatten().split(","))
+    return features.flatten()  # type: ignore[no-any-return]
 
 
 def _register_bytes() -> int:
-    """Return the bytes of the widest vector register that Numba compiles for."""
-    features = _features()
-    if "+avx512f" in features or CPU in ("skylake-avx512", "icelake-server", "znver4"):
-        return 64
-    return 32 if "+avx" in features or CPU in ("haswell", "znver3") else 16
+    """Return the bytes of the widest vector register that Numba compiles for.
+
+    LLVM knows the registers of each processor. It is asked by the code that it generates.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=CPU, features=_features())
+    code = machine.emit_assembly(llvm.parse_assembly(_SUM))
+    return 64 if "zmm" in code else 32 if "ymm" in code else 16
 
 
 REGISTER_BYTES = _register_bytes()
