@@ -46,7 +46,10 @@ def processor(cpuinfo="/proc/cpuinfo"):
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     fields = {key.strip(): value.strip() for key, value in pairs}
     flags = fields.get("flags", fields.get("Features", "")).split()
-    widest = next((name for flag, name in INSTRUCTION_SETS.items() if flag in flags), "unknown")
+    sets = INSTRUCTION_SETS
+    if environment.INSTRUCTIONS:  # and narrower ones
+        sets = dict(list(sets.items())[list(sets).index(environment.INSTRUCTIONS) :])
+    widest = next((name for flag, name in sets.items() if flag in flags), "unknown")
     if "cpu family" not in fields:
         name = platform.processor() or platform.machine() or "unknown"
         return {"processor": name, "instruction_set": widest, "folder": _slug(f"{name} {widest}")}

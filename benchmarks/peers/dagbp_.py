@@ -18,8 +18,8 @@ class Dagbp:
     name = "dagbp"
     package = "dagbp"
 
-    def __init__(self, case, parameters, threads):
-        self.case, self.threads = case, threads
+    def __init__(self, case, parameters, threads, dense_above=None):
+        self.case, self.threads, self.dense_above = case, threads, dense_above
         self.net = self._compile(parameters, "float32")
 
     def _compile(self, parameters, dtype):
@@ -39,6 +39,7 @@ class Dagbp:
                 activation="relu",
                 dtype=dtype,
                 n_threads=self.threads,
+                dense_above=self.dense_above,
             )
 
     def set_batch(self, X, Y):

@@ -4,6 +4,7 @@
 SUITES = {
     "layers": "layers, from sparse to dense, and the density at which dense libraries win",
     "dags": "arbitrary DAGs: first step cold and warm, then steady; `--large`: a million neurons",
+    "choices": "time of a step with dagbp's own choices of layout and tiles over the best ones",
     "blocks": "gain of dense blocks, for several orders of the nodes",
     "scaling": "time of a step by edges, batch, depth and threads",
     "latency": "one sample: forward and gradient, with the Python call",
