@@ -27,7 +27,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def is_one_of(value: object, names: Container[str]) -> bool:
-    """Return whether `value` is one of `names`. An array never is, although NumPy compares it."""
+    """Return whether `value` is one of `names`. An array never is one."""
     return isinstance(value, str) and value in names
 
 

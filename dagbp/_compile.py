@@ -45,8 +45,8 @@ def compile(
     inputs, outputs : iterable of nodes, optional
         In the order of the columns of X and Y. Default: the nodes with ``input_column`` or
         ``output_column``; without any, the nodes without in-edges, and the nodes without out-edges,
-        in graph order. An output may feed other nodes. A node without in-edges that is no input
-        outputs the constant theta(bias).
+        in graph order. An output may feed other nodes. A node without in-edges that is not an
+        input has the constant value theta(bias).
     activation, output_activation : str, optional
         For hidden nodes and outputs without the attribute. Builders set it on all of their nodes.
         Default: "tanh" and "identity".
@@ -60,13 +60,14 @@ def compile(
         Maximum number of threads, from 1 to the cores that this process may use; default: as many
         of them as have enough work.
     dense_above : float, optional
-        Blocks with a larger share of their edges than this run as dense blocks. Their absent edges
-        become weights of exactly zero, so only the rounding of results changes. At least 0.05; 1:
-        full blocks only; default: where it is faster, see `summary`.
+        A block in which more than this share of all possible edges exists runs as a dense block.
+        Its absent edges become weights of exactly zero, so only the rounding of results changes. At
+        least 0.05; 1: full blocks only; default: where it is faster, see `summary`.
     schedule : {"auto", "tiles", "levels"}
         The way threads share a batch. "tiles": each takes samples of its own. "levels": all work
         on each level of the net together; results have the same bits on any number of threads.
-        "auto": the faster way, or "levels" where it costs less than 5 %.
+        "auto": the way with the smaller estimated time; "levels" if its estimate is at most 5 %
+        larger.
 
     Returns
     -------
@@ -130,10 +131,10 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises
     ------
     CheckpointError
-        If the file is not a checkpoint, has a newer format, or is damaged. Nothing in it is
-        executed.
+        If the file is not a checkpoint, has a newer format, or is damaged, or if the network in it
+        does not fit into memory. Nothing in the file is executed.
     MemoryLimitError
-        If its content does not fit into the available memory; nothing of it has been read then.
+        If the file or its header needs more memory than is available.
     OSError
         If there is no such file, or it cannot be read.
     """

@@ -79,8 +79,8 @@ class TrainingState:
     optimizer_steps: int  # more than `n_updates` if the optimizer kept the state of another run
     random: int  # the shuffle's state at the start of the epoch in progress, or between two epochs
     drop_seed: int
-    epoch_loss: float  # of the epoch in progress (of a stream: summed over samples), or the last
-    epoch_weight: float  # the samples summed in `epoch_loss`
+    epoch_loss: float  # summed so far in the epoch; between two epochs, of the last one
+    epoch_weight: float  # the samples summed in `epoch_loss`; streams only
     learning_rate: float  # without the factors of schedules
     moments: npt.NDArray[Any]  # (slots, P), in the order of `Parameters.by_source`
     callbacks: list[CallbackState]
@@ -88,4 +88,4 @@ class TrainingState:
     rate: float = math.nan  # of the last step
     stopped: str | None = None  # the reason why a callback has finished the run
     stopped_by: str | None = None  # the class and settings of that callback
-    parameters: npt.NDArray[Any] | None = None  # of the last step, if the network has others
+    parameters: npt.NDArray[Any] | None = None  # after the last step; None: the network has these

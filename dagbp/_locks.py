@@ -94,7 +94,7 @@ class Claim:
 
     def __init__(self, frame: FrameType | None) -> None:
         self.frame, self.thread, self.ended = frame, get_ident(), frame is None
-        self.next: dict[int, Claim] = {}  # at 0 the claim that was made after this one, if any
+        self.next: dict[int, Claim] = {}  # next[0]: the claim appended after this one
 
     def end(self) -> None:
         """Free the lock."""
@@ -115,18 +115,17 @@ class Claim:
 
 
 class RobustLock:
-    """A lock that a function acquires, and that is free when this function has ended, in any way.
+    """A lock of a function, which is free when the function has returned, even by an interrupt.
 
-    A KeyboardInterrupt may come between any two instructions, also between those that acquire a
-    lock and those that see to its release: ``with lock`` is no protection for a lock of `threading`
-    [1]_. So this lock remembers the frame of the function that acquired it. Where that frame is not
-    on the stack of its thread any more, the lock is free, as a robust mutex of POSIX is when its
-    owner has died. A forked child gets a new lock.
+    A KeyboardInterrupt may come after a lock is acquired and before the block begins that releases
+    it. So ``with lock`` can leave a lock of `threading` acquired for ever [1]_. This lock stores
+    the frame of the function that acquired it. If the frame is not on the stack of its thread any
+    more, the lock counts as free, as a robust mutex of POSIX does when its owner has died.
 
-    Claims form a list. The last one holds the lock until it ends. The next claim is appended with
-    one atomic operation, `dict.setdefault`, so two threads cannot both succeed it. Who waits, looks
-    again after a pause. ``with lock`` in a function inside another ``with lock`` of the same thread
-    does nothing.
+    Claims form a linked list. The last one holds the lock until it ends. The next claim is appended
+    by one atomic operation, `dict.setdefault`, so only one thread can do it. A waiting thread
+    polls. The lock is reentrant: a nested ``with lock`` of the same thread has no effect. A forked
+    child gets a new lock.
 
     .. [1] CPython issue 29988, "with statements are not ensuring that __exit__ is called if
        __enter__ succeeds".
@@ -159,13 +158,14 @@ class RobustLock:
 
     @property
     def waiting(self) -> set[Claim]:
-        """The claims that other calls wait with."""
+        """The claims of the calls that wait for the lock."""
         return {claim for claim in self._waiting.copy() if claim.holds}
 
     def acquire(self, frame: FrameType, seconds: float = inf) -> Claim | None:
-        """Acquire the lock for a function of this thread; None after `seconds`.
+        """Acquire the lock for a function of this thread, and return the claim.
 
-        None at once if a function of this thread holds it already.
+        Return None if the lock is still held after `seconds`, or if a function of this thread holds
+        it.
         """
         mine = Claim(frame)
         if self._append(mine):
@@ -183,7 +183,7 @@ class RobustLock:
         return mine
 
     def _append(self, mine: Claim) -> bool:
-        """Append a claim if the last one does not hold; a claim that does not never will again."""
+        """Append a claim if the last one does not hold the lock, which it cannot do again."""
         last = self._tail()
         if last.holds or last.next.setdefault(0, mine) is not mine:
             return False
@@ -228,7 +228,7 @@ def _imports_of_others() -> set[tuple[str, int]]:
 def _wait_for_imports(seconds: float = PATIENCE) -> None:
     """Wait until the imports of other threads have ended.
 
-    One that lasts longer is never waited for again: its module may run a whole program.
+    An import that takes longer is not waited for at later forks: its module may run a program.
     """
     end = time.monotonic() + seconds
     while under_way := _imports_of_others() - _given_up:

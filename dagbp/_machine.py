@@ -1,4 +1,4 @@
-"""Facts about the processor: registers, caches, and every measured or assumed cost.
+"""Facts about the processor: registers by LLVM; cache sizes and costs as constants.
 
 All other modules take these numbers from here, and no other module branches on the processor. A
 number that was measured on several processors stands in one of two tables: `TILE_COST` by the width
@@ -46,7 +46,7 @@ def _features() -> str:
 def _register_bytes() -> int:
     """Return the bytes of the widest vector register that Numba compiles for.
 
-    LLVM knows the registers of each processor. It is asked by the code that it generates.
+    It compiles `_SUM` and looks for registers of 64 bytes (zmm) and 32 bytes (ymm) in the code.
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -12,8 +12,8 @@ from dagbp import activations, losses, optimizers
 from dagbp._checks import check_whole
 from dagbp._data.features import read_features
 from dagbp._data.problem import Problem, check_loss_fits, read_batch, read_problem, read_validation
+from dagbp._engine.optimizer_state import Update
 from dagbp._engine.profile import Profile, take_profile
-from dagbp._engine.updates import Update
 from dagbp._graph.from_edges import read_edges
 from dagbp._history import History
 from dagbp._model.checkpoint import write_checkpoint
@@ -146,7 +146,7 @@ class Network:
 
     @property
     def n_threads(self) -> int | None:
-        """Most threads to use; None: as many cores as the work keeps busy."""
+        """Maximum number of threads; None: as many cores as the work keeps busy."""
         return self._model.max_threads
 
     @n_threads.setter
@@ -158,9 +158,9 @@ class Network:
         """All parameters in one flat array (read-only): weights in CSR order, then biases.
 
         Weights are sorted by target and then by source, in a topological order of the nodes that
-        depends on the graph alone. The biases of all computed nodes follow, in the same order; an
-        absent bias is a zero that stays zero. `parameter_names` lists the owner of each element.
-        Assign a new array to set all of them.
+        depends on the graph alone. The biases of all computed nodes (all nodes but inputs) follow,
+        in the same order; an absent bias is a zero that stays zero. `parameter_names` lists the
+        owner of each element. Assign a new array to set all of them.
         """
         flat = self._model.parameters
         flat.flags.writeable = False
@@ -279,7 +279,7 @@ class Network:
         -------
         value : float
         gradient : array, shape (n_parameters,)
-            Zero for parameters that do not train; ready for `scipy.optimize`.
+            Zero for parameters that are not trainable; ready for `scipy.optimize`.
         """
         problem = self._problem(loss)(X, Y, sample_weight)
         with self._model.lock as engine:
@@ -320,7 +320,7 @@ class Network:
         seed: Any = None,
         verbose: int = 1,
     ) -> History:
-        """Train on minibatches, whole epochs inside compiled code; or by a full-batch solver.
+        """Train with an optimizer on minibatches, or with a SciPy solver on all samples.
 
         Parameters
         ----------
@@ -328,7 +328,7 @@ class Network:
             Sparse matrices, and memory-mapped or large arrays with contiguous rows of a native
             type, are read batch by batch and never converted whole.
         Y : array_like or DataFrame, shape (n_samples, n_outputs), or class labels (n_samples,)
-            Label k stands for the k-th of `outputs`.
+            Label k means the output ``outputs[k]``, k from 0.
         loss : str or Loss
             A name from `dagbp.losses.names()`, or a record such as ``Huber(0.5)``.
         optimizer : str, Optimizer or Solver
@@ -349,8 +349,9 @@ class Network:
         penalties : list of Penalty
             L1 and L2 terms over edges or nodes, added to the loss.
         max_norm : float or mapping of node to float, optional
-            Largest Euclidean norm of a node's in-weights; after each step, larger ones are scaled
-            to it. Weights that do not train neither count nor change.
+            Largest Euclidean norm of a node's in-weights. After each step, the in-weights of a node
+            with a larger norm are scaled down to it. Weights that are not trainable are neither
+            scaled nor part of the norm.
         dropout : float or mapping of node to float
             Probability that a node's activation is dropped in a step; the others are scaled up by
             1 / (1 - dropout). One number is for all nodes except inputs and outputs.
@@ -360,10 +361,12 @@ class Network:
             See `dagbp.callbacks`.
         resume : bool or "optimizer"
             True continues the network's last run up to `epochs` in all, with the same bits as an
-            uninterrupted run, also after `dagbp.load`. A run that a callback has ended continues
-            only without a callback of the same settings. All other arguments must be the same,
-            except callbacks and validation. Parameters assigned since then are used. "optimizer"
-            starts a new run with the state of the last optimizer, which must be of the same kind.
+            uninterrupted run, also after `dagbp.load`. If a callback has ended the last run for
+            good, as `EarlyStopping` does, it continues only if no callback of the same class and
+            settings is passed. A run that `TimeLimit` has ended always continues. All other
+            arguments must be the same, except callbacks and validation. Parameters assigned since
+            then are used. "optimizer" starts a new run with the state of the last optimizer, which
+            must be of the same kind.
         seed : int or numpy.random.Generator, optional
             For shuffling and dropout. The same seed on the same number of threads gives the same
             bits.
@@ -373,7 +376,8 @@ class Network:
         Returns
         -------
         History
-            The loss of each epoch: the mean over its steps, each before its update.
+            The loss of each epoch: the mean over samples of the loss of their step, before its
+            update.
 
         Raises
         ------
@@ -446,7 +450,8 @@ class Network:
         Returns
         -------
         History
-            The loss of each epoch: the mean over its samples.
+            The loss of each epoch: the mean over samples of the loss of their step, before its
+            update.
 
         Raises
         ------
@@ -551,8 +556,8 @@ class Network:
         """Return the graph with the same labels, order and attributes, and the parameters now.
 
         Edges have a ``weight``; computed nodes have an ``activation``, and a ``bias`` if they have
-        one. If the inputs or outputs are not the nodes without in-edges or out-edges in graph
-        order, they have ``input_column`` or ``output_column``, which `dagbp.compile` reads.
+        one. If inputs or outputs differ from the defaults of `dagbp.compile`, their nodes also have
+        ``input_column`` or ``output_column``, which `dagbp.compile` reads.
         """
         return drawn_graph(self._model)
 

@@ -120,8 +120,8 @@ def check_functions(
     """Raise for a user's functions that cannot be used, or with a wrong derivative.
 
     owner: the activation or loss, for error texts. takes: the arguments of f and of df. points: the
-    arguments of f by name, each (n,); df is the derivative by the first one. evaluate: returns f
-    and df at the points, after a number is added to the first argument.
+    arguments of f by name, each (n,); df is the derivative with respect to the first one. evaluate:
+    returns f and df at the points, after a number is added to the first argument.
     """
     for role, function, arguments in zip(("f", "df"), (record.f, record.df), takes, strict=True):
         _check_takes(owner, role, function, arguments)
@@ -147,8 +147,9 @@ def check_functions(
     if wrong is not None:
         k, expected = wrong
         raise DerivativeError(
-            f"{owner}: at {place(k)}, df gives {slope[k]:.6g}, but the derivative of f by "
-            f"{next(iter(points))} is {expected:.6g}; pass surrogate=True if this is intended"
+            f"{owner}: at {place(k)}, df gives {slope[k]:.6g}, but the derivative of f "
+            f"with respect to {next(iter(points))} is {expected:.6g}; pass surrogate=True if this "
+            "is intended"
         )
 
 

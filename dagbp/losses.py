@@ -59,7 +59,7 @@ class Loss:
     df: Scalar | None = field(default=None, repr=False, compare=False)
     surrogate: bool = field(default=False, repr=False, compare=False)
 
-    def __repr__(self) -> str:  # a dataclass could print "..." for ever after an interrupt
+    def __repr__(self) -> str:  # an interrupt can spoil a dataclass's
         return f"Loss(name={self.name!r}, hyper={self.hyper!r}, labels={self.labels!r})"
 
     def row(self, dtype: np.dtype[Any]) -> LossFrame:
@@ -140,7 +140,7 @@ def _check_record(loss: Loss, known: Loss) -> None:
     for (name, (_, requirement)), value in zip(needs.items(), loss.hyper, strict=True):
         requirement.check(f"{owner}: {name}", value)
     if loss.labels != known.labels:
-        raise OptionError(f"{owner} takes class labels {known.labels!r}, got {loss.labels!r}")
+        raise OptionError(f"{owner}: labels must be {known.labels!r}, got {loss.labels!r}")
 
 
 def register(
@@ -157,8 +157,8 @@ def register(
         Numba can compile; it runs as machine code in float32 or float64. Where it raises, the value
         is NaN.
     df : callable
-        ``df(x, y) -> float``, the derivative by x. It is compared with differences of `f` for x in
-        [-4, 4] and y in [0, 1]. At a kink of `f`, the slope on either side is right.
+        ``df(x, y) -> float``, the derivative with respect to x. It is compared with differences of
+        `f` for x in [-4, 4] and y in [0, 1]. At a kink of `f`, the slope on either side is right.
     overwrite : bool
         Whether `name` may replace a loss that you registered before. The machine code of the old
         one keeps a few MiB until the process ends.

@@ -1,7 +1,7 @@
 """Optimizers: frozen records of hyper-parameters. The training run holds their state.
 
 Every optimizer takes `weight_decay` and gradient clipping: `clip_norm` limits the Euclidean norm of
-the gradient by all trained parameters, then `clip_value` limits each component. `fit` takes a
+the gradient of all trained parameters, then `clip_value` limits each component. `fit` takes a
 record, or a name, which stands for the record with its defaults.
 
 Examples
@@ -165,9 +165,10 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman and Hinton, 2012): v <- rho v + (1 - rho) g^2; p -= a g / (sqrt(v) + eps).
+    """RMSprop (Tieleman and Hinton, 2012): v <- rho v + (1 - rho) g^2; p -= eta g / (sqrt(v) + e).
 
-    With `momentum`, b <- momentum b + g / (sqrt(v) + eps); p -= a b.
+    With `momentum`, b <- momentum b + g / (sqrt(v) + e); p -= eta b. eta is the learning rate, e is
+    `epsilon`.
     """
 
     _rule = update.rmsprop
@@ -179,7 +180,7 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Adagrad(Optimizer):
-    """AdaGrad (Duchi, Hazan and Singer, 2011): v <- v + g^2; p -= a g / (sqrt(v) + eps)."""
+    """AdaGrad (Duchi, Hazan and Singer, 2011): v <- v + g^2; p -= eta g / (sqrt(v) + eps)."""
 
     _rule = update.adagrad
     learning_rate: float = 0.01
@@ -227,7 +228,7 @@ class Solver:
     Parameters
     ----------
     method : str
-        As SciPy names it, in any case; "lbfgs" stands for "L-BFGS-B".
+        SciPy's name, in upper or lower case; "lbfgs" stands for "L-BFGS-B".
     bounds : tuple (lower, upper), or mapping, optional
         Of the parameters, for methods that take bounds: a pair of numbers or of arrays
         (n_parameters,), or a mapping from edges, and nodes for their biases, to pairs of numbers.
@@ -300,7 +301,7 @@ def as_solver(optimizer: Any, learning_rate: float | None = None) -> Solver | No
     Raises
     ------
     OptionError
-        If a learning rate is given, which solvers have not.
+        If a learning rate is given, as solvers have none.
 
     Examples
     --------

@@ -1,4 +1,6 @@
-r"""The lecture's matrix recursion in plain NumPy, for comparison with its formulas.
+r"""The matrix recursion of back-propagation in plain NumPy, for comparison with its formulas.
+
+The notation is that of the lecture on neural networks by Abu-Mostafa, Magdon-Ismail and Lin.
 
 A layered, fully connected network has layers :math:`l = 0, \ldots, L` of :math:`d^{(l)}` nodes.
 Layer 0 holds the features. Layer l has a matrix :math:`W^{(l)}` of shape

@@ -39,10 +39,10 @@ class GradientReport:
     kind : {"weight", "bias"}
         The kind of the worst parameter.
     gradient, difference : float
-        Its derivative by back-propagation, and by differences of the loss.
+        Its derivative by back-propagation, and by finite differences of the loss.
     error : float
-        Its error, divided by the largest magnitude of all differences. Near a minimum the divisor
-        is the slope at a small distance from the minimum.
+        Its error, divided by the largest magnitude of all finite differences. Near a minimum the
+        divisor is the slope at a small distance from the minimum.
     tolerance : float
     n_checked : int
         Number of parameters that were compared.
@@ -102,7 +102,8 @@ def gradcheck(
         Largest number of parameters to check. They are drawn at random from the trainable ones.
         Each takes four forward passes.
     tolerance : float, optional
-        Largest error, relative to the largest difference; by default 1e-6, or 1e-4 in float32.
+        Largest error, relative to the largest finite difference; by default 1e-6, or 1e-4 in
+        float32.
     seed : int or numpy.random.Generator
         Seed of the random choice of parameters.
 
@@ -179,7 +180,7 @@ def _differences(
     loss: str | Loss,
     sample_weight: npt.ArrayLike | None,
 ) -> tuple[Float64, Float64, float]:
-    """Return the loss's slope by each parameter, its jump there, and a scale for both.
+    """Return the slope of the loss along each parameter, its jump there, and a scale for both.
 
     The slope is a central difference. The jump is its change within one step: large at a kink.
     Errors are relative to the scale.

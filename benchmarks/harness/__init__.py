@@ -1,1 +1,1 @@
-"""What all suites share: environment, times, networks, races, results, charts and the report."""
+"""Shared code of the suites: environment, times, networks, races, results, charts, report."""

@@ -62,8 +62,8 @@ class Side:
     def time(self, problem, call, count):
         """Return seconds a call, of processor time and of wall time: the medians of one turn.
 
-        A turn has at least two timed calls. It takes no minimum: in a virtual machine, the clock
-        of processor time can stand still during a call.
+        A turn has at least two timed calls. It returns medians, not minima: in a
+        virtual machine, the clock of processor time may not advance during a call.
         """
         function, taken = self._function(problem, call), []
         while len(taken) < 2 or sum(wall for _, wall in taken) < TURN:

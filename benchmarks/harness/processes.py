@@ -14,7 +14,7 @@ class NoAnswerError(Exception):
 
 
 class Child:
-    """The parent's side. The child sleeps until it is asked.
+    """The parent's side: starts the child, writes requests, reads answers.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@
 dagbp chooses by a model of costs which blocks of edges are filled, the size of source blocks, the
 width of tiles, how many tiles go through the network in a group, and whether threads share tiles.
 This suite measures a gradient with the choices of the model, and with each other choice instead of
-one of them. Where blocks can be filled, all tiles are also measured with them filled and not filled.
-Alternatives take turns in one process, and times are medians. All have the same gradient.
+one of them. Where blocks can be filled, all tiles are also measured with them filled and not
+filled. Alternatives take turns in one process, and times are medians. All have the same gradient.
 """
 
 from contextlib import nullcontext
@@ -167,8 +167,6 @@ def main(arguments):
                     f"{row['regret']:.2f}, best of {row['alternatives']}: {row['best']}{mark}",
                     flush=True,
                 )
-    worst = max(rows, key=lambda row: row["regret"])
-    print(
-        f"\nlargest regret: {worst['regret']:.2f}; median {np.median([r['regret'] for r in rows]):.2f}"
-    )
+    regrets = [row["regret"] for row in rows]
+    print(f"\nlargest regret: {max(regrets):.2f}; median {np.median(regrets):.2f}")
     results.save("choices", rows, options.quick)

@@ -53,7 +53,7 @@ def read(a, b, c):
 def update_rows(x, first, weight, y):
     """y_t += weight_e x_e in turn over the TARGETS rows of y; x_e begins at first_e in the flat x.
 
-    Places are unsigned: for signed ones Numba asks whether they are negative.
+    Indices are unsigned: for signed ones Numba adds a test for negative values.
     """
     for e in range(first.shape[0]):
         w, source, target = weight[e], first[e], np.uintp(e % TARGETS) * np.uintp(LANES)

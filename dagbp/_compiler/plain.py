@@ -1,4 +1,4 @@
-"""The plain compiler: Numba's public decorators, nothing else.
+"""The plain compiler: Numba's public decorators.
 
 It works with every admitted version of Numba. `python -m benchmarks compilers` compares it with
 the fast compiler.

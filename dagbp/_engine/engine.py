@@ -21,12 +21,12 @@ from dagbp._engine import operations
 from dagbp._engine.buffers import Buffers, Dropout, step_bytes
 from dagbp._engine.clock import Clock
 from dagbp._engine.operations import Operation
+from dagbp._engine.optimizer_state import Update
 from dagbp._engine.packing import NetPacker, SamplePacker
 from dagbp._engine.parameters import Parameters
 from dagbp._engine.protocol import NodeValues
 from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
-from dagbp._engine.updates import Update
 from dagbp._engine.workers import run_together
 from dagbp._kernels.formulas.update import reduce, sum_by_target
 from dagbp._kernels.frames import ABORT, BROKEN, STOP, VALUE, LossFrame, ResultFrame, address, pack

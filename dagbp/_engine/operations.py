@@ -2,7 +2,8 @@
 
 A row drives everything around its call: which kernels are compiled and packed into the network's
 frame, which buffers the threads need, and which arrays hold the results. CONTRIBUTING.md
-says how to add a row, in "An operation". The path of one sample without tiles is `single_sample`.
+says what a new row needs, in "An operation". The path of one sample without tiles is
+`single_sample`.
 """
 
 from typing import Any, NamedTuple

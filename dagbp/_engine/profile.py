@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dagbp._data.problem import Problem
 from dagbp._engine.clock import Clock
 from dagbp._engine.engine import CpuEngine
-from dagbp._engine.updates import Update
+from dagbp._engine.optimizer_state import Update
 from dagbp._errors import DivergenceError
 from dagbp._kernels.passes import timing
 from dagbp._kernels.passes.peak import multiply_adds

@@ -1,8 +1,9 @@
 """The interface of an engine: a network's plan and parameters, and the calls that run batches.
 
-It takes and returns records and arrays, never addresses, so that another engine can replace
-`CpuEngine`. Training and the public classes call only this interface; `_model.summary` and
-pictures also read the layout and the tile planner of `CpuEngine`.
+It takes and returns records and arrays, never addresses. Training and the public classes call only
+this interface. `_model.model` creates the engine. A second engine needs its own `Parameters`, whose
+orders are those of the CPU layout, and reads `Update` and `Clock` through properties, not frames.
+`_model.summary`, `profile` and pictures also read the layout and the tile planner of `CpuEngine`.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from dagbp._data.features import Features
 from dagbp._data.problem import Problem
 from dagbp._engine.buffers import Dropout
 from dagbp._engine.clock import Clock
+from dagbp._engine.optimizer_state import Update
 from dagbp._engine.parameters import Parameters
-from dagbp._engine.updates import Update
 from dagbp._plan.plan import Plan
 from dagbp.losses import Loss
 

@@ -1,5 +1,6 @@
-"""The file format. It knows nothing about networks.
+"""The container of a checkpoint file and its encoding of values, independent of networks.
 
 `container` writes and reads a file of arrays behind a JSON header, with a checksum. `values`
-encodes Python values as JSON. May import the base modules alone.
+encodes Python values as JSON. `_model.checkpoint` defines the keys of the header. A
+change of these keys raises `container.FORMAT`. May import the base modules only.
 """

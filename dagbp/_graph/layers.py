@@ -1,4 +1,4 @@
-"""Draws layered graphs: feed-forward networks, with and without shortcuts."""
+"""Generates layered graphs: feed-forward networks, with and without shortcuts."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Draws random graphs: DAGs of a given depth, small worlds and scale-free networks."""
+"""Generates random graphs: DAGs of a given depth, small worlds and scale-free networks."""
 
 from collections.abc import Callable
 from functools import partial

@@ -70,7 +70,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Model:
     except (MemoryLimitError, _Unregistered) as error:
         raise CheckpointError(f"{place}: {error}") from error
     except (*_WRONG, DagbpError) as error:
-        raise CheckpointError(f"{place} holds no valid network: {error!r:.300}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{place} holds no valid network: {reason:.300}") from error
 
 
 _WRONG = (
@@ -124,7 +125,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Snapshot:
     code = arrays.get(tree["activation"], np.int64)
     n = len(code)
     if n and not 0 <= code.min() <= code.max() < len(names):
-        raise ValueError("an activation out of range")
+        raise ValueError("an activation is out of range")
     inputs = arrays.get(tree["inputs"], np.int64)
     graph = read_edges(
         arrays.get(tree["src"], np.int32),
@@ -153,7 +154,7 @@ def _network_in(tree: dict[str, Any], arrays: Arrays) -> Snapshot:
     check_dense_above(dense_above)
     parameters = arrays.get(tree["parameters"], None, (len(graph.src) + n,))
     if parameters.dtype.kind != "f":
-        raise ValueError(f"parameters of dtype {parameters.dtype}")
+        raise ValueError(f"parameters must be real, got dtype {parameters.dtype}")
     return Snapshot(graph, None, parameters, n_threads, dense_above, schedule, None)
 
 
@@ -248,7 +249,7 @@ def _training_in(tree: dict[str, Any], snapshot: Snapshot, arrays: Arrays) -> Tr
     for name in _WHOLE:
         bits = 64 if name in ("random", "drop_seed") else 62
         if not is_whole(tree[name]) or not 0 <= tree[name] < 2**bits:
-            raise ValueError(f"{name} {tree[name]!r}")
+            raise ValueError(f"{name} must be a whole number >= 0, got {tree[name]!r}")
     history = _history_in(decode(tree["history"], arrays))
     if tree["n_updates"] > tree["optimizer_steps"] or tree["epoch"] > MAX_EPOCHS:
         raise ValueError(f"{tree['n_updates']} updates in {tree['epoch']} epochs")

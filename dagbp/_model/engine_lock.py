@@ -73,11 +73,13 @@ class EngineLock(RobustLock):
 
     def _check_usable(self) -> None:
         if self._forbidden and get_ident() in self._forbidden:
-            raise OptionError("a function that makes batches must not use the network they train")
+            raise OptionError(
+                "a function that makes batches must not use the network that is trained on them"
+            )
         if not self._whole:
             raise OptionError(
-                "this process was forked within a training step of this network, so its parameters "
-                "may be of two steps; copy the network before the fork, or fork between two calls"
+                "this process was forked while this network was in use, so its parameters may be "
+                "of two steps; copy the network before the fork, or fork between two calls"
             )
 
     def _enter(self, frame: FrameType) -> Engine:
@@ -106,7 +108,7 @@ class EngineLock(RobustLock):
 
     @contextmanager
     def forbidden(self) -> Iterator[None]:
-        """Refuse the engine to this thread: a run waits for it, so it must not wait for the run."""
+        """Refuse the engine to this thread. A run waits for this thread, so both would wait."""
         thread = get_ident()
         self._forbidden.add(thread)
         try:
@@ -116,7 +118,7 @@ class EngineLock(RobustLock):
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Free the lock of a run meanwhile: callbacks and other threads may take it."""
+        """Free the lock of a run inside the block: callbacks and other threads may take it."""
         run = self.run
         if run is None or (frame := run.frame) is None:
             raise RuntimeError("there is no run")
@@ -127,7 +129,7 @@ class EngineLock(RobustLock):
             self._take_back(run, frame)
 
     def _take_back(self, run: Claim, frame: FrameType) -> None:
-        """Wait for the lock, before all callers that come from now on."""
+        """Acquire the lock of a run again; threads that call from now on wait until then."""
         interrupted: KeyboardInterrupt | None = None
         while run.holds and ((holder := self.holder) is None or holder.frame is not frame):
             try:
@@ -162,7 +164,7 @@ class EngineLock(RobustLock):
 
     def renew(self) -> None:
         """Forget the calls and runs of the parent, in the child."""
-        holder = self.holder  # another function, if this one forks within a call or a step
+        holder = self.holder  # another than the forking function is an unfinished call or step
         self._whole &= holder is not None and holder.frame is forking_function()
         super().renew()
         self._forget()

@@ -142,7 +142,7 @@ def new_model(
     real = real_dtype(dtype)
     check_dense_above(dense_above)
     if not is_one_of(schedule, STRATEGIES):
-        raise OptionError(f"schedule is {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
+        raise OptionError(f"unknown schedule {schedule!r}{did_you_mean(schedule, STRATEGIES)}")
     plan = plan_graph(graph, stacklevel=4)
     model = Model(graph, plan, real, n_threads, dense_above, schedule, nx_graph)
     check_representable(graph, real)

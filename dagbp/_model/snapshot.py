@@ -1,4 +1,4 @@
-"""A network's content without plan, buffers and addresses: what pickles and files hold."""
+"""The content of a network that pickles and files hold: no plan, buffers and addresses."""
 
 import warnings
 from dataclasses import dataclass, replace

@@ -37,7 +37,8 @@ def _sizes(engine: CpuEngine, graph: GraphArrays) -> dict[str, str]:
     hidden = n - len(set(graph.inputs.tolist()) | set(graph.outputs.tolist()))
     in_degree = np.diff(plan.in_ptr)[plan.n_inputs :]
     constants = int((in_degree == 0).sum())
-    kept = f"; {constants:,} of them constant" if constants else ""
+    plural = "s" * (constants > 1)
+    kept = f"; {constants:,} node{plural} without in-edges (constant)" if constants else ""
     mean = in_degree.mean() if len(in_degree) else 0.0
     used = Counter(
         graph.activation_names[code] for code in graph.activation[plan.node[plan.n_inputs :]]

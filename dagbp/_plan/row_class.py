@@ -1,4 +1,4 @@
-"""Row classes, and the grid of cells over the matrix of edges in which dense blocks are sought."""
+"""Row classes, and the cells of the matrix of edges that may become dense blocks."""
 
 import numpy as np
 import numpy.typing as npt

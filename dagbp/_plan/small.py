@@ -1,4 +1,4 @@
-"""Runs a compiled function as plain Python where a graph is small, as compiling takes longer."""
+"""Runs a compiled function as Python for a small graph, which is faster than compiling it."""
 
 from collections.abc import Callable
 from functools import cache

@@ -33,7 +33,7 @@ class Minibatches(Source):
         return self._steps
 
     def seek(self, step: int) -> None:
-        """Check the step; the shuffle repeats the order of its epoch."""
+        """Check the step. Nothing is skipped: the resumed clock repeats the shuffle."""
         if step >= max(1, self.steps_per_epoch):
             raise OptionError(
                 f"resume=True: the last run was at step {step} of an epoch, but an epoch has "

@@ -37,7 +37,8 @@ class Penalty:
         Penalise the weights of all edges into these nodes. Without `edges` and `nodes`: all
         weights.
     biases : bool
-        Penalise the biases too: of `nodes` if they are given, otherwise all.
+        Penalise biases too: those of `nodes` if given; all of them if neither `edges` nor `nodes`
+        is given. With `edges` alone it has no effect.
 
     Examples
     --------
@@ -254,7 +255,7 @@ def bounds_by_parameter(
             except KeyError:
                 place = None
             if place is None:
-                row = _row_of(names, key, "bounds: keys")
+                row = _row_of(names, key, "bounds: keys other than edges")
                 if row < n_inputs:
                     raise OptionError(f"bounds: node {key!r} is an input, which has no bias")
                 place = engine.n_edges + row - n_inputs
@@ -279,6 +280,7 @@ def _pair(pair: Any, of_what: str, shape: tuple[int, ...]) -> tuple[Float64, Flo
     for value, default in zip(pair, (-np.inf, np.inf), strict=True):
         array = real_array(default if value is None else value, what).astype(np.float64)
         if array.shape not in ((), shape):
-            raise OptionError(f"{what} must be numbers or arrays of shape {shape}, got {value!r}")
+            need = f"numbers or arrays of shape {shape}" if shape else "two numbers, or None"
+            raise OptionError(f"{what} must be {need}, got {value!r}")
         ends.append(array)
     return ends[0], ends[1]

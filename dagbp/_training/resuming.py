@@ -93,8 +93,8 @@ def position_of(state: TrainingState) -> Position:
 class LastParameters:
     """Keeps the parameters of the last step, from which a resumed run continues.
 
-    The end of a run may give the network others: `EarlyStopping`, for example, assigns the
-    parameters of the best epoch. `kept` is None if it did not.
+    `on_train_end` may replace the parameters, as `EarlyStopping` does by those of the best epoch.
+    `kept` is None if they were not replaced.
     """
 
     def __init__(self, parameters: Parameters) -> None:

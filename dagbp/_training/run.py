@@ -8,7 +8,7 @@ from functools import partial
 from dagbp._data.problem import Problem
 from dagbp._engine.buffers import Dropout
 from dagbp._engine.clock import Clock
-from dagbp._engine.updates import Update
+from dagbp._engine.optimizer_state import Update
 from dagbp._errors import DivergenceError
 from dagbp._history import History, TrainingState
 from dagbp._model.model import Model

@@ -34,7 +34,7 @@ def solve(
     validation: Problem | None,
     options: Options,
 ) -> History:
-    """Minimise loss and penalties over what trains, under the caller's lock; see `Network.fit`."""
+    """Minimise loss and penalties over the trainable parameters; see `Network.fit`."""
     _refuse(solver, options)
     if options.epochs == 0:
         return History()
@@ -77,7 +77,10 @@ def _refuse(solver: Solver, options: Options) -> None:
 
 
 class _Solution:
-    """The last iterate, a vector of the parameters that train, and the calls of a solver."""
+    """The objective and the callback of one run of SciPy.
+
+    `_iterate` is the last accepted vector of trainable parameters.
+    """
 
     def __init__(
         self,
@@ -172,7 +175,8 @@ class _Solution:
     def _end_iteration(self, x: Float64, *state: Any) -> None:
         """Record an iteration that has ended at x."""
         model, progress, history = self._model, self._listeners.progress, self._history
-        model.end_run(None, model.history)  # the last run has other parameters, and cannot resume
+        # The parameters change now, so the run before cannot be resumed any more.
+        model.end_run(None, model.history)
         x = self._within_bounds(np.array(x, np.float64))
         value = self._loss_at(x)
         if not np.isfinite(value):  # a step beyond the range of float32, for example

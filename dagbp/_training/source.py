@@ -11,7 +11,10 @@ from dagbp._data.problem import Problem
 
 
 class Steps(NamedTuple):
-    """Whole epochs or one step; order, int64 (n_samples,), is shuffled in place (None: by rows)."""
+    """The data of the next steps: all samples of the run, or one batch of a stream.
+
+    order (n_samples,): the order of the samples, which kernels shuffle in place; None: of the rows.
+    """
 
     problem: Problem
     order: npt.NDArray[np.int64] | None
@@ -19,11 +22,12 @@ class Steps(NamedTuple):
 
 
 class Source(ABC):
-    """Hands out steps; knows neither the run nor the engine.
+    """Hands out steps. It does not depend on `Run` or the engine.
 
     `steps_per_epoch` is None where the length of an epoch is unknown until its end. `whole_epochs`
-    says whether the engine can take all steps of a run over one `Steps`, or only one. `batch_size`
-    is of steps in whole epochs. With `shuffle`, the samples get a new order in each epoch.
+    is True if one `Steps` serves all steps of a run, and False if it is a single step. `batch_size`
+    is the number of samples of a step, used only with `whole_epochs`. With `shuffle`, the samples
+    get a new order in each epoch.
     """
 
     batch_size: int = 1

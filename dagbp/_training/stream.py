@@ -123,15 +123,16 @@ def _takes_a_number(function: Callable[..., Any]) -> bool:
 
 
 class _Stopped(Exception):
-    """The run is to stop, or has ended; nobody needs the next batch."""
+    """The run is to stop, or has ended, so no further batch is needed."""
 
 
 class _Feed:
     """The batches of one epoch, fetched ahead by a thread of its own.
 
     An interrupt (Ctrl-C) can arrive between any two instructions of the run's thread, also before
-    `close`. It could leave locked what `threading` and `queue` write in Python. So both threads
-    share only queues and locks written in C, and the fetching thread also ends when its run ends.
+    `close`. Inside a lock or a queue that the standard library writes in Python, it can leave that
+    object locked. So both threads share only objects written in C (`SimpleQueue`, locks of
+    `_thread`). The fetching thread also ends when its run ends.
     """
 
     def __init__(
@@ -217,9 +218,9 @@ class _Feed:
                 self._check_needed()
                 if time.monotonic() > end:
                     raise DataError(
-                        "batches is still in use by an earlier run, which was stopped while it "
-                        f"waited for the next batch; it did not come within {patience:g} s. Pass "
-                        "other batches, or end what blocks them"
+                        "batches is still in use by an earlier run: it was stopped, but the "
+                        f"next batch that it waits for did not come within {patience:g} s. Pass "
+                        "other batches, or end what blocks these"
                     )
             other.ended.release()
         self._check_needed()

@@ -123,7 +123,10 @@ class ModelCheckpoint(Callback):
 
 
 class _Logger(Callback, ABC):
-    """Appends a line to a file after each epoch; a run that is not resumed begins a new file."""
+    """Appends a line to a file after each epoch.
+
+    A run that is not resumed begins a new file, unless `append` is True.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = _path(type(self).__name__, path), append

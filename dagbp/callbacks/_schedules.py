@@ -43,7 +43,7 @@ class Schedule(Callback, ABC):
 
 
 class StepDecay(Schedule):
-    """Multiply the rate by `rate` after every `every_epochs` epochs.
+    """Multiply the learning rate by `rate` after every `every_epochs` epochs.
 
     The factor is rate ** floor(epoch / every_epochs).
 
@@ -64,7 +64,7 @@ class StepDecay(Schedule):
 
 
 class ExponentialDecay(Schedule):
-    """Decay the rate exponentially, by the factor `rate` in each epoch: rate ** epoch.
+    """Multiply the learning rate by `rate` after each epoch: by rate ** epoch in all.
 
     Examples
     --------
@@ -170,6 +170,7 @@ class ReduceOnPlateau(Callback):
     monitor, min_delta, mode
         As in `EarlyStopping`.
     rate : float
+        Factor, in [0, 1).
     patience : int
         Epochs without improvement before the rate is lowered; the count then restarts.
     least : float

@@ -133,8 +133,8 @@ class DAGEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> Self:
         """Train a new network or the existing one, for one pass over the samples or a whole run.
 
-        If training fails, the estimator is as before. If it is interrupted, the estimator keeps
-        the network as it is then.
+        If the training of a new network fails, all attributes get their earlier values. With
+        `warm_start` or `partial_fit`, and after an interrupt, the network keeps the steps taken.
         """
         before = self.__dict__.copy()
         fresh = not (hasattr(self, "network_") and (self.warm_start or one_pass))

@@ -30,8 +30,8 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         The DAG of the network, with an input for each feature and an output for each class (two
         classes may share one output); a callable ``(n_features, n_outputs) -> DAG``; or the sizes
         of hidden layers, each connected to the next. Features go to the inputs in the order of
-        columns. If X is a DataFrame, and its columns are the labels of the inputs, they go by name.
-        The same holds for classes and outputs.
+        columns. If X is a DataFrame, and its columns are the labels of the inputs, they are matched
+        by name. Classes are matched to outputs in the same way.
     density : float in (0, 1]
         If `graph` is sizes: the share of all possible edges between two layers.
     activation : str or dagbp.activations.Activation
@@ -70,9 +70,11 @@ class DAGClassifier(ClassifierMixin, DAGEstimator):  # type: ignore[misc]
         Whether `fit` holds out validation samples, monitors their score, and ends with the
         parameters of the best score.
     validation_fraction : float
-        Share of the samples that are held out: of each class the same; of labels at random.
+        Share of the samples that are held out: the same of each class; random if y is an indicator
+        matrix.
     scoring : {"score", "loss"}
-        Score to monitor: accuracy, or minus the loss. Accuracy says little if a class is rare.
+        Score to monitor: accuracy, or minus the loss. If a class is rare,
+        accuracy hardly depends on it.
     n_iter_no_change : int
         Number of passes without improvement after which `fit` ends; see `tol`.
     callbacks : list of dagbp.callbacks.Callback

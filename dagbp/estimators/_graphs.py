@@ -120,7 +120,7 @@ def _check_counts(
         choice = "" if requirements.also is None else f", or {requirements.also}"
         raise GraphError(
             f"the graph has {len(outputs)} outputs ({listed(outputs, 5)}), but y has "
-            f"{requirements.outputs_for}, which take {requirements.n_outputs}{choice}"
+            f"{requirements.outputs_for}, which need {requirements.n_outputs}{choice}"
         )
 
 

@@ -13,8 +13,8 @@ True
 
 from dagbp.plotting._animation import animate_backprop
 from dagbp.plotting._curves import learning_curves
+from dagbp.plotting._draw_network import draw_network
 from dagbp.plotting._histograms import histograms
 from dagbp.plotting._matrix import spy
-from dagbp.plotting._picture import draw_network
 
 __all__ = ["animate_backprop", "draw_network", "histograms", "learning_curves", "spy"]

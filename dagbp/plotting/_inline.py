@@ -40,7 +40,7 @@ def _nodes(reading: Reading) -> list[str]:
     source = reading.source
     middle = arc(positions, source, reading.target, np.array([0.5]))[:, 0]
     ends = np.stack([positions.x, positions.y], axis=1)
-    # The control point of a parabola, minus its middle, is its middle minus the chord's middle.
+    # Control point of a quadratic Bezier curve with ends A, C and middle M: 2 M - (A + C) / 2.
     control = 2 * middle - (ends[source] + ends[reading.target]) / 2
     place = _to_pixels(np.concatenate([ends, middle]))
     at, control = place(ends), place(control)

@@ -123,10 +123,10 @@ def test_classes_go_to_outputs_of_their_name():
     ("graph", "y", "text"),
     [
         (dag(5, 3), NAMES, r"the graph has 5 inputs \(0, 1, 2, 3, 4\), but X has 4 features"),
-        (dag(4, 2), NAMES, r"2 outputs \(24, 25\), but y has 3 classes, which take 3$"),
-        (dag(4, 4), LABELS, r"the graph has 4 outputs .* but y has 3 classes, which take 3$"),
-        (dag(4, 3), LABELS > 0, r"3 outputs .* but y has 2 classes, which take 1, or 2$"),
-        (dag(4, 3), np.eye(3)[LABELS][:, :2], r"3 outputs .* but y has 2 labels, which take 2$"),
+        (dag(4, 2), NAMES, r"2 outputs \(24, 25\), but y has 3 classes, which need 3$"),
+        (dag(4, 4), LABELS, r"the graph has 4 outputs .* but y has 3 classes, which need 3$"),
+        (dag(4, 3), LABELS > 0, r"3 outputs .* but y has 2 classes, which need 1, or 2$"),
+        (dag(4, 3), np.eye(3)[LABELS][:, :2], r"3 outputs .* but y has 2 labels, which need 2$"),
         (lambda n, k: dag(n + 1, k), NAMES, "the graph has 5 inputs .* but X has 4 features"),
     ],
 )
@@ -136,7 +136,7 @@ def test_graphs_that_do_not_fit_the_data(graph, y, text):
 
 
 def test_graphs_that_do_not_fit_the_targets():
-    with pytest.raises(GraphError, match=r"1 outputs \(24\), but y has 2 targets, which take 2$"):
+    with pytest.raises(GraphError, match=r"1 outputs \(24\), but y has 2 targets, which need 2$"):
         made(DAGRegressor, graph=dag(4, 1)).fit(X, Y)
 
 

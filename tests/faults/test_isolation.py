@@ -196,7 +196,7 @@ def test_a_fork_within_a_call_that_does_not_end():
         try:
             net.predict(X)
         except OptionError as error:
-            os._exit(0 if "forked within a training step" in str(error) else 2)
+            os._exit(0 if "forked while this network was in use" in str(error) else 2)
         os._exit(1)
     _, status = os.waitpid(child, 0)
     go_on.set()

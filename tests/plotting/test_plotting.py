@@ -230,7 +230,7 @@ net = network()
         (lambda: plotting.spy(net, ax="here"), "ax must be a matplotlib Axes, or None, got str"),
         (
             lambda: plotting.draw_network(net, kind="node"),
-            "kind is 'node'; did you mean 'nodes'? Known: auto, nodes, levels.",
+            "unknown kind 'node'; did you mean 'nodes'? Known: auto, nodes, levels.",
         ),
         (
             lambda: plotting.draw_network(net, values={"hh": 1.0}),

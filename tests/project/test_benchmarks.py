@@ -22,8 +22,11 @@ MODULES = [
     for path in sorted((ROOT / "benchmarks").rglob("*.py"))
 ]
 IMPORT_ALL = """
-import importlib, json, os, sys, warnings
+import importlib, importlib.util, json, os, sys, warnings
 import numba, numpy, scipy, sklearn, matplotlib, dagbp
+for peer in ("torch", "jax"):
+    if importlib.util.find_spec(peer):
+        importlib.import_module(peer)
 def state():
     return dict(os.environ), sorted(os.sched_getaffinity(0)), list(warnings.filters)
 before, missing = state(), []

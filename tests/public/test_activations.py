@@ -432,7 +432,7 @@ def test_invalid_activations_cannot_be_registered(name, f, df, options, match):
 def test_a_wrong_derivative_is_shown():
     with pytest.raises(
         DerivativeError,
-        match=r"'mine': at s = -8, df gives -8, but the derivative of f by s is -16",
+        match=r"'mine': at s = -8, df gives -8, but the derivative of f with respect to s is -16",
     ):
         activations.register("mine", lambda s: s * s, lambda s, x: s)
     with pytest.raises(DerivativeError, match=r"at s = 5\.\d+, df gives 0, but"):

@@ -76,8 +76,8 @@ def bell(s, c=1.0):
     """Return exp(-c s^2) for c = 1 or 1/2."""
     if abs(s) > 40:
         return 0.0
-    # s^2 = a^2 + (s - a)(s + a), where a^2 is exact: the rounding of s * s alone would cost the
-    # tail 200 ulp
+    # s^2 = a^2 + (s - a)(s + a), where a^2 is exact: the rounding of s * s alone gives
+    # an error of 200 ulp in the tail
     a = s - math.fmod(s, 2**-16)
     return exp(-c * a * a) * exp(-c * (s - a) * (s + a))
 
@@ -86,7 +86,7 @@ def normal_cdf(s):
     z = -s / sqrt(2)
     if not -37 < s < -1:
         return math.erfc(z) / 2
-    # erfc(z) exp(z^2) hardly feels the rounding of z, which would cost the tail 500 ulp
+    # erfc(z) exp(z^2) changes little with z; the rounding of z gives erfc(z) an error of 500 ulp
     return math.erfc(z) / bell(z) * bell(s, 0.5) / 2
 
 
@@ -219,7 +219,7 @@ def topological_order(G: nx.DiGraph) -> list[Hashable]:
     """Return the nodes, each after all its predecessors (Kahn's algorithm)."""
     missing = {j: len(G.pred[j]) for j in G}
     order = [j for j in G if missing[j] == 0]
-    for i in order:  # which grows as we walk
+    for i in order:  # grows during this loop
         for j in G.succ[i]:
             missing[j] -= 1
             if missing[j] == 0:
@@ -311,7 +311,7 @@ def as_samples(inputs: Sequence[Hashable], X) -> list[dict[Hashable, float]]:
 
 
 # ---------------------------------------------------------------------------- optimizers
-# Each rule maps one parameter p and its gradient g to the new p, and keeps what it remembers in
+# Each rule maps one parameter p and its gradient g to the new p, and stores its state in
 # `state`, a dict that starts empty. The equations are those of PyTorch's documentation.
 
 

@@ -209,7 +209,10 @@ def test_no_epochs():
         ({"callbacks": [ReduceOnPlateau("loss")]}, r"a solver \(.*\) cannot use ReduceOnPlateau"),
         ({"optimizer": Solver("tnc", bounds=3)}, r"bounds must be a pair \(lower, upper\), got 3"),
         ({"optimizer": Solver("tnc", bounds=(1, 0))}, r"the lower one must be <= the upper one"),
-        ({"optimizer": Solver("tnc", bounds={"no": (0, 1)})}, r"bounds: keys must be nodes of"),
+        (
+            {"optimizer": Solver("tnc", bounds={"no": (0, 1)})},
+            r"keys other than edges must be nodes of",
+        ),
         (
             {"optimizer": Solver("tnc", bounds={CASE.inputs[0]: (0, 1)})},
             r"bounds: node .* is an input, which has no bias",

@@ -227,7 +227,7 @@ def test_a_source_that_blocks_for_long_is_an_error():
     assert first.next(0, started.is_set) is None
     first.close()
     second = Batches(source, lambda batch: batch, 1, 0, model.lock, patience=0.1)
-    with pytest.raises(DataError, match=r"in use by an earlier run, .* come within 0\.1 s\. Pass"):
+    with pytest.raises(DataError, match=r"in use by an earlier run: .* come within 0\.1 s\. Pass"):
         second.next(0, lambda: False)
     stuck.set()
 

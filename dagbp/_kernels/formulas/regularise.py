@@ -1,4 +1,7 @@
-"""C kernels around an update: penalties, clipping, and max-norm, which writes weights too."""
+"""C kernels that run before or after an update: penalties, clipping and max-norm.
+
+Max-norm writes weights, too.
+"""
 
 import numpy as np
 

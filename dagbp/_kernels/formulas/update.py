@@ -1,4 +1,4 @@
-"""The built-in optimizers as C kernels over a stretch of parameters, and the passes around them.
+"""The built-in optimizers as C kernels over a range of parameters, and reductions of gradients.
 
 `update_rule` marks a kernel that updates n parameters in place:
 

@@ -2,6 +2,6 @@
 
 `net` takes tiles through all rows, forward and backward; `tile` loads samples and computes losses;
 `tile_group` joins both for a group; `entry_points` loop over a batch or over training steps.
-`single_sample` is the way of one sample without tiles. The others serve these: `readers` copy
+`single_sample` computes one sample without tiles. The others serve these: `readers` copy
 samples, `barrier` synchronises threads, `timing` and `peak` measure.
 """

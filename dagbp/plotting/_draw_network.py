@@ -85,7 +85,7 @@ def draw_network(
     """
     reading = read(net)
     if not is_one_of(kind, KINDS):
-        raise OptionError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
+        raise OptionError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     by_levels = kind == "levels" or (kind == "auto" and not _is_small(reading))
     n, edges = net.n_nodes, net.n_edges
     if not by_levels and (n > MOST_NODES or edges > MOST_EDGES):
