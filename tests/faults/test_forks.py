@@ -150,17 +150,28 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+def fork_after(delay, seconds, **environment):
+    """Fork `delay` seconds after another thread's first use of the package."""
+    command = [sys.executable, "-W", "ignore", "-c", FIRST_USE, str(delay)]
+    process = subprocess.Popen(command, start_new_session=True, env={**os.environ, **environment})
+    try:
+        assert process.wait(timeout=seconds) == 0
+    finally:  # the child, too
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @pytest.mark.parametrize("delay", [0.005, 0.01, 0.02, 0.04, 0.1])
 def test_a_fork_while_another_thread_uses_the_package_first(delay):
     """The thread imports modules and loads compiled code, and a child that inherits a lock hangs.
 
     Without the wait for imports, each of the children at 5 to 40 ms did.
     """
-    command = [sys.executable, "-W", "ignore", "-c", FIRST_USE, str(delay)]
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
-        assert process.wait(timeout=60) == 0
-    finally:  # the child, too
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    fork_after(delay, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.02, 0.3, 1.0, 2.0, 4.0])
+def test_a_fork_while_another_thread_compiles(delay, tmp_path):
+    fork_after(delay, 120, NUMBA_CACHE_DIR=str(tmp_path))
