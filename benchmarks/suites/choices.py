@@ -22,7 +22,7 @@ from dagbp._machine import TILE_COST
 from dagbp._network import model_of
 
 from .. import peers
-from ..harness import command, environment, measuring, networks, results
+from ..harness import command, environment, measuring, networks, race, results
 from ..peers.dagbp_ import Dagbp
 
 SIZES = {"784-1024-1024-10": networks.SIZES, "64-256-256-10": (64, 256, 256, 10)}
@@ -106,10 +106,10 @@ def gradient(net, planner, tile_plan):
 
 def alternatives(case, batch):
     """Return a call for each alternative, by name; the first has dagbp's own choices."""
-    parameters = networks.draw_parameters(case)
+    problem = race.make_problem(case, batch)
     calls, expected = {}, None
-    for name, net in layouts(case, parameters).items():
-        net.set_batch(*networks.draw_batch(case, batch))
+    for name, net in layouts(case, problem.parameters).items():
+        net.set_batch(problem.X, problem.Y)
         engine = model_of(net.net).engine
         planner = engine.tile_planner
         plans = tile_plans(planner, batch, engine.dtype.itemsize)

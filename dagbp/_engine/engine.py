@@ -28,7 +28,7 @@ from dagbp._engine.protocol import NodeValues
 from dagbp._engine.single_sample import SingleSample
 from dagbp._engine.tile_plan import TilePlan, TilePlanner
 from dagbp._engine.workers import run_together
-from dagbp._kernels.formulas.update import reduce, sum_by_target
+from dagbp._kernels.formulas.update import reduce
 from dagbp._kernels.frames import ABORT, BROKEN, STOP, VALUE, LossFrame, ResultFrame, address, pack
 from dagbp._kernels.signatures import CKernel
 from dagbp._layout.layout import Layout
@@ -143,21 +143,12 @@ class CpuEngine:
             return self._single_sample().differentiate(problem)
         buffers = self._evaluate(operations.DIFFERENTIATE, problem, max_threads)
         gradients = buffers.gradients()
-        by_target = np.empty(self.parameters.n_values, self.dtype)
-        slots = address(self.layout.plan.in_slot)
-        narrow = self.layout.plan.in_slot.dtype == np.uint32
-        sum_by_target.call_from_python(self.dtype)(
-            address(gradients),
-            *gradients.shape,
-            slots if narrow else None,
-            None if narrow else slots,
-            self.layout.n_slots,
-            len(by_target),
-            address(by_target),
-        )
-        if self.layout.slot is not None:
-            by_target = self.parameters.without_explicit_zeros(by_target)
-        return _mean_loss(buffers), by_target
+        n_teams, stride = gradients.shape
+        if n_teams > 1:
+            add = reduce.call_from_python(self.dtype)
+            add(address(gradients), None, stride, 0, stride, n_teams)
+        n_threads = self.tile_planner.choose(len(problem.features), max_threads).n_threads
+        return _mean_loss(buffers), self.parameters.to_user_order(gradients[0], n_threads)
 
     def _evaluate(self, operation: Operation, problem: Problem, max_threads: int | None) -> Buffers:
         back = operation.gradient

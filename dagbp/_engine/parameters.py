@@ -3,19 +3,30 @@
 From Python, only this module writes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dagbp._engine.workers import run_together
+from dagbp._kernels.edges.dense import copy_patches, copy_ranges
+from dagbp._kernels.frames import address
 from dagbp._layout.layout import Layout
-from dagbp._layout.refresh import stretches
+from dagbp._layout.refresh import Copies, Share, stretches
 from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
+
+WORTH_THREADS = 2**18  # slots from which a copy is shared among threads
+
+
+def _copy(copies: Copies | Share, arrays: tuple[int | None, ...], dtype: np.dtype[Any]) -> None:
+    for kernel, part in (copy_patches, copies.patches), (copy_ranges, copies.stretches):
+        if len(part):
+            kernel.call_from_python(dtype)(address(part), len(part), *arrays)
 
 
 class Parameters:
@@ -90,11 +101,19 @@ class Parameters:
         """Return all arrays."""
         return [self.by_source, self._by_target, self.block_weights, self.trained]
 
-    def to_user_order(self, values: Array) -> Array:
+    def to_user_order(self, values: Array, n_threads: int = 1) -> Array:
         """Convert an array from the order of `by_source` to the user's order."""
-        weights = values[: self._layout.n_slots][self._layout.plan.in_slot]
-        biases = values[self._layout.n_slots : self.n_values]
-        return self.without_explicit_zeros(np.concatenate([weights, biases]))
+        layout, n = self._layout, self._layout.n_slots
+        by_target = np.empty(self.n_values, values.dtype)
+        slots, narrow = address(layout.plan.in_slot), layout.plan.in_slot.dtype == np.uint32
+        arrays = address(by_target), address(values), *((slots, None) if narrow else (None, slots))
+        copies: Sequence[Copies | Share] = [layout.copies(by_source_block=False)]
+        if n_threads > 1 and n >= WORTH_THREADS:
+            copies = layout.shares(n_threads, by_source_block=False)
+        calls = [partial(_copy, part, arrays, values.dtype) for part in copies]
+        run_together(calls) if len(calls) > 1 else calls[0]()
+        by_target[n:] = values[n : self.n_values]
+        return by_target if layout.slot is None else self.without_explicit_zeros(by_target)
 
     def to_source_order(self, parameters: npt.NDArray[Any]) -> Array:
         """Convert an array from the user's order to the order of `by_source`; padding is 0."""
@@ -106,7 +125,7 @@ class Parameters:
         slot, n = self._layout.slot, self._layout.n_slots
         if slot is None:
             return by_target.copy()
-        return np.concatenate([by_target[:n][slot], by_target[n:]])
+        return np.concatenate([by_target[:n].take(slot, mode="clip"), by_target[n:]])
 
     def _with_explicit_zeros(self, parameters: npt.NDArray[Any], zero: Any) -> npt.NDArray[Any]:
         """Return an array in the order of `by_target`, with `zero` for the explicit zeros."""

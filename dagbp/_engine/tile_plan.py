@@ -20,6 +20,8 @@ from dagbp._machine import (
     REDUCE_NS,
     SINGLE_COST,
     SPARSE_NS,
+    STREAMED_DENSE,
+    STREAMED_SPARSE,
     STREAMING_GROUP,
     TILE_COST,
     WIDE_ROW,
@@ -75,7 +77,8 @@ class TilePlanner:
         sparse = 2 * layout.n_slots - dense
         nodes = len(layout.plan.node) - layout.plan.n_inputs
         self._tile_ns = (dense * DENSE_NS + sparse * SPARSE_NS) / 2 + nodes * NODE_NS
-        self._streams = dense > sparse and layout.n_slots * layout.itemsize > 2**20
+        least = STREAMED_DENSE if dense > sparse else STREAMED_SPARSE
+        self._streams = layout.n_slots * layout.itemsize > least
         self._teams: dict[tuple[int, int], tuple[int, float]] = {}
         self._chosen: dict[tuple[int, int | None, bool], TilePlan] = {}
         self._singles: dict[tuple[int | None, bool], bool] = {}

@@ -82,10 +82,15 @@ class Layout:
     def shares(self, n_threads: int, by_source_block: bool) -> list[Share]:
         """Return the copies of each thread after an update, with source blocks in use or not."""
         blocks = self.source_blocks if by_source_block else None
+        return share_out(self.copies(by_source_block), blocks, self.plan, n_threads)
+
+    def copies(self, by_source_block: bool) -> Copies:
+        """Return the copies after an update, with source blocks in use or not."""
         if by_source_block not in self._copies:
+            blocks = self.source_blocks if by_source_block else None
             line = CACHE_LINE // self.itemsize
             self._copies[by_source_block] = find_copies(self._lines, line, self.n_slots, blocks)
-        return share_out(self._copies[by_source_block], blocks, self.plan, n_threads)
+        return self._copies[by_source_block]
 
     def uncovered(self, n_values: int) -> Int64:
         """Return the ranges of parameters whose gradient no panel kernel stores, (m, 2)."""

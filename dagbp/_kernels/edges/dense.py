@@ -28,6 +28,7 @@ from dagbp._kernels.vectors.vector import (
     chunk_lanes,
     element,
     fill,
+    given,
     greatest,
     lanes,
     least,
@@ -315,6 +316,24 @@ def copy_patches(patches, count, flat, values, in_slot, wide_slot):
                 for r in range(rows):
                     flat[slot + k + r * stride] = values[first + r]
                 k += ONE
+
+
+@c_function("i64*, size, real*, real*, u32*, i64*", fastmath=FAST)
+def copy_ranges(ranges, count, flat, values, in_slot, wide_slot):
+    """Copy in place: flat <- values, at the slots of `count` ranges [first, last)."""
+    for q in range(count):
+        copy_range(flat, values, in_slot, wide_slot, u(ranges[TWO * q]), u(ranges[TWO * q + ONE]))
+
+
+@jit
+def copy_range(flat, values, in_slot, wide_slot, first, last):
+    """Copy in place: flat <- values, at the slots first ... last - 1."""
+    if given(in_slot):
+        for k in range(first, last):
+            flat[k] = values[u(in_slot[k])]
+    else:
+        for k in range(first, last):
+            flat[k] = values[u(wide_slot[k])]
 
 
 @c_function("real*, i32*, u8*, size, size, tile, tile", fastmath=FAST)

@@ -26,7 +26,6 @@ from dagbp._kernels.vectors.vector import (
     greatest,
     least,
     offset,
-    slot_at,
 )
 
 u = np.uintp
@@ -180,25 +179,6 @@ def reduce(gradients, trained, stride, first, last, n_teams):
     if given(trained):
         for k in range(first, last):
             gradients[k] = gradients[k] if trained[k] != 0 else as_element(gradients, 0)
-
-
-@c_function("real*, size, size, u32*, i64*, size, size, real*", fastmath=FAST)
-def sum_by_target(gradients, n_teams, stride, in_slot, wide_slot, n_edges, n_values, gradient):
-    """Gradient <- the sum of all teams' gradients, in the order of `NetFrame.by_target`."""
-    if given(in_slot):
-        for k in range(n_edges):
-            gradient[k] = gradients[u(in_slot[k])]
-    else:
-        for k in range(n_edges):
-            gradient[k] = gradients[u(wide_slot[k])]
-    for k in range(n_edges, n_values):
-        gradient[k] = gradients[k]
-    for team in range(ONE, n_teams):
-        other = offset(gradients, team * stride)
-        for k in range(n_edges):
-            gradient[k] += other[slot_at(in_slot, wide_slot, k)]
-        for k in range(n_edges, n_values):
-            gradient[k] += other[k]
 
 
 @jit

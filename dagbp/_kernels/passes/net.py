@@ -11,6 +11,7 @@ A field that an inner loop reads is named at the top of its function: LLVM loads
 import numpy as np
 
 from dagbp._compiler.decorators import jit
+from dagbp._kernels.edges.dense import copy_range
 from dagbp._kernels.edges.sparse import edges_back, few_count, gathered
 from dagbp._kernels.frames import (
     CALL_IN_PLACE,
@@ -258,15 +259,7 @@ def copy_source_blocks(net, work):
 @jit
 def copy_slots(net, begin, end):
     """by_target <- by_source, for the in-slots begin ... end - 1."""
-    by_target, by_source = net.by_target, net.by_source
-    if given(net.in_slot):
-        narrow = net.in_slot
-        for k in range(begin, end):
-            by_target[k] = by_source[u(narrow[k])]
-    else:
-        wide = net.wide_slot
-        for k in range(begin, end):
-            by_target[k] = by_source[u(wide[k])]
+    copy_range(net.by_target, net.by_source, net.in_slot, net.wide_slot, begin, end)
 
 
 assert SEGMENT_ROWS % PANEL_ROWS == 0
