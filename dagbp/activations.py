@@ -77,6 +77,11 @@ class Activation:
         """Whether the compiled slope reads s, or only x = theta(s)."""
         return not self.builtin or bool(FORMULAS[self.name].reads_signal)
 
+    @property
+    def probability(self) -> bool:
+        """Whether it is a built-in sigmoid from 0 to 1, as of a probability."""
+        return self.builtin and bool(FORMULAS[self.name].probability)
+
     def __call__(self, s: ArrayLike) -> Floats:
         """Return theta(s), elementwise, in float32 for float32 and in float64 otherwise."""
         return _evaluate(self, s)[0]

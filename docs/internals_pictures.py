@@ -100,7 +100,7 @@ def tile_life(mode):
         ("loss", ["x", "x", "x", "x", "x"]),
         ("back: y", ["x", "x", "x", "x", "δ"]),
         ("back: h2", ["x", "x", "x", "δ", "δ"]),
-        ("back: inputs", ["x", "x", "δ", "δ", "δ"]),
+        ("back: h1", ["x", "x", "δ", "δ", "δ"]),
     )
     colours = {"x": BLUE, "s": GREEN, "δ": ORANGE, "": MUTED}
     for k, (title, states) in enumerate(columns):
@@ -195,7 +195,7 @@ def panel_program(mode):
         )
     words = ["2", "2", "5", "start 0", "start 1", "...", "10", "4", "start 0", "start 1", "..."]
     names = [
-        "runs",
+        "number of runs",
         "first",
         "length",
         "slot of each row's first weight",

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "_graph": BASE,
     "_plan": BASE | {"_compiler", "_graph"},
     "_layout": BASE | {"_compiler", "_kernels", "_plan"},
-    "_data": BASE | {"_graph", "_plan", "losses"},
+    "_data": BASE | {"_graph", "_plan", "activations", "losses"},
     "_engine": BASE | PUBLIC | {"_compiler", "_kernels", "_plan", "_layout", "_data"},
     "_history": BASE,
     "_files": BASE,

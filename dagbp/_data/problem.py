@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dagbp import losses
+from dagbp import activations, losses
 from dagbp._data import arrays
 from dagbp._data.features import Features, read_features
 from dagbp._errors import DataError, OptionError
@@ -88,7 +88,7 @@ def check_loss_fits(loss: losses.Loss, graph: GraphArrays) -> None:
         )
     for node in graph.outputs:
         name = graph.activation_names[graph.activation[node]]
-        if name in ("sigmoid", "hard_sigmoid"):
+        if activations.get(name).probability:
             raise DataError(
                 f"loss {loss.name!r} takes raw outputs and applies the sigmoid or softmax "
                 f"itself, but output {graph.labels[node]!r} has activation {name!r}; give it "

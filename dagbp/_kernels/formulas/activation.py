@@ -35,12 +35,13 @@ FORMULAS: dict[str, "ActivationFormula"] = {}  # by name, in the order of defini
 class ActivationFormula:
     """A built-in activation: theta(s) as `f`, and theta'(s) as `df`, a function of (s, x).
 
-    init: the default initialisation of weights into its nodes. reads_signal: whether the slope
-    needs s. text, slope_text: both formulas for the documentation.
+    init: the default initialisation of weights into its nodes. probability: whether it is a sigmoid
+    from 0 to 1. reads_signal: whether the slope needs s. text, slope_text: both formulas for the
+    documentation.
     """
 
-    def __init__(self, f, init):
-        self.name, self.init, self._f = f.__name__, init, f
+    def __init__(self, f, init, probability):
+        self.name, self.init, self.probability, self._f = f.__name__, init, probability, f
         self.text = _first_line(f)
 
     def slope(self, df):
@@ -62,9 +63,9 @@ class ActivationFormula:
         return formula if self.reads_signal else inlined(lambda s, x: formula(x))
 
 
-def activation(init):
+def activation(init, probability=False):
     """Return a decorator for the formula of a built-in activation; its slope completes it."""
-    return lambda f: ActivationFormula(f, init)
+    return lambda f: ActivationFormula(f, init, probability)
 
 
 def _first_line(formula):
@@ -139,7 +140,7 @@ def selu_slope(x):
     return select(x > 0, SELU_SCALE, x + SELU_SCALE * SELU_ALPHA)
 
 
-@activation(init="glorot")
+@activation(init="glorot", probability=True)
 def sigmoid(s):
     """theta(s) = 1 / (1 + e^-s)."""
     return math.sigmoid(s)
@@ -240,7 +241,7 @@ def gaussian_slope(s, x):
     return -2 * select(fabs(s) > 40, 40, s) * x
 
 
-@activation(init="glorot")
+@activation(init="glorot", probability=True)
 def hard_sigmoid(s):
     """theta(s) = s/6 + 1/2, clipped to [0, 1]."""
     x = (s + 3) * (1 / 6)
