@@ -31,11 +31,12 @@ def is_one_of(value: object, names: Container[str]) -> bool:
     return isinstance(value, str) and value in names
 
 
-def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Raise `OptionError` unless `value` is a whole number from `least` to `most`."""
-    if not is_whole(value) or value < least or (most is not None and value > most):
-        limit = "" if most is None else f" and <= {most:,}"
-        raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Return a whole number from `least` to `most`; raise `OptionError` for any other value."""
+    if is_whole(value) and least <= value and (most is None or value <= most):
+        return int(value)
+    limit = "" if most is None else f" and <= {most:,}"
+    raise OptionError(f"{name} must be a whole number >= {least}{limit}, got {value!r}")
 
 
 class Requirement(NamedTuple):

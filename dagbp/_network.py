@@ -349,9 +349,8 @@ class Network:
         penalties : list of Penalty
             L1 and L2 terms over edges or nodes, added to the loss.
         max_norm : float or mapping of node to float, optional
-            Largest Euclidean norm of a node's in-weights. After each step, the in-weights of a node
-            with a larger norm are scaled down to it. Weights that are not trainable are neither
-            scaled nor part of the norm.
+            Largest Euclidean norm of a node's trainable in-weights. After each step, those with a
+            larger norm are scaled down to it.
         dropout : float or mapping of node to float
             Probability that a node's activation is dropped in a step; the others are scaled up by
             1 / (1 - dropout). One number is for all nodes except inputs and outputs.
@@ -361,15 +360,12 @@ class Network:
             See `dagbp.callbacks`.
         resume : bool or "optimizer"
             True continues the network's last run up to `epochs` in all, with the same bits as an
-            uninterrupted run, also after `dagbp.load`. If a callback has ended the last run for
-            good, as `EarlyStopping` does, it continues only if no callback of the same class and
-            settings is passed. A run that `TimeLimit` has ended always continues. All other
-            arguments must be the same, except callbacks and validation. Parameters assigned since
-            then are used. "optimizer" starts a new run with the state of the last optimizer, which
-            must be of the same kind.
+            uninterrupted run, also after `dagbp.load`. A run that `EarlyStopping` has ended
+            continues only without a callback of the same class and settings; one that `TimeLimit`
+            has ended always continues. Except callbacks and validation, all other arguments must be
+            the same. "optimizer" starts a new run with the last state of the same optimizer.
         seed : int or numpy.random.Generator, optional
-            For shuffling and dropout. The same seed on the same number of threads gives the same
-            bits.
+            For shuffling and dropout: the same bits on the same number of threads.
         verbose : int
             0: no progress bar. Otherwise a terminal shows one if training takes long.
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # loads scipy.sparse on first use
 
-from dagbp._checks import is_whole
 from dagbp._errors import OptionError
 from dagbp._graph.from_networkx import NETWORKX_EDGE_BYTES, NETWORKX_NODE_BYTES
 from dagbp._memory import require
@@ -113,14 +112,6 @@ def distinct(rng: np.random.Generator, total: int, count: int, taken: Int64) -> 
     rank = rng.choice(total - len(taken), count - len(taken), replace=False, shuffle=False)
     free = rank + np.searchsorted(taken - np.arange(len(taken)), rank, side="right")
     return np.sort(np.concatenate([taken, free]))
-
-
-def check_count(argument: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """Return an integer argument; raise OptionError if it is not in its range."""
-    if is_whole(value) and least <= value and (most is None or value <= most):
-        return int(value)
-    possible = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise OptionError(f"{argument} is {value!r}; it must be an integer {possible}")
 
 
 def check_share(argument: str, value: Any, zero: bool = False) -> float:

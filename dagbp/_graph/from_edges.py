@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dagbp._checks import is_whole
-from dagbp._errors import GraphError, OptionError
+from dagbp._checks import check_whole, is_whole
+from dagbp._errors import GraphError
 from dagbp._graph import arrays
 from dagbp._graph.arrays import MAX_NODES, Bool, Edges, Float64, GraphArrays, Int32, Nodes
 from dagbp._graph.ports import Find, read_ports
@@ -103,9 +103,7 @@ def _count_nodes(n_nodes: Any, src: npt.NDArray[Any], dst: npt.NDArray[Any]) -> 
         if not len(src):
             raise GraphError("the graph is empty: there is no edge, and n_nodes is not given")
         n_nodes = 1 + max(0, int(src.max()), int(dst.max()))
-    if not is_whole(n_nodes) or not 1 <= n_nodes <= MAX_NODES:
-        raise OptionError(f"n_nodes is {n_nodes!r}; it must be an integer from 1 to {MAX_NODES}")
-    return int(n_nodes)
+    return check_whole("n_nodes", n_nodes, 1, MAX_NODES)
 
 
 def _array(argument: str, values: npt.ArrayLike, kinds: str, what: str) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dagbp._checks import generator
+from dagbp._checks import check_whole, generator
 from dagbp._errors import OptionError
 from dagbp._graph import builders
 from dagbp._graph.builders import Graph, Int64, Seed
@@ -105,7 +105,7 @@ def residual(
     [(1, 0), (2, 0)]
     """
     sizes, rng = _sizes(sizes, 3), generator(seed)
-    step = builders.check_count("skip", skip, 2, len(sizes) - 1)
+    step = check_whole("skip", skip, 2, len(sizes) - 1)
     G = layered(sizes, density, activation, output_activation, rng)
     for layer, (a, b) in enumerate(zip(sizes, sizes[step:], strict=False)):
         pairs = builders.distinct(rng, a * b, round(density * a * b), np.zeros(0, np.int64))
@@ -141,7 +141,7 @@ def _sizes(sizes: Any, least: int = 2) -> list[int]:
         raise OptionError(
             f"sizes is {sizes!r}; it must list the nodes of each layer, such as [2, 3, 1]"
         )
-    counts = [builders.check_count(f"sizes[{layer}]", size) for layer, size in enumerate(sizes)]
+    counts = [check_whole(f"sizes[{layer}]", size, 1) for layer, size in enumerate(sizes)]
     if len(counts) < least:
         raise OptionError(f"sizes is {counts!r}; it must have at least {least} layers")
     return counts

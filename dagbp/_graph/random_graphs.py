@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dagbp._checks import generator
+from dagbp._checks import check_whole, generator
 from dagbp._graph import builders
 from dagbp._graph.builders import Graph, Int64, Seed
 from dagbp._memory import require
@@ -64,11 +64,11 @@ def random_dag(
     (20000, 80)
     """
     n_inputs, n_outputs = (
-        builders.check_count("n_inputs", n_inputs),
-        builders.check_count("n_outputs", n_outputs),
+        check_whole("n_inputs", n_inputs, 1),
+        check_whole("n_outputs", n_outputs, 1),
     )
-    n = builders.check_count("n_nodes", n_nodes, n_inputs + n_outputs)
-    builders.require_room(n, builders.check_count("n_edges", n_edges, 0))
+    n = check_whole("n_nodes", n_nodes, n_inputs + n_outputs)
+    builders.require_room(n, check_whole("n_edges", n_edges, 0))
     rng = generator(seed)
     widths = _level_widths(n_inputs, n - n_inputs - n_outputs, n_outputs, depth)
     src, dst = _level_edges(rng, widths, n_edges)
@@ -135,8 +135,8 @@ def watts_strogatz(
     >>> len(G), [node for node in G if G.in_degree(node) == 0]
     (106, [0, 1, 2, 3])
     """
-    n = builders.check_count("n", n, 3)
-    k = builders.check_count("k", k, 2, n - 1)
+    n = check_whole("n", n, 3)
+    k = check_whole("k", k, 2, n - 1)
     p = builders.check_share("p", p, zero=True)
     draw = partial(nx.watts_strogatz_graph, n, k, p)
     ports = k, n_inputs, n_outputs
@@ -196,8 +196,8 @@ def barabasi_albert(
     >>> len(G), [node for node in G if G.out_degree(node) == 0]
     (106, [104, 105])
     """
-    n = builders.check_count("n", n, 2)
-    m = builders.check_count("m", m, 1, n - 1)
+    n = check_whole("n", n, 2)
+    m = check_whole("m", m, 1, n - 1)
     draw = partial(nx.barabasi_albert_graph, n, m)
     ports = m, n_inputs, n_outputs
     return _with_ports(draw, n, (n - m) * m, *ports, activation, output_activation, seed)
@@ -206,10 +206,10 @@ def barabasi_albert(
 def _level_widths(n_inputs: int, n_hidden: int, n_outputs: int, depth: int | None) -> Int64:
     """Return the number of nodes of each of the depth + 1 levels."""
     if n_hidden == 0:
-        builders.check_count("depth", 1 if depth is None else depth, 1, 1)
+        check_whole("depth", 1 if depth is None else depth, 1, 1)
         return np.array([n_inputs, n_outputs])
     default = 1 + isqrt(n_hidden)
-    inner = builders.check_count("depth", default if depth is None else depth, 2, n_hidden + 1) - 1
+    inner = check_whole("depth", default if depth is None else depth, 2, n_hidden + 1) - 1
     least, extra = divmod(n_hidden, inner)
     hidden = least + (np.arange(inner) < extra)
     return np.concatenate([[n_inputs], hidden, [n_outputs]])
@@ -222,7 +222,7 @@ def _level_edges(rng: np.random.Generator, widths: Int64, n_edges: int) -> tuple
     above = above[: n - widths[-1]]
     first = np.concatenate([[0], np.cumsum(n - above)])  # number of each node's first possible edge
     least = int(np.maximum(widths[:-1], widths[1:]).sum())
-    count = builders.check_count("n_edges", n_edges, least, int(first[-1]))
+    count = check_whole("n_edges", n_edges, least, int(first[-1]))
     src, dst = _covering_edges(rng, widths, above)
     edge = builders.distinct(rng, int(first[-1]), count, first[src] + dst - above[src])
     src = np.searchsorted(first, edge, side="right") - 1
@@ -262,8 +262,8 @@ def _with_ports(
     and output has k edges.
     """
     n_inputs, n_outputs = (
-        builders.check_count("n_inputs", n_inputs),
-        builders.check_count("n_outputs", n_outputs),
+        check_whole("n_inputs", n_inputs, 1),
+        check_whole("n_outputs", n_outputs, 1),
     )
     n_ports, rng = n_inputs + n_outputs, generator(seed)
     builders.require_room(n + n_ports, n_drawn + k * n_ports, n_drawn)
