@@ -195,7 +195,7 @@ def panel_program(mode):
         )
     words = ["2", "2", "5", "start 0", "start 1", "...", "10", "4", "start 0", "start 1", "..."]
     names = [
-        "number of runs",
+        "number\nof runs",
         "first",
         "length",
         "slot of each row's first weight",

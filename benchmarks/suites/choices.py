@@ -26,7 +26,7 @@ from ..harness import command, environment, measuring, networks, race, results
 from ..peers.dagbp_ import Dagbp
 
 SIZES = {"784-1024-1024-10": networks.SIZES, "64-256-256-10": (64, 256, 256, 10)}
-DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 1.0)
+DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0)
 BATCHES = (16, 128, 1024)
 QUICK = {"sizes": {"16-24-4": (16, 24, 4)}, "densities": (0.2,), "batches": (16,)}
 FILLED, NOT_FILLED = 0.05, 2.0  # values of `dense_above`
