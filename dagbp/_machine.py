@@ -139,3 +139,8 @@ _HERE = _ZEN4 if CPU == "znver4" else _AVX512 if REGISTER_BYTES == 64 else _AVX2
 STREAMING_GROUP = _HERE.streaming_group
 BLOCK_EDGE_NS, FAR_EDGE_NS, PIECE_NS = _HERE.block_edge_ns, _HERE.far_edge_ns, _HERE.piece_ns
 FAR_SHARE, NEAR_SHARE = _HERE.far_share, _HERE.near_share
+# Blocks of more sources are filled from `FAR_SHARE` on. Smaller ones need `NEAR_SHARE`, and those
+# of fewer than 54 sources even more (`blocks.py`).
+MANY_SOURCES, FEW_SOURCES, FEW_SHARE = 640, 8.0, 0.15
+# Slots from which a copy of all parameters is shared among threads. Assumed.
+WORTH_COPY_SLOTS = 2**18

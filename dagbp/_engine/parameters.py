@@ -16,11 +16,10 @@ from dagbp._kernels.edges.dense import copy_patches, copy_ranges
 from dagbp._kernels.frames import address
 from dagbp._layout.layout import Layout
 from dagbp._layout.refresh import Copies, Share, stretches
+from dagbp._machine import WORTH_COPY_SLOTS
 from dagbp._memory import aligned
 
 Array = npt.NDArray[Any]
-
-WORTH_THREADS = 2**18  # slots from which a copy is shared among threads
 
 
 def _copy(copies: Copies | Share, arrays: tuple[int | None, ...], dtype: np.dtype[Any]) -> None:
@@ -108,7 +107,7 @@ class Parameters:
         slots, narrow = address(layout.plan.in_slot), layout.plan.in_slot.dtype == np.uint32
         arrays = address(by_target), address(values), *((slots, None) if narrow else (None, slots))
         copies: Sequence[Copies | Share] = [layout.copies(by_source_block=False)]
-        if n_threads > 1 and n >= WORTH_THREADS:
+        if n_threads > 1 and n >= WORTH_COPY_SLOTS:
             copies = layout.shares(n_threads, by_source_block=False)
         calls = [partial(_copy, part, arrays, values.dtype) for part in copies]
         run_together(calls) if len(calls) > 1 else calls[0]()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from dagbp._checks import is_number
 from dagbp._errors import OptionError
-from dagbp._machine import FAR_SHARE, NEAR_SHARE
+from dagbp._machine import FAR_SHARE, FEW_SHARE, FEW_SOURCES, MANY_SOURCES, NEAR_SHARE
 from dagbp._memory import require
 from dagbp._plan.edge_order import by_source, grouped, row_slices
 from dagbp._plan.plan import Plan
@@ -30,7 +30,6 @@ Bool = npt.NDArray[np.bool_]
 LEAST_SHARE = 0.05  # at most 20 slots for each edge
 SLOT_BYTES = 40  # of memory that filling takes for each slot of a block at least
 SLICE_EDGES = 2_000_000  # that are counted together, which limits the memory
-MANY_SOURCES = 640  # blocks of more sources are filled from `FAR_SHARE` on
 PART_SHARE = 0.8  # a cell with less than this part of `FAR_SHARE` belongs to no block
 
 
@@ -82,7 +81,7 @@ def _faster(a: Int64, b: Int64, counts: Int64, sizes: Int64) -> Bool:
     block = np.cumsum(new) - 1
     n_sources = np.bincount(block, sizes[b])
     share = np.bincount(block, counts) / np.bincount(block, sizes[a] * sizes[b])
-    few = np.maximum(NEAR_SHARE, NEAR_SHARE - 0.15 + 8 / n_sources)
+    few = NEAR_SHARE + np.maximum(0.0, FEW_SOURCES / n_sources - FEW_SHARE)
     chosen: Bool = (share > np.where(n_sources > MANY_SOURCES, FAR_SHARE, few))[block]
     return chosen
 
