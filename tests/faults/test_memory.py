@@ -12,7 +12,6 @@ from networks import network as compiled
 import dagbp
 from dagbp import _memory
 from dagbp._engine import engine as _engine
-from dagbp._engine import updates
 from dagbp._memory import available_bytes, readable, require
 from dagbp._network import model_of
 
