@@ -12,6 +12,7 @@ from networks import network as compiled
 import dagbp
 from dagbp import _memory
 from dagbp._engine import engine as _engine
+from dagbp._engine import optimizer_state
 from dagbp._memory import available_bytes, readable, require
 from dagbp._network import model_of
 
@@ -74,7 +75,7 @@ def test_calls_run_with_exactly_the_memory_they_need(monkeypatch, limit, call):
     """The limit, to the byte, is the number in the error text."""
     net, needed = network(), []
     with monkeypatch.context() as patch:
-        for watched in (_engine, updates):
+        for watched in (_engine, optimizer_state):
             patch.setattr(watched, "require", lambda n, what: needed.append(n))
         CALLS[call](net)
     most = max(needed)
