@@ -68,7 +68,6 @@ class EngineLock(RobustLock):
         return self._runs.holder
 
     def __enter__(self) -> Engine:
-        self._check_usable()
         return self._enter(sys._getframe(1))
 
     def _check_usable(self) -> None:
@@ -83,14 +82,19 @@ class EngineLock(RobustLock):
             )
 
     def _enter(self, frame: FrameType) -> Engine:
-        while (run := self._returning) is not None and run.thread != get_ident() and run.holds:
-            time.sleep(PAUSE)
+        if self._forbidden or self._returning is not None or not self._whole:
+            self._check_usable()
+            self._wait_for_run()
         if self.acquire(frame) is None:
             raise OptionError(
                 "the network is already in use by this thread; a signal handler must not use it, "
                 "but can set a flag for later"
             )
         return self._engine
+
+    def _wait_for_run(self) -> None:
+        while (run := self._returning) is not None and run.thread != get_ident() and run.holds:
+            time.sleep(PAUSE)
 
     @contextmanager
     def hold_for_run(self) -> Iterator[Engine]:
