@@ -194,9 +194,7 @@ class RobustLock:
 
     def release(self, frame: FrameType) -> None:
         """Free the lock if this function holds it."""
-        last = self._last
-        if last.frame is not frame:
-            last = self._tail()
+        last = self._tail()
         if last.frame is frame:  # which is on the stack
             last.end()
 
@@ -204,7 +202,11 @@ class RobustLock:
         return self.acquire(sys._getframe(1))
 
     def __exit__(self, *error: object) -> None:
-        self.release(sys._getframe(1))
+        last, frame = self._last, sys._getframe(1)
+        if last.frame is frame:
+            last.ended, last.frame = True, None
+        else:
+            self.release(frame)
 
 
 _robust: weakref.WeakSet[RobustLock] = weakref.WeakSet()

@@ -68,7 +68,12 @@ class EngineLock(RobustLock):
         return self._runs.holder
 
     def __enter__(self) -> Engine:
-        return self._enter(sys._getframe(1))
+        if self._forbidden or self._returning is not None or not self._whole:
+            self._check_usable()
+            self._wait_for_run()
+        if self.acquire(sys._getframe(1)) is None:
+            raise self._used_by_this_thread()
+        return self._engine
 
     def _check_usable(self) -> None:
         if self._forbidden and get_ident() in self._forbidden:
@@ -81,16 +86,11 @@ class EngineLock(RobustLock):
                 "of two steps; copy the network before the fork, or fork between two calls"
             )
 
-    def _enter(self, frame: FrameType) -> Engine:
-        if self._forbidden or self._returning is not None or not self._whole:
-            self._check_usable()
-            self._wait_for_run()
-        if self.acquire(frame) is None:
-            raise OptionError(
-                "the network is already in use by this thread; a signal handler must not use it, "
-                "but can set a flag for later"
-            )
-        return self._engine
+    def _used_by_this_thread(self) -> OptionError:
+        return OptionError(
+            "the network is already in use by this thread; a signal handler must not use it, but "
+            "can set a flag for later"
+        )
 
     def _wait_for_run(self) -> None:
         while (run := self._returning) is not None and run.thread != get_ident() and run.holds:
@@ -105,7 +105,10 @@ class EngineLock(RobustLock):
         if run is None:
             raise OptionError("a callback must not train the network that calls it")
         try:
-            yield self._enter(caller)
+            self._wait_for_run()
+            if self.acquire(caller) is None:
+                raise self._used_by_this_thread()
+            yield self._engine
         finally:
             self.release(caller)
             run.end()
