@@ -172,8 +172,8 @@ class RobustLock:
             self._last = mine
             return mine
         end = time.monotonic() + seconds
-        self._waiting.add(mine)
         try:
+            self._waiting.add(mine)
             while not self._append(mine):
                 holder = self.holder
                 if time.monotonic() > end or (holder is not None and holder.thread == mine.thread):

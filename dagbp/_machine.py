@@ -122,14 +122,13 @@ class _Measured(NamedTuple):
     near_share: float
 
 
-# Zen 4 of 32 KiB L1 and 1 MiB L2. A step in groups of eight tiles takes 0.93 of the
-# time of a step in groups of one. Multiply-adds take
-# twice the time of the Intel's, loads do not. The costs of source blocks were fitted for the
-# shortest steps of `layers.py`, from 2 % to 50 %.
+# Zen 4 of 32 KiB L1 and 1 MiB L2. A step in groups of eight tiles takes 0.93 of the time of
+# a step in groups of one. Multiply-adds take twice as long as on the Intel processor; loads do not.
+# The costs of source blocks were fitted for the shortest steps of `layers.py`, from 2 % to 50 %.
 _ZEN4 = _Measured(8, {2**15: 1.0, 2**16: 1.2}, 2.6, 4.0, 0.66, 0.8)
-# AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. A step in
-# groups of one tile takes 0.8 of the time of a step in groups of four. The costs of source blocks
-# were measured edge by edge.
+# AVX-512, rows of 256 bytes: an Intel of 48 KiB L1 and 2 MiB L2. A step in groups of one tile
+# takes 0.8 of the time of a step in groups of four. The costs of source blocks were measured
+# edge by edge.
 _AVX512 = _Measured(1, {2**15: 0.93, 2**16: 1.1}, 1.55, 4.5, 0.58, 0.83)
 # AVX2, rows of 128 bytes: a Zen 3 of 32 KiB L1. A step in groups of eight tiles takes 0.9
 # of the time of a step in groups of one. The costs of source blocks were measured edge by edge.

@@ -190,9 +190,9 @@ def _compile_reason(error: Exception) -> str:
     noise = ("Failed in", "During:", "No implementation")
     lines = [line.strip() for line in str(error).splitlines()]
     reason = next(line for line in lines if line and not line.startswith(noise))
-    return (
-        f"there is no implementation of {reason[4:]}" if reason.startswith(">>> ") else reason
-    )  # a call
+    if reason.startswith(">>> "):  # a call
+        return f"there is no implementation of {reason[4:]}"
+    return reason
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -59,7 +59,8 @@ class Loss:
     df: Scalar | None = field(default=None, repr=False, compare=False)
     surrogate: bool = field(default=False, repr=False, compare=False)
 
-    def __repr__(self) -> str:  # an interrupt can spoil a dataclass's
+    # Not a dataclass's: an interrupt can leave its recursion guard set, and it then prints '...'.
+    def __repr__(self) -> str:
         return f"Loss(name={self.name!r}, hyper={self.hyper!r}, labels={self.labels!r})"
 
     def row(self, dtype: np.dtype[Any]) -> LossFrame:

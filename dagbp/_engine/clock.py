@@ -47,9 +47,7 @@ class Clock:
         count[at.LAST_EPOCH], count[at.BATCH_SIZE], count[at.SHUFFLE] = epochs, batch_size, shuffle
         count[at.LAST_UPDATE], count[at.UPDATES] = NEVER, updates
         self._random = np.array([seed, seed], np.uint64)
-        self._epoch_loss = np.zeros(
-            epochs + 1
-        )  # one more, for the epoch in which a run may be resumed
+        self._epoch_loss = np.zeros(epochs + 1)  # one more: a run may be resumed in epoch `epochs`
         self._step_loss = np.full(1, np.nan)
         self._rates: npt.NDArray[np.float64] | None = None
         self._first_update, self._resumed_at, self._epoch_weight = updates, updates, 0.0

@@ -80,8 +80,8 @@ def raise_levels(ptr: Any, src: Any, level: Any) -> None:
 def _kahn(ptr: Any, dst: Any, waiting: Any, level: Any, queue: Any) -> None:
     """level_j = max(level_j, 1 + max over i->j of level_i), in place, by Kahn's algorithm.
 
-    waiting (n,) of zeros: counts in-edges not yet seen, and stays positive where
-    a node is on a cycle or reachable from one.
+    waiting (n,) of zeros: counts in-edges not yet seen. It stays positive for nodes on a cycle or
+    reachable from one.
     """
     for j in dst:
         waiting[j] += 1
